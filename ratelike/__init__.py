@@ -1,0 +1,32 @@
+"""Generalised rate networks: the limit of large networks of noisy spiking neurons with memory."""
+
+from ratelike._density._age_shift import AgeShift as AgeShift
+from ratelike._density._state import RefractoryDensity as RefractoryDensity
+from ratelike._drive import AbstractDrive as AbstractDrive
+from ratelike._drive import GridPath as GridPath
+from ratelike._drive import WienerDrive as WienerDrive
+from ratelike._dynamics._base import AbstractDynamics as AbstractDynamics
+from ratelike._dynamics._base import Recording as Recording
+from ratelike._dynamics._conventional import AbstractGain as AbstractGain
+from ratelike._dynamics._conventional import ChebyshevGain as ChebyshevGain
+from ratelike._dynamics._conventional import ConventionalRate as ConventionalRate
+from ratelike._dynamics._conventional import DirectGain as DirectGain
+from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
+from ratelike._dynamics._spiking import Spiking as Spiking
+from ratelike._error import mean_absolute_error as mean_absolute_error
+from ratelike._escape import AbstractEscape as AbstractEscape
+from ratelike._escape import ExponentialEscape as ExponentialEscape
+from ratelike._grid import TimeGrid as TimeGrid
+from ratelike._network import Layer as Layer
+from ratelike._network import Network as Network
+from ratelike._network import relay_network as relay_network
+from ratelike._neuron import AbstractNeuron as AbstractNeuron
+from ratelike._neuron import SRM0 as SRM0
+from ratelike._refractory import AbstractRefractory as AbstractRefractory
+from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
+from ratelike._refractory import NoRefractory as NoRefractory
+from ratelike._renewal import stationary_rate as stationary_rate
+from ratelike._simulate import Trajectory as Trajectory
+from ratelike._simulate import simulate as simulate
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The refractory density and its solvers."""

@@ -1,0 +1,143 @@
+"""External input: paths X(t) in R^p, known by their increments on a grid."""
+
+import abc
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+from ratelike._grid import TimeGrid
+
+
+class AbstractDrive(eqx.Module):
+    """Anything that knows its increments on a grid."""
+
+    @abc.abstractmethod
+    def increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
+        """X(t_{n+1}) - X(t_n)."""
+
+
+class WienerDrive(AbstractDrive):
+    r"""White-noise input: X(t) = sqrt(2 tau_m) W(t), so that kappa * dX has variance 1.
+
+    W is a standard Wiener process from diffrax's virtual Brownian tree, one tree for each second of time. The path
+    depends on the key alone: halving dt refines the *same* path, and a longer run extends it.
+
+    `tau_m` is in seconds. `resolution` (seconds) is where the trees stop; time steps have to be at least twice that.
+
+    Raises `ValueError` for `num_latents` < 1, `tau_m` <= 0, a missing or raw key, or a time step outside
+    [2 `resolution`, 1 s].
+    """
+
+    num_latents: int = eqx.field(static=True)
+    tau_m: Float[Array, ""]
+    key: Array
+    resolution: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        num_latents: int,
+        *,
+        tau_m: ArrayLike = 10e-3,
+        key: Array,
+        resolution: float = 2.0**-16,
+    ):
+        self.num_latents = validation.count("WienerDrive.num_latents", num_latents)
+        self.tau_m = validation.parameter("WienerDrive.tau_m", tau_m, above=0.0)
+        validation.shape("WienerDrive.tau_m", self.tau_m, ())
+        self.key = validation.typed_key("WienerDrive.key", key)
+        self.resolution = validation.number(
+            "WienerDrive.resolution", resolution, above=0.0
+        )
+
+    def increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
+        if not 2.0 * self.resolution <= grid.dt <= 1.0:
+            raise ValueError(
+                f"TimeGrid.dt must be between twice WienerDrive.resolution = {self.resolution:g} s and 1 s, "
+                f"got {grid.dt:g} s"
+            )
+        dtype = self.tau_m.dtype
+        # Seconds are split off in float64, on the host, so that grids of different dt agree where they meet.
+        second = np.floor(grid.times + 1e-9).astype(np.int32)
+        within = jnp.asarray(np.maximum(grid.times - second, 0.0), dtype=dtype)
+        values = jax.vmap(self._within_second)(second, within)
+        change = values[1:] - values[:-1]
+        # Where a step ends in the next second, it takes what was left of the previous one.
+        crossing = np.flatnonzero(second[1:] != second[:-1])
+        ends = jax.vmap(self._within_second)(
+            second[crossing], jnp.ones(len(crossing), dtype)
+        )
+        change = change.at[crossing].add(ends)
+        return jnp.sqrt(2.0 * self.tau_m) * change
+
+    def _within_second(
+        self, second: Array, time: Float[Array, ""]
+    ) -> Float[Array, " latents"]:
+        """W(second + time) - W(second)."""
+        tree = diffrax.VirtualBrownianTree(
+            0.0,
+            1.0,
+            tol=self.resolution,
+            shape=jax.ShapeDtypeStruct((self.num_latents,), self.tau_m.dtype),
+            key=jax.random.fold_in(self.key, second),
+        )
+        return tree.evaluate(time)
+
+
+class GridPath(diffrax.AbstractPath):
+    """The piecewise linear path with given increments on a grid, as a diffrax path."""
+
+    values: Float[Array, "time latents"]  # increments
+    grid: TimeGrid
+
+    @property
+    def t0(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return 0.0
+
+    @property
+    def t1(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.grid.duration
+
+    def evaluate(self, t0, t1=None, left=True):
+        """The increment over an interval [t0, t1] within one grid step."""
+        if t1 is None:
+            raise ValueError(
+                "GridPath.evaluate needs both ends of an interval: the path is known by its increments"
+            )
+        part = (t1 - t0) / self.grid.dt
+        # t1 - t0 carries the rounding of both times; a whole step has to give its increment exactly.
+        part = jnp.where(jnp.abs(part - 1.0) < 1e-2, 1.0, part)
+        return self.values[self._step(0.5 * (t0 + t1))] * part
+
+    def derivative(self, t, left=True):
+        """The slope of the grid step that holds t (at a grid point, the step that begins there)."""
+        return self.values[self._step(t + 1e-3 * self.grid.dt)] / self.grid.dt
+
+    def _step(self, time) -> Array:
+        step = jnp.floor(time / self.grid.dt).astype(jnp.int32)
+        return jnp.clip(step, 0, self.grid.num_steps - 1)
+
+
+def as_path(
+    drive: ArrayLike | diffrax.AbstractPath | AbstractDrive, grid: TimeGrid, dtype
+) -> diffrax.AbstractPath:
+    """The drive of a simulation as a diffrax path."""
+    if isinstance(drive, diffrax.AbstractPath):
+        return drive
+    if isinstance(drive, AbstractDrive):
+        drive = drive.increments(grid)
+    return GridPath(jnp.asarray(drive, dtype=dtype), grid)
+
+
+def grid_increments(
+    path: diffrax.AbstractPath, grid: TimeGrid, dtype
+) -> Float[Array, "time latents"]:
+    """X(t_{n+1}) - X(t_n) of any diffrax path."""
+    if isinstance(path, GridPath):
+        return path.values
+    times = jnp.asarray(grid.times, dtype=dtype)
+    return jax.vmap(path.evaluate)(times[:-1], times[1:]).astype(dtype)

@@ -1,0 +1,1 @@
+"""Spiking, generalised rate, conventional rate."""

@@ -1,0 +1,68 @@
+"""A layer on the grid, in blocks of steps: encode, advance the neurons, decode.
+
+Within a block, encoding and decoding are matrix products, and the update of the neurons between them is one unrolled
+elementwise loop.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PyTree
+
+from ratelike._dynamics._base import LayerOutput, Recording
+from ratelike._grid import TimeGrid
+from ratelike._membrane import decay_factor, input_factor
+from ratelike._network import Layer
+from ratelike._population import decode, encode, tiled_decoder
+
+Potentials = list[Float[Array, " neurons"]]
+Advance = Callable[
+    [PyTree, Potentials, Integer[Array, ""]], tuple[PyTree, Float[Array, "block neurons"]]
+]
+
+
+def run_in_blocks(
+    layer: Layer,
+    increments: Float[Array, "time latents"],
+    grid: TimeGrid,
+    block: int,
+    advance: Advance,
+    state: PyTree,
+    recorded: Integer[Array, " recorded"] | None,
+) -> LayerOutput:
+    """Scans `advance(state, potentials of the block's steps, index of the block) -> (state, activity)`.
+
+    The last block is filled up with zero increments, and what comes of them is cut off.
+    """
+    num_blocks = -(-grid.num_steps // block)
+    padding = num_blocks * block - grid.num_steps
+    blocks = jnp.pad(increments, ((0, padding), (0, 0))).reshape(num_blocks, block, -1)
+    decay = decay_factor(layer.neuron.tau_m, grid.dt)
+    scale = input_factor(layer.neuron.tau_m, grid.dt)
+    decoder = tiled_decoder(layer)
+
+    def one_block(carry, inputs):
+        driven, state = carry  # driven = h - b
+        index, block_increments = inputs
+        potentials = []
+        for current in encode(layer, block_increments):
+            potentials.append(layer.bias + driven)
+            driven = decay * driven + scale * current
+        state, activity = advance(state, potentials, index)
+        kept = None
+        if recorded is not None:
+            potential = jnp.stack([h[recorded] for h in potentials])
+            kept = (potential, activity[:, recorded])
+        return (driven, state), (*decode(decoder, activity), kept)
+
+    carry = (jnp.zeros_like(layer.bias), state)
+    inputs = (jnp.arange(num_blocks, dtype=jnp.int32), blocks)
+    _, outputs = jax.lax.scan(one_block, carry, inputs)
+    outgoing, mean_activity, kept = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:])[: grid.num_steps], outputs
+    )
+    recording = None if recorded is None else Recording(recorded, *kept)
+    return LayerOutput(
+        outgoing, mean_activity, recording, saved=None, succeeded=jnp.asarray(True)
+    )

@@ -1,0 +1,187 @@
+"""The generalised rate: the expected activity of each neuron, given its own input."""
+
+from typing import ClassVar
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Integer
+
+from ratelike import _validation as validation
+from ratelike._density._age_shift import (
+    AgeShift,
+    RenewalTerm,
+    initial_density,
+    renewal_problem,
+)
+from ratelike._density._method_of_lines import method_of_lines
+from ratelike._density._state import RefractoryDensity
+from ratelike._drive import GridPath, grid_increments
+from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._grid import TimeGrid
+from ratelike._network import Layer
+from ratelike._neuron import AbstractNeuron, check_dead_time
+from ratelike._population import decode, tiled_decoder
+
+
+class GeneralisedRate(AbstractDynamics):
+    r"""r_j = expected activity of neuron j, marginalised over its spike histories: the N -> infinity limit.
+
+    Each neuron is a time-dependent renewal process, solved by diffrax as a refractory density (`RefractoryDensity`)
+    over the age since the last spike. Given the input it has no statistical error.
+
+    `solver`
+        `AgeShift()` is exact on the grid: the expectation of the discrete spiking neuron at any dt. Any other diffrax
+        solver, explicit or implicit, runs the method of lines with age bins of `age_step` seconds (default: dt); its
+        input is the piecewise linear path through the increments, or the drive itself where that is a diffrax path.
+    `stepsize_controller`
+        For the method of lines: steps of dt by default, or an adaptive controller for smooth input.
+    `adjoint`, `progress_meter`, `max_steps`
+        Handed to `diffrax.diffeqsolve`. The default adjoint serves reverse mode; forward mode needs
+        `diffrax.ForwardMode()`.
+    `saveat`
+        A `diffrax.SaveAt` of what else to save; its `fn(t, density, args)` sees the `RefractoryDensity`. The result
+        is in `trajectory.saved[layer]`, as a pair (ts, ys). By default no density over time is stored.
+
+    Schmutz, Brea and Gerstner, Phys. Rev. Lett. 134, 018401 (2025), for the memoryless case; *Neuronal Dynamics*,
+    chapter 14, for the density.
+
+    Raises `ValueError` for `age_step` <= 0, for an age step or a step-size controller beside `AgeShift` (which knows
+    one step), for `SaveAt(dense=True)` or `SaveAt(steps=True)` with adaptive steps, and in `simulate` for a dead time
+    off the grid of ages.
+    """
+
+    solver: diffrax.AbstractSolver
+    stepsize_controller: diffrax.AbstractStepSizeController | None
+    adjoint: diffrax.AbstractAdjoint
+    progress_meter: diffrax.AbstractProgressMeter
+    saveat: diffrax.SaveAt | None
+    age_step: float | None
+    max_steps: int
+    needs_key: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        solver: diffrax.AbstractSolver | None = None,
+        stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+        progress_meter: diffrax.AbstractProgressMeter | None = None,
+        saveat: diffrax.SaveAt | None = None,
+        age_step: float | None = None,
+        max_steps: int = 1_000_000,
+    ):
+        self.solver = AgeShift() if solver is None else solver
+        self.stepsize_controller = stepsize_controller
+        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+        self.progress_meter = (
+            diffrax.NoProgressMeter() if progress_meter is None else progress_meter
+        )
+        self.saveat = saveat
+        self.age_step = age_step
+        self.max_steps = validation.count("GeneralisedRate.max_steps", max_steps)
+        if age_step is not None:
+            validation.number("GeneralisedRate.age_step", age_step, above=0.0)
+        if _on_the_grid(self.solver):
+            _refuse("age_step", age_step)
+            _refuse("stepsize_controller", stepsize_controller)
+        if saveat is not None and saveat.dense:
+            raise ValueError(
+                "GeneralisedRate.saveat must not be dense, which stores the density at every step; "
+                "name the times with SaveAt(ts=...)"
+            )
+
+    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
+        check_dead_time(name, neuron, self._age_step(grid))
+        if not _on_the_grid(self.solver) and neuron.mark(jnp.zeros(())) is not None:
+            raise ValueError(
+                f"{name} must leave no mark at a spike for the method of lines, got {type(neuron).__name__}; "
+                "use AgeShift()"
+            )
+
+    def _age_step(self, grid: TimeGrid) -> float:
+        return grid.dt if self.age_step is None else self.age_step
+
+    def __call__(
+        self,
+        layer: Layer,
+        path: diffrax.AbstractPath,
+        grid: TimeGrid,
+        *,
+        key: Array | None = None,
+        first_tile: int | Integer[Array, ""] = 0,
+        recorded: Integer[Array, " recorded"] | None = None,
+    ) -> LayerOutput:
+        problem = renewal_problem(layer, self._age_step(grid), tiled_decoder(layer), recorded)
+        times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
+        if _on_the_grid(self.solver):
+            # Another path is cut into the grid's increments first, so that every dynamics sees the same input.
+            increments = grid_increments(path, grid, layer.encoder.dtype)
+            terms = RenewalTerm(GridPath(increments, grid))
+            controller, dt0, max_steps = diffrax.StepTo(times), None, grid.num_steps
+            ours = diffrax.SubSaveAt(steps=True, fn=_readout)
+        else:
+            terms = method_of_lines(path)
+            controller, dt0 = self.stepsize_controller, grid.dt
+            controller = diffrax.ConstantStepSize() if controller is None else controller
+            max_steps = self.max_steps
+            ours = diffrax.SubSaveAt(ts=times[1:], fn=_readout)
+        theirs = None if self.saveat is None else self.saveat.subs
+        solution = diffrax.diffeqsolve(
+            terms,
+            self.solver,
+            times[0],
+            times[-1],
+            dt0,
+            initial_density(layer, problem.ages.shape[0]),
+            args=problem,
+            saveat=diffrax.SaveAt(subs=(ours, theirs)),
+            stepsize_controller=controller,
+            adjoint=self.adjoint,
+            max_steps=max_steps,
+            progress_meter=self.progress_meter,
+            throw=False,
+        )
+        assert solution.ts is not None and solution.ys is not None
+        decoded, recording = solution.ys[0]
+        if not _on_the_grid(self.solver):
+            decoded, recording = _per_step(decoded, recording)
+        if recorded is not None:
+            after, activity = recording
+            # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
+            potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
+            recording = Recording(recorded, potential, activity)
+        saved = None if theirs is None else (solution.ts[1], solution.ys[1])
+        succeeded = jnp.asarray(solution.result == diffrax.RESULTS.successful)
+        return LayerOutput(*decoded, recording, saved, succeeded)
+
+
+def _on_the_grid(solver: diffrax.AbstractSolver) -> bool:
+    return solver.term_structure is RenewalTerm
+
+
+def _readout(t, y: RefractoryDensity, args):
+    """All that is kept of a density: the decoded activity, and the recorded neurons."""
+    increments, mean = decode(args.decoder, y.activity[None])
+    recorded = args.recorded
+    if recorded is None:
+        return (increments[0], mean[0]), None
+    return (increments[0], mean[0]), (y.potential[recorded], y.activity[recorded])
+
+
+def _per_step(decoded, recording):
+    """The method of lines counts activity from the beginning: differences between the ends of steps."""
+
+    def difference(total):
+        return jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1]))
+
+    decoded = jax.tree.map(difference, decoded)
+    if recording is not None:
+        recording = (recording[0], difference(recording[1]))
+    return decoded, recording
+
+
+def _refuse(name: str, value: object) -> None:
+    if value is not None:
+        raise ValueError(
+            f"GeneralisedRate.{name} must be None with AgeShift, which steps on the simulation's grid, got {value!r}"
+        )

@@ -1,0 +1,26 @@
+"""How far two trajectories are apart."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ratelike import _validation as validation
+
+
+def mean_absolute_error(
+    outputs: Float[Array, "*batch time latents"],
+    reference: Float[Array, "*batch time latents"],
+    *,
+    burn_in: int = 0,
+) -> Float[Array, "*batch"]:
+    """mean |y - y_ref| over output units and over the steps after the first `burn_in`, in units of the outputs.
+
+    Raises `ValueError` for shapes that differ and unless 0 <= burn_in < number of steps.
+    """
+    validation.shape("reference", reference, jnp.shape(outputs))
+    burn_in = validation.count("burn_in", burn_in, at_least=0)
+    num_steps = outputs.shape[-2]
+    if burn_in >= num_steps:
+        raise ValueError(
+            f"burn_in must be less than the number of steps, {num_steps}, got {burn_in}"
+        )
+    return jnp.mean(jnp.abs(outputs - reference)[..., burn_in:, :], axis=(-2, -1))

@@ -1,0 +1,51 @@
+"""Escape noise: the instantaneous firing rate as a function of the membrane potential."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+
+# exp(50) = 5e21: far beyond any hazard that leaves a neuron silent for one step, far below overflow in float32 even
+# after a sum over ages.
+LARGEST_EXPONENT = 50.0
+
+
+class AbstractEscape(eqx.Module):
+    """An escape rate f(u) >= 0 in hertz. A new one needs `__call__`, elementwise, and nothing else.
+
+    Values and gradients must stay finite for every finite potential: clamp the argument of an exponential.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f(u) in hertz."""
+
+
+class ExponentialEscape(AbstractEscape):
+    r"""f(u) = rate exp((u - threshold) / width).
+
+    `rate` (Hz) is the escape rate at threshold, `threshold` and `width` have the units of the potential. Each is a
+    scalar or one value per neuron. The exponent is clamped at 50, where a neuron fires in every step it may.
+
+    Gerstner, Kistler, Naud and Paninski, *Neuronal Dynamics* (2014), eq. 9.3.
+
+    Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
+    """
+
+    rate: Float[Array, "#neurons"]  # Hz
+    threshold: Float[Array, "#neurons"]  # potential
+    width: Float[Array, "#neurons"]  # potential
+
+    def __init__(
+        self, rate: ArrayLike = 10.0, threshold: ArrayLike = 0.0, width: ArrayLike = 1.0
+    ):
+        self.rate = validation.parameter("ExponentialEscape.rate", rate, above=0.0)
+        self.threshold = validation.parameter("ExponentialEscape.threshold", threshold)
+        self.width = validation.parameter("ExponentialEscape.width", width, above=0.0)
+
+    def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
+        exponent = (potential - self.threshold) / self.width
+        return self.rate * jnp.exp(jnp.minimum(exponent, LARGEST_EXPONENT))

@@ -1,0 +1,173 @@
+"""Layers, networks of layers, and the random relay network."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+from ratelike._neuron import AbstractNeuron
+from ratelike._random import TILE, per_neuron, tile_keys
+from ratelike._renewal import stationary_rate
+
+
+class Layer(eqx.Module):
+    r"""A population that maps an incoming path X to an outgoing path: dY = (1/N) sum_j D_j dN_j.
+
+    Neuron i has input potential h_i = bias_i + kappa * sum_k E_ik dX_k. Rows of the encoder should differ from neuron
+    to neuron: *duplicates* (equal rows) share their fluctuations with no one to average them out.
+
+    `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
+    potential; a scalar bias is shared.
+
+    Raises `ValueError` for shapes that do not fit each other and for entries that are not finite.
+    """
+
+    neuron: AbstractNeuron
+    encoder: Float[Array, "neurons latents"]
+    decoder: Float[Array, "neurons latents_out"]
+    bias: Float[Array, " neurons"]
+
+    def __init__(
+        self,
+        neuron: AbstractNeuron,
+        encoder: ArrayLike,
+        decoder: ArrayLike,
+        bias: ArrayLike = 0.0,
+    ):
+        self.neuron = neuron
+        self.encoder = validation.parameter("Layer.encoder", encoder)
+        validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))
+        if 0 in self.encoder.shape:
+            raise ValueError(
+                f"Layer.encoder must have at least one neuron and one latent, got shape {self.encoder.shape}"
+            )
+        num_neurons = self.encoder.shape[0]
+        self.decoder = validation.parameter("Layer.decoder", decoder)
+        validation.shape("Layer.decoder", self.decoder, (num_neurons, "latents"))
+        bias = validation.parameter("Layer.bias", bias)
+        if bias.ndim != 0:
+            validation.shape("Layer.bias", bias, (num_neurons,))
+        self.bias = jnp.broadcast_to(bias, (num_neurons,))
+
+    @property
+    def num_neurons(self) -> int:
+        return self.encoder.shape[-2]
+
+    @property
+    def num_latents(self) -> int:
+        """Latents that come in."""
+        return self.encoder.shape[-1]
+
+
+class Network(eqx.Module):
+    """Layers that hand their paths on, the last one to output units that only decode: y = kappa * dX_L.
+
+    `output_tau_m` is the membrane time constant of the output units in seconds; by default that of the last layer's
+    neurons (their mean).
+
+    Raises `ValueError` for no layers, or for a layer that does not take as many latents as the one before hands on.
+    """
+
+    layers: tuple[Layer, ...]
+    output_tau_m: Float[Array, ""]
+
+    def __init__(self, layers: Sequence[Layer], output_tau_m: ArrayLike | None = None):
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("Network.layers must hold at least one layer, got none")
+        for index, (before, after) in enumerate(
+            zip(self.layers[:-1], self.layers[1:], strict=True)
+        ):
+            handed_on = before.decoder.shape[-1]
+            if after.num_latents != handed_on:
+                raise ValueError(
+                    f"Network.layers[{index + 1}].encoder must take the {handed_on} latents that layer {index} hands "
+                    f"on, got {after.num_latents}"
+                )
+        if output_tau_m is None:
+            output_tau_m = jnp.mean(self.layers[-1].neuron.tau_m)
+        self.output_tau_m = validation.parameter(
+            "Network.output_tau_m", output_tau_m, above=0.0
+        )
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def weights(self, layer: int) -> Float[Array, "neurons_out neurons_in"]:
+        """W = E_{l+1} D_l^T / N from layer `layer` to the next: for pictures; nothing computes with it."""
+        before, after = self.layers[layer], self.layers[layer + 1]
+        return (
+            jnp.matmul(after.encoder, before.decoder.T, precision="highest")
+            / before.num_neurons
+        )
+
+
+def relay_network(
+    neuron: AbstractNeuron,
+    *,
+    num_neurons: int,
+    num_latents: int,
+    depth: int,
+    key: Array,
+    gain: float = 1.0,
+    bias: ArrayLike = 1.0,
+) -> Network:
+    r"""A random network whose layers hand on latents of about unit variance.
+
+    Encoders are Gaussian, iid with variance gain^2 / p; each layer decodes with the gain of its neurons averaged over
+    the Gaussian distribution of their input (Bussgang's theorem),
+
+        D = E p / (gain^2 E[g'(b + gain xi)]),   xi ~ N(0, 1),   g in hertz,
+
+    averaged over neurons when their parameters differ. With one key, the first n neurons of a larger network are the
+    smaller network.
+
+    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, and a bias that is not finite.
+    """
+    num_neurons = validation.count("num_neurons", num_neurons)
+    num_latents = validation.count("num_latents", num_latents)
+    depth = validation.count("depth", depth)
+    key = validation.typed_key("key", key)
+    spread = validation.parameter("gain", gain, above=0.0)
+    bias = validation.parameter("bias", bias)
+    slope = jnp.mean(gaussian_gain(neuron, bias, spread))
+
+    def layer(layer_key: Array) -> Layer:
+        def draw(tile_key):
+            return jax.random.normal(tile_key, (TILE, num_latents), slope.dtype)
+
+        keys = tile_keys(layer_key, num_neurons)
+        directions = per_neuron(draw, keys, num_neurons)
+        encoder = directions * (spread / np.sqrt(num_latents))
+        return Layer(neuron, encoder, encoder * (num_latents / (spread**2 * slope)), bias)
+
+    return Network([layer(jax.random.fold_in(key, index)) for index in range(depth)])
+
+
+def gaussian_gain(
+    neuron: AbstractNeuron,
+    bias: Float[Array, "#neurons"],
+    gain: Float[Array, ""],
+) -> Float[Array, "#neurons"]:
+    r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
+
+    The stationary rate g is taken at a time step far below the membrane time constant and the memory.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    weights = weights / weights.sum()
+    dt = max(neuron.memory, float(np.min(neuron.tau_m))) / 2000.0
+
+    def rate(offset):
+        return stationary_rate(neuron, bias + offset, dt)
+
+    def slope(node):
+        offset = jnp.asarray(node, dtype=gain.dtype) * gain
+        return jax.jvp(rate, (offset,), (jnp.ones_like(offset),))[1]
+
+    slopes = jax.vmap(slope)(nodes)
+    return jnp.tensordot(jnp.asarray(weights, dtype=slopes.dtype), slopes, axes=1)

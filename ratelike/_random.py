@@ -1,0 +1,47 @@
+"""Random numbers that belong to a neuron, whatever else is simulated beside it.
+
+Neurons are dealt into tiles of `TILE`; tile number t of a population draws from `fold_in(key, t)`. So the first n
+neurons of a larger population are the smaller population, and any whole number of tiles can be simulated apart from
+the others (in chunks, on another device) without changing a draw.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+TILE = 64
+
+
+def num_tiles(num_neurons: int) -> int:
+    return -(-num_neurons // TILE)
+
+
+def tile_keys(
+    key: Array, num_neurons: int, first_tile: int | Integer[Array, ""] = 0
+) -> Array:
+    """One key for each tile that holds any of the neurons, shape (tiles,)."""
+    tiles = first_tile + jnp.arange(num_tiles(num_neurons), dtype=jnp.int32)
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, tiles)
+
+
+def per_neuron(
+    draw: Callable[[Array], Float[Array, "tile ..."]], keys: Array, num_neurons: int
+) -> Float[Array, "neurons ..."]:
+    """`draw(tile_key)`, of leading size `TILE`, for each tile; the last tile is cut to `num_neurons`."""
+    tiles = jax.vmap(draw)(keys)
+    return tiles.reshape(-1, *tiles.shape[2:])[:num_neurons]
+
+
+def standard_exponential(key: Array, shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
+    """Exp(1) variates from 32 random bits each, the same for float32 and float64 up to rounding.
+
+    V = (bits + 1/2) / 2^32 is resolved finely near 0, where it matters: hazards down to 2^-33 per draw fire at their
+    own rate, where `uniform() < p` has a floor at 2^-23. In float32, V is kept below 1, so a draw is at most 16.6 (the
+    chance of a larger one is 6e-8).
+    """
+    bits = jax.random.bits(key, shape, dtype=jnp.uint32)
+    uniform = (bits.astype(dtype) + 0.5) * 2.0**-32
+    largest = 1.0 - float(jnp.finfo(dtype).epsneg)
+    return -jnp.log1p(-jnp.minimum(uniform, largest))

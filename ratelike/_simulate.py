@@ -1,0 +1,169 @@
+"""The verb: run a network on a grid under a dynamics."""
+
+from collections.abc import Mapping, Sequence
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
+
+from ratelike import _validation as validation
+from ratelike._drive import AbstractDrive, GridPath, as_path
+from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._grid import TimeGrid
+from ratelike._membrane import membrane_traces
+from ratelike._network import Network
+from ratelike._neuron import check_neuron
+
+
+class Trajectory(eqx.Module):
+    """What a simulation returns; index n is the step from t_n to t_{n+1}.
+
+    `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
+    `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
+    the caller's `diffrax.SaveAt` asked for, or None.
+    """
+
+    times: Float[Array, " time"]  # s, the end of each step: when `outputs` are read
+    outputs: Float[Array, "time latents"]  # y = kappa * dX_L, after the increments of each step
+    increments: Float[Array, "layers time latents"] | tuple[Float[Array, "time _"], ...]
+    rates: Float[Array, "layers time"]  # Hz, mean over neurons
+    recordings: dict[int, Recording]
+    saved: tuple[PyTree, ...]
+    succeeded: Bool[Array, " layers"]  # whether the solver of each layer reached the end
+
+
+def simulate(
+    network: Network,
+    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    grid: TimeGrid,
+    dynamics: AbstractDynamics,
+    *,
+    key: Array | None = None,
+    record: Mapping[int, Sequence[int]] | None = None,
+) -> Trajectory:
+    r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
+
+    `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
+    `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
+    activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`.
+
+    Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
+    `increments` or a network of stacked arrays.
+
+    Raises `ValueError`, before anything compiles, for shapes and lengths that do not fit, values that are not finite,
+    a missing or raw key, and a dead time that is not a multiple of `grid.dt`; `RuntimeError` if a solver does not
+    reach the end. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded` outside.
+    """
+    path, key, chosen = _checked(network, increments, grid, dynamics, key, record)
+    trajectory = _simulate(network, path, grid, dynamics, key, chosen)
+    succeeded = trajectory.succeeded
+    if validation.is_concrete(succeeded) and not bool(succeeded.all()):
+        layer = int(np.argmin(np.asarray(succeeded)))
+        raise RuntimeError(
+            f"the solver did not reach the end of the grid in layer {layer}: increase max_steps, loosen the tolerances "
+            "or choose another solver"
+        )
+    return trajectory
+
+
+@eqx.filter_jit
+def _simulate(
+    network: Network,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    dynamics: AbstractDynamics,
+    key: Array | None,
+    chosen: dict[int, Integer[Array, " recorded"]],
+) -> Trajectory:
+    dtype = network.layers[0].encoder.dtype
+    network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
+    outputs: list[LayerOutput] = []
+    for index, layer in enumerate(network.layers):
+        layer_key = None if key is None else jax.random.fold_in(key, index)
+        output = dynamics(
+            layer, path, grid, key=layer_key, first_tile=0, recorded=chosen.get(index)
+        )
+        path = GridPath(output.increments, grid)
+        outputs.append(output)
+    increments = tuple(output.increments for output in outputs)
+    same = len({layer.shape for layer in increments}) == 1
+    recordings = {
+        index: output.recording
+        for index, output in enumerate(outputs)
+        if output.recording is not None
+    }
+    return Trajectory(
+        times=jnp.asarray(grid.times[1:], dtype=dtype),
+        outputs=membrane_traces(increments[-1], network.output_tau_m, grid.dt),
+        increments=jnp.stack(increments) if same else increments,
+        rates=jnp.stack([output.activity for output in outputs]) / grid.dt,
+        recordings=recordings,
+        saved=tuple(output.saved for output in outputs),
+        succeeded=jnp.stack([output.succeeded for output in outputs]),
+    )
+
+
+def _cast(leaf: Array, dtype) -> Array:
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def _checked(network, increments, grid, dynamics, key, record):
+    if not isinstance(network, Network):
+        raise ValueError(f"network must be a ratelike.Network, got {network!r}")
+    if not isinstance(grid, TimeGrid):
+        raise ValueError(f"grid must be a ratelike.TimeGrid, got {grid!r}")
+    if not isinstance(dynamics, AbstractDynamics):
+        raise ValueError(
+            f"dynamics must be an instance such as ratelike.GeneralisedRate(), got {dynamics!r}"
+        )
+    if dynamics.needs_key:
+        key = validation.typed_key("key", key)
+    validation.finite_leaves("network", network)
+    for index, layer in enumerate(network.layers):
+        name = f"network.layers[{index}].neuron"
+        check_neuron(name, layer.neuron, layer.num_neurons)
+        dynamics.check(name, layer.neuron, grid)
+    first = network.layers[0]
+    path = _checked_path(increments, grid, first.num_latents, first.encoder.dtype)
+    return path, key, _checked_record(network, record)
+
+
+def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
+    path = as_path(drive, grid, dtype)
+    if isinstance(path, GridPath):
+        validation.shape("increments", path.values, (grid.num_steps, num_latents))
+        validation.finite_leaves("increments", path.values)
+        return path
+    start, end = float(path.t0), float(path.t1)
+    if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
+        raise ValueError(
+            f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
+        )
+    validation.finite_leaves("increments", path)
+    shape = jax.eval_shape(path.evaluate, jnp.asarray(start), jnp.asarray(end)).shape
+    if shape != (num_latents,):
+        raise ValueError(
+            f"the path given as increments must have {num_latents} latents, got values of shape {shape}"
+        )
+    return path
+
+
+def _checked_record(network, record) -> dict[int, Integer[Array, " recorded"]]:
+    chosen = {}
+    for layer, neurons in (record or {}).items():
+        if layer not in range(network.depth):
+            raise ValueError(
+                f"record must name layers from 0 to {network.depth - 1}, got {layer!r}"
+            )
+        indices = np.atleast_1d(np.asarray(neurons))
+        size = network.layers[layer].num_neurons
+        whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+        if not whole or np.any(indices < 0) or np.any(indices >= size):
+            raise ValueError(
+                f"record[{layer}] must list neurons from 0 to {size - 1}, got {neurons!r}"
+            )
+        chosen[layer] = jnp.asarray(indices, dtype=jnp.int32)
+    return chosen

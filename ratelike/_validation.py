@@ -1,0 +1,136 @@
+"""Checks of static facts, made before anything is traced.
+
+Every message names the argument, the rule and the value. Values that are being traced (inside `jax.jit`,
+`jax.grad`, `jax.vmap`) cannot be looked at and pass unchecked; their shapes are still checked.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+
+def is_concrete(value: Any) -> bool:
+    return not isinstance(value, jax.core.Tracer)
+
+
+def parameter(
+    name: str,
+    value: ArrayLike | Sequence[float],
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+) -> Float[Array, "..."]:
+    """`value` as a floating-point array, after checking that all of it is finite and within the bound."""
+    if is_concrete(value):
+        _check_entries(name, _numbers(name, value), above, at_least)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return jnp.asarray(value, dtype=float)
+
+
+def number(
+    name: str,
+    value: float,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+) -> float:
+    """A Python float, for parameters that set a shape and therefore have to be static."""
+    if not is_concrete(value):
+        raise ValueError(
+            f"{name} must be a concrete number because it sets an array's size; it is being traced"
+        )
+    entries = _numbers(name, value)
+    if entries.ndim != 0:
+        raise ValueError(f"{name} must be one number, got shape {entries.shape}")
+    _check_entries(name, entries, above, at_least)
+    return float(entries)
+
+
+def count(name: str, value: int, *, at_least: int = 1) -> int:
+    """A Python int of at least `at_least`."""
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, jax.errors.JAXTypeError):
+        raise ValueError(f"{name} must be a whole number, got {value!r}") from None
+    if isinstance(value, bool) or whole != value or whole < at_least:
+        raise ValueError(
+            f"{name} must be a whole number of at least {at_least}, got {value!r}"
+        )
+    return whole
+
+
+def typed_key(name: str, key: Any) -> Array:
+    """Explicit typed keys only: a raw `uint32` array or a missing key is a mistake to be told early."""
+    advice = "make one with jax.random.key(seed)"
+    if key is None:
+        raise ValueError(f"{name} must be a typed JAX random key, got None; {advice}")
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(
+        key.dtype, jax.dtypes.prng_key
+    ):
+        raise ValueError(
+            f"{name} must be a typed JAX random key, got {_describe(key)}; {advice}"
+        )
+    if key.ndim != 0:
+        raise ValueError(
+            f"{name} must be a single key, got an array of keys of shape {key.shape}"
+        )
+    return key
+
+
+def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
+    """Compares `value.shape` with `expected`, in which a word stands for any size."""
+    actual = jnp.shape(value)
+    fits = len(actual) == len(expected) and all(
+        isinstance(want, str) or size == want
+        for size, want in zip(actual, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(want) for want in expected)
+        raise ValueError(f"{name} must have shape ({wanted}), got shape {actual}")
+
+
+def finite_leaves(name: str, tree: PyTree) -> None:
+    """No concrete floating-point leaf of `tree` may hold a NaN or an infinite value."""
+    for path, leaf in jtu.tree_leaves_with_path(tree):
+        is_float = isinstance(leaf, (jax.Array, np.ndarray)) and jnp.issubdtype(
+            leaf.dtype, jnp.floating
+        )
+        # The reduction runs where the array lives; only one truth value travels to the host.
+        if is_float and is_concrete(leaf) and not bool(jnp.isfinite(leaf).all()):
+            _check_entries(name + jtu.keystr(path), np.asarray(leaf), None, None)
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be numeric, got {value!r}") from None
+
+
+def _check_entries(
+    name: str, entries: np.ndarray, above: float | None, at_least: float | None
+) -> None:
+    allowed, rule = np.isfinite(entries), "finite"
+    if above is not None:
+        allowed, rule = allowed & (entries > above), f"finite and greater than {above:g}"
+    if at_least is not None:
+        allowed, rule = (
+            allowed & (entries >= at_least),
+            f"finite and at least {at_least:g}",
+        )
+    if not np.all(allowed):
+        index = tuple(int(i) for i in np.argwhere(~allowed)[0])
+        where = f" at index {index}" if index else ""
+        raise ValueError(f"{name} must be {rule}, got {entries[index]}{where}")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, (jax.Array, np.ndarray)):
+        return f"an array of type {value.dtype} and shape {value.shape}"
+    return repr(value)
