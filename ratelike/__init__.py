@@ -1,5 +1,8 @@
 """Generalised rate networks: the limit of large networks of noisy spiking neurons with memory."""
 
+from ratelike._convergence import Cell as Cell
+from ratelike._convergence import Convergence as Convergence
+from ratelike._convergence import convergence as convergence
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive
@@ -14,7 +17,10 @@ from ratelike._dynamics._conventional import DirectGain as DirectGain
 from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
 from ratelike._dynamics._spiking import Spiking as Spiking
 from ratelike._error import mean_absolute_error as mean_absolute_error
+from ratelike._error_curve import ErrorCurve as ErrorCurve
+from ratelike._error_curve import Slope as Slope
 from ratelike._escape import AbstractEscape as AbstractEscape
+from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._grid import TimeGrid as TimeGrid
 from ratelike._network import Layer as Layer

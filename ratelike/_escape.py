@@ -8,9 +8,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 
-# exp(50) = 5e21: far beyond any hazard that leaves a neuron silent for one step, far below overflow in float32 even
-# after a sum over ages.
-LARGEST_EXPONENT = 50.0
+# exp(40)^2 = 6e34: far beyond any hazard that leaves a neuron silent for one step, and finite in float32 even as the
+# product of two clamped exponentials.
+LARGEST_EXPONENT = 40.0
 
 
 class AbstractEscape(eqx.Module):
@@ -24,11 +24,22 @@ class AbstractEscape(eqx.Module):
         """f(u) in hertz."""
 
 
-class ExponentialEscape(AbstractEscape):
+class AbstractSeparableEscape(AbstractEscape):
+    """An escape rate with f(u + offset) = f(u) ratio(offset).
+
+    Where one refractory kernel serves many neurons, that saves an exponential for each neuron and age.
+    """
+
+    @abc.abstractmethod
+    def ratio(self, offset: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f(u + offset) / f(u), whatever u."""
+
+
+class ExponentialEscape(AbstractSeparableEscape):
     r"""f(u) = rate exp((u - threshold) / width).
 
     `rate` (Hz) is the escape rate at threshold, `threshold` and `width` have the units of the potential. Each is a
-    scalar or one value per neuron. The exponent is clamped at 50, where a neuron fires in every step it may.
+    scalar or one value per neuron. The exponent is clamped at 40, where a neuron fires in every step it may.
 
     Gerstner, Kistler, Naud and Paninski, *Neuronal Dynamics* (2014), eq. 9.3.
 
@@ -49,3 +60,6 @@ class ExponentialEscape(AbstractEscape):
     def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         exponent = (potential - self.threshold) / self.width
         return self.rate * jnp.exp(jnp.minimum(exponent, LARGEST_EXPONENT))
+
+    def ratio(self, offset: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(jnp.minimum(offset / self.width, LARGEST_EXPONENT))

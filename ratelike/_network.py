@@ -137,16 +137,19 @@ def relay_network(
     bias = validation.parameter("bias", bias)
     slope = jnp.mean(gaussian_gain(neuron, bias, spread))
 
-    def layer(layer_key: Array) -> Layer:
+    def encoder(layer_key: Array) -> Array:
         def draw(tile_key):
             return jax.random.normal(tile_key, (TILE, num_latents), slope.dtype)
 
-        keys = tile_keys(layer_key, num_neurons)
-        directions = per_neuron(draw, keys, num_neurons)
-        encoder = directions * (spread / np.sqrt(num_latents))
-        return Layer(neuron, encoder, encoder * (num_latents / (spread**2 * slope)), bias)
+        directions = per_neuron(draw, tile_keys(layer_key, num_neurons), num_neurons)
+        return directions * (spread / np.sqrt(num_latents))
 
-    return Network([layer(jax.random.fold_in(key, index)) for index in range(depth)])
+    layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))
+    encoders = jax.vmap(encoder)(layer_keys)
+    decoders = encoders * (num_latents / (spread**2 * slope))
+    return Network(
+        [Layer(neuron, *arrays, bias) for arrays in zip(encoders, decoders, strict=True)]
+    )
 
 
 def gaussian_gain(
@@ -156,18 +159,18 @@ def gaussian_gain(
 ) -> Float[Array, "#neurons"]:
     r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
 
-    The stationary rate g is taken at a time step far below the membrane time constant and the memory.
+    The stationary rate g is taken close to continuous time, at 2000 steps in the neuron's memory.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / weights.sum()
-    dt = max(neuron.memory, float(np.min(neuron.tau_m))) / 2000.0
+    dt = neuron.memory / 2000.0 if neuron.memory > 0.0 else 1e-6
 
     def rate(offset):
         return stationary_rate(neuron, bias + offset, dt)
 
     def slope(node):
-        offset = jnp.asarray(node, dtype=gain.dtype) * gain
+        offset = node * gain
         return jax.jvp(rate, (offset,), (jnp.ones_like(offset),))[1]
 
-    slopes = jax.vmap(slope)(nodes)
+    slopes = jax.vmap(slope)(jnp.asarray(nodes, dtype=gain.dtype))
     return jnp.tensordot(jnp.asarray(weights, dtype=slopes.dtype), slopes, axes=1)

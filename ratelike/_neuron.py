@@ -10,7 +10,11 @@ from equinox import AbstractVar
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from ratelike import _validation as validation
-from ratelike._escape import AbstractEscape, ExponentialEscape
+from ratelike._escape import (
+    AbstractEscape,
+    AbstractSeparableEscape,
+    ExponentialEscape,
+)
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
 
 
@@ -102,7 +106,12 @@ class SRM0(AbstractNeuron):
         age: Float[Array, "..."],
         mark: None,
     ) -> Float[Array, "..."]:
-        return self.escape(potential + self.refractory(age))
+        offset = self.refractory(age)
+        # A table over ages times a vector over neurons, when neurons share their kernel.
+        is_table = jnp.size(offset) < jnp.size(potential + offset)
+        if is_table and isinstance(self.escape, AbstractSeparableEscape):
+            return self.escape(potential) * self.escape.ratio(offset)
+        return self.escape(potential + offset)
 
 
 def is_homogeneous(neuron: AbstractNeuron) -> bool:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ratelike._exponential import one_minus_exp
 from ratelike._neuron import AbstractNeuron
 
 
@@ -38,7 +39,7 @@ def hazard(
 
 def firing_probability(hazard: Float[Array, "..."], dt: float) -> Float[Array, "..."]:
     """p = 1 - exp(-dt rho), the chance to fire in a step of constant hazard, without cancellation."""
-    return -jnp.expm1(-dt * hazard)
+    return one_minus_exp(dt * hazard)
 
 
 def stationary_rate(

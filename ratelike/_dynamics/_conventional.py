@@ -19,7 +19,8 @@ from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time, is_homogeneous
 from ratelike._renewal import num_ages, stationary_rate
 
-BLOCK = 16
+# Steps that share one interpolation of g.
+BLOCK = 32
 
 
 class AbstractGain(eqx.Module):

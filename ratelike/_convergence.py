@@ -1,0 +1,287 @@
+"""Error against network size: spiking networks beside the rate networks of the same connectivity."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer
+
+from ratelike import _validation as validation
+from ratelike._drive import AbstractDrive, GridPath, WienerDrive
+from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._conventional import ConventionalRate
+from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._dynamics._spiking import Spiking
+from ratelike._error import mean_absolute_error
+from ratelike._error_curve import ErrorCurve
+from ratelike._grid import TimeGrid
+from ratelike._membrane import membrane_traces
+from ratelike._network import Layer, Network
+from ratelike._neuron import check_neuron
+from ratelike._random import TILE, num_tiles
+
+# Tiles that advance together: their densities have to stay in the processor's cache.
+TILES_AT_ONCE = 64
+
+
+class Cell(eqx.Module):
+    """One finished part of a convergence study: some trials of one size."""
+
+    size: int
+    first_trial: int
+    generalised: np.ndarray  # (trials,) error of each
+    conventional: np.ndarray  # (trials,)
+    rates: np.ndarray  # (trials,) mean rate of the spiking network in Hz
+
+
+class Convergence(eqx.Module):
+    """Error of the spiking network against either rate network, for each size and trial."""
+
+    generalised: ErrorCurve
+    conventional: ErrorCurve
+    rates: ErrorCurve  # mean rate of the spiking network in Hz, not an error
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.generalised.sizes
+
+
+def convergence(
+    make_network: Callable[[int, Array], Network],
+    sizes: Sequence[int],
+    grid: TimeGrid,
+    *,
+    trials: int,
+    key: Array,
+    burn_in: int = 0,
+    make_drive: Callable[[Network, Array], AbstractDrive] | None = None,
+    generalised: AbstractDynamics | None = None,
+    conventional: AbstractDynamics | None = None,
+    budget: int | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
+    on_cell: Callable[[Cell], None] | None = None,
+) -> Convergence:
+    r"""Mean absolute difference of the outputs, spiking against rate network, over network sizes.
+
+    `make_network(num_neurons, key)` returns a network; it is vectorised with `jax.vmap` over keys. Each trial draws
+    fresh connectivity, drive and spikes from a key of its own that depends on `key`, the size and the trial alone.
+
+    Every size gets the same budget of neurons per layer (`budget`, by default the largest size), so that a size of N
+    runs `trials` x (budget // N) trials: small networks, where the variance is, get more of them, and one compiled
+    program serves all sizes. Networks are made of tiles of 64 neurons: sizes that are multiples of 64 waste nothing.
+
+    `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
+    `WienerDrive`. `progress` wraps the iterable of cells (`tqdm.tqdm` does). `on_cell` is called with every finished
+    `Cell`, to save it: what is finished is not lost if a later cell fails.
+
+    Raises `ValueError` for sizes < 1 or none, `trials` < 1, a budget below the largest size, a missing or raw key, and
+    whatever `make_network`, the drive and the grid object to.
+    """
+    sizes = tuple(validation.count("sizes", size) for size in sizes)
+    if not sizes:
+        raise ValueError("sizes must name at least one network size, got none")
+    if len(set(sizes)) != len(sizes):
+        raise ValueError(f"sizes must differ from each other, got {sizes}")
+    sizes = tuple(sorted(sizes))
+    trials = validation.count("trials", trials)
+    key = validation.typed_key("key", key)
+    burn_in = validation.count("burn_in", burn_in, at_least=0)
+    if burn_in >= grid.num_steps:
+        raise ValueError(
+            f"burn_in must be less than the number of steps, {grid.num_steps}, got {burn_in}"
+        )
+    budget = sizes[-1] if budget is None else validation.count("budget", budget)
+    if budget < sizes[-1]:
+        raise ValueError(
+            f"budget must be at least the largest size, {sizes[-1]}, got {budget}"
+        )
+    dynamics = (
+        Spiking(),
+        GeneralisedRate() if generalised is None else generalised,
+        ConventionalRate() if conventional is None else conventional,
+    )
+    _check_network(make_network, sizes[0], key, grid, dynamics)
+    study = _Study(
+        make_network, _white_noise if make_drive is None else make_drive, grid, dynamics
+    )
+    plan = [(size, run) for size in sizes for run in range(trials)]
+    cells: list[Cell] = []
+    for size, run in plan if progress is None else progress(plan):
+        cell = _run(study, size, run, key, budget, burn_in)
+        cells.append(cell)
+        if on_cell is not None:
+            on_cell(cell)
+
+    def curve(values: Callable[[Cell], np.ndarray]) -> ErrorCurve:
+        return ErrorCurve(
+            sizes,
+            tuple(
+                np.concatenate([values(cell) for cell in cells if cell.size == size])
+                for size in sizes
+            ),
+        )
+
+    return Convergence(
+        generalised=curve(lambda cell: cell.generalised),
+        conventional=curve(lambda cell: cell.conventional),
+        rates=curve(lambda cell: cell.rates),
+    )
+
+
+class _Study(eqx.Module):
+    make_network: Callable[[int, Array], Network] = eqx.field(static=True)
+    make_drive: Callable[[Network, Array], AbstractDrive] = eqx.field(static=True)
+    grid: TimeGrid
+    dynamics: tuple[AbstractDynamics, AbstractDynamics, AbstractDynamics]
+
+
+class _Tiles(eqx.Module):
+    """Several networks of one size, cut into tiles of neurons."""
+
+    network: Network  # every array with a leading axis of tiles
+    increments: Float[Array, "tiles time latents"]
+    spike_key: Array  # (tiles,), equal within a network
+    number: Integer[Array, " tiles"]  # of the tile in its network
+    pool: Float[Array, "tiles tiles"]  # from means over tiles to means over networks
+
+
+def _white_noise(network: Network, key: Array) -> WienerDrive:
+    first = network.layers[0]
+    return WienerDrive(
+        first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key
+    )
+
+
+def _run(
+    study: _Study, size: int, run: int, key: Array, budget: int, burn_in: int
+) -> Cell:
+    tiles_each = num_tiles(size)
+    count = num_tiles(budget) // tiles_each
+    trial = run * count + jnp.arange(count)
+    trial_keys = jax.vmap(jax.random.fold_in, (None, 0))(
+        jax.random.fold_in(key, size), trial
+    )
+    keys = jax.vmap(lambda k: jax.random.split(k, 3))(trial_keys)
+    networks = _make_networks(study, size, keys[:, 0])
+    drives = [
+        _increments(study, jax.tree.map(lambda x: x[i], networks), keys[i, 1])
+        for i in range(count)
+    ]
+    tiles = _cut(networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget))
+    errors, rates = _errors(tiles, study.grid, study.dynamics, burn_in)
+    of_networks = slice(0, count * tiles_each, tiles_each)
+    generalised, conventional = (np.asarray(e)[of_networks] for e in errors)
+    return Cell(
+        size, run * count, generalised, conventional, np.asarray(rates)[of_networks]
+    )
+
+
+@eqx.filter_jit
+def _make_networks(study: _Study, size: int, keys: Array) -> Network:
+    return eqx.filter_vmap(lambda key: study.make_network(size, key))(keys)
+
+
+@eqx.filter_jit
+def _increments(
+    study: _Study, network: Network, key: Array
+) -> Float[Array, "time latents"]:
+    return study.make_drive(network, key).increments(study.grid)
+
+
+def _cut(
+    networks: Network, drives: Array, spike_keys: Array, size: int, total: int
+) -> _Tiles:
+    """Networks with a leading axis, as tiles; the last tiles of the budget may belong to no network."""
+    count, tiles_each = drives.shape[0], num_tiles(size)
+    owner = jnp.minimum(jnp.arange(total) // tiles_each, count - 1)
+    used = jnp.arange(total) < count * tiles_each
+
+    def cut(leaf, mode):
+        # Arrays (networks, neurons, ...) are cut; those of shape (networks,) hold for all neurons.
+        if leaf.ndim == 1:
+            return leaf[owner]
+        pad = [(0, 0)] * (leaf.ndim - 2)
+        leaf = jnp.pad(leaf, [(0, 0), (0, tiles_each * TILE - size), *pad], mode=mode)
+        leaf = leaf.reshape(count * tiles_each, TILE, *leaf.shape[2:])
+        return jnp.pad(leaf, [(0, total - len(leaf)), (0, 0), *pad], mode="edge")
+
+    # What fills a tile copies a neuron, and decodes to nothing.
+    filled = jax.tree.map(lambda leaf: cut(leaf, "edge"), networks)
+    decoders = [cut(layer.decoder, "constant") for layer in networks.layers]
+    filled = eqx.tree_at(
+        lambda n: [layer.decoder for layer in n.layers], filled, decoders
+    )
+    together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
+    return _Tiles(
+        network=filled,
+        increments=drives[owner],
+        spike_key=spike_keys[owner],
+        number=(jnp.arange(total) % tiles_each).astype(jnp.int32),
+        pool=jnp.where(together, TILE / size, 0.0).astype(drives.dtype),
+    )
+
+
+@eqx.filter_jit
+def _errors(tiles: _Tiles, grid: TimeGrid, dynamics, burn_in: int):
+    """For every tile the error of its network: one program for all sizes."""
+    spiking, *rate_networks = [_outputs(tiles, grid, each) for each in dynamics]
+    errors = [
+        mean_absolute_error(spiking[0], outputs, burn_in=burn_in)
+        for outputs, _ in rate_networks
+    ]
+    return errors, spiking[1]
+
+
+def _outputs(tiles: _Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
+    """Output membranes and mean rate of each tile's network."""
+    increments, rates = tiles.increments, []
+    for index, layer in enumerate(tiles.network.layers):
+
+        def one_tile(inputs, index=index):
+            layer, increments, key, number = inputs
+            output = dynamics(
+                layer,
+                GridPath(increments, grid),
+                grid,
+                key=jax.random.fold_in(key, index),
+                first_tile=number,
+                recorded=None,
+            )
+            return output.increments, _mean_rate(layer, output.activity, grid)
+
+        own, rate = jax.lax.map(
+            one_tile,
+            (layer, increments, tiles.spike_key, tiles.number),
+            batch_size=TILES_AT_ONCE,
+        )
+        increments = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
+        rates.append(tiles.pool @ rate)
+    outputs = jax.vmap(membrane_traces, in_axes=(0, 0, None))(
+        increments, tiles.network.output_tau_m, grid.dt
+    )
+    return outputs, jnp.mean(jnp.stack(rates), axis=0)
+
+
+def _mean_rate(layer: Layer, activity: Float[Array, " time"], grid: TimeGrid) -> Array:
+    return jnp.mean(activity) / grid.dt
+
+
+def _check_network(make_network, size: int, key: Array, grid: TimeGrid, dynamics) -> None:
+    """One small network is made for real, so that what is wrong with it is told before anything compiles."""
+    network = make_network(size, key)
+    if not isinstance(network, Network):
+        raise ValueError(f"make_network must return a ratelike.Network, got {network!r}")
+    for index, layer in enumerate(network.layers):
+        if layer.num_neurons != size:
+            raise ValueError(
+                f"make_network must give every layer the {size} neurons it is asked for, "
+                f"got {layer.num_neurons} in layer {index}"
+            )
+        name = f"network.layers[{index}].neuron"
+        check_neuron(name, layer.neuron, layer.num_neurons)
+        for each in dynamics:
+            each.check(name, layer.neuron, grid)
+    validation.finite_leaves("network", network)

@@ -1,0 +1,44 @@
+"""The chance to fire in a step, 1 - exp(-x), at the price of a polynomial."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# (1 - exp(-y)) / y on [0, 1.1], Chebyshev interpolant of degree 6: relative error 6e-9.
+_COEFFICIENTS = (
+    0.9999999962,
+    -0.4999996614,
+    0.1666616779,
+    -0.04163896337,
+    0.008259406892,
+    -0.001285773566,
+    0.0001238745408,
+)
+_DOUBLINGS = 4
+# 1 - exp(-x) is 1 in float32 from here on.
+_SATURATION = 17.4
+
+
+@jax.custom_jvp
+def one_minus_exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """1 - exp(-x) for x >= 0, without cancellation: relative error below 10^-6 in float32.
+
+    In float32 a polynomial at x / 16, then p(2y) = p(y) (2 - p(y)) four times, takes a third of the time of `expm1` on
+    a CPU. A doubling does not magnify a relative error. In float64 it is `expm1`.
+    """
+    if x.dtype != jnp.float32:
+        return -jnp.expm1(-x)
+    y = jnp.minimum(x, _SATURATION) * (1.0 / 2**_DOUBLINGS)
+    p = jnp.full_like(y, _COEFFICIENTS[-1])
+    for coefficient in _COEFFICIENTS[-2::-1]:
+        p = p * y + coefficient
+    p = p * y
+    for _ in range(_DOUBLINGS):
+        p = p * (2.0 - p)
+    return p
+
+
+@one_minus_exp.defjvp
+def _derivative(primals, tangents):
+    p = one_minus_exp(*primals)
+    return p, (1.0 - p) * tangents[0]
