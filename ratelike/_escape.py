@@ -41,7 +41,7 @@ class ExponentialEscape(AbstractSeparableEscape):
     `rate` (Hz) is the escape rate at threshold, `threshold` and `width` have the units of the potential. Each is a
     scalar or one value per neuron. The exponent is clamped at 40, where a neuron fires in every step it may.
 
-    Gerstner, Kistler, Naud and Paninski, *Neuronal Dynamics* (2014), eq. 9.3.
+    Gerstner, Kistler, Naud and Paninski, *Neuronal Dynamics* (2014), section 9.1.
 
     Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
     """

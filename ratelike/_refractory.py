@@ -34,7 +34,7 @@ class ExponentialRefractory(AbstractRefractory):
     The dead time has to be a multiple of the time step of the simulation. A `dead_time` that is itself being traced
     costs the spiking simulation its shortcut: one random number per neuron and dead time instead of one per step.
 
-    *Neuronal Dynamics*, section 9.2 (SRM0), eq. 6.26 with one exponential.
+    *Neuronal Dynamics*, section 6.4 (spike response model), with one exponential.
 
     Raises `ValueError` unless `tau` > 0, `dead_time` >= 0, `memory` >= `dead_time` and all are finite.
     """

@@ -78,8 +78,7 @@ class AgeShift(diffrax.AbstractSolver):
     with order 1 to the refractory-density equation d_t q + d_a q = -rho q. `activity` is r of the last step. The
     distribution is divided by its sum in each step, so that the rounding errors of many steps do not add up.
 
-    *Neuronal Dynamics*, section 14.1 (quasi-renewal and refractory-density equations); Gerstner, Neural Comput. 12, 43
-    (2000). Works on the grid only; `GeneralisedRate` sees to that.
+    *Neuronal Dynamics*, chapter 14; Gerstner, Neural Comput. 12, 43 (2000), for the population equations. Works on the grid only; `GeneralisedRate` sees to that.
     """
 
     term_structure: ClassVar = RenewalTerm

@@ -89,7 +89,7 @@ class ConventionalRate(AbstractDynamics):
     This is what a rate network usually is, and it is *not* the limit of the spiking network. `gain` says how g is
     evaluated: `ChebyshevGain()`, or `DirectGain()` for its definition at every potential.
 
-    *Neuronal Dynamics*, eq. 14.6 and section 15.1.
+    *Neuronal Dynamics*, chapter 15 (rate models and their limits).
     """
 
     gain: AbstractGain

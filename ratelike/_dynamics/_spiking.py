@@ -28,7 +28,7 @@ class Spiking(AbstractDynamics):
     the neuron fires in the first step in which its hazard, summed since the beginning of the block, exceeds the
     variate. Given that it has not fired before, that is exactly a Bernoulli draw in each step; a new variate in each
     block does not change the law, since the exponential distribution has no memory; and after a spike the dead time
-    lasts beyond the block. (Ogata 1981; *Neuronal Dynamics*, section 9.1.)
+    lasts beyond the block. (*Neuronal Dynamics*, section 9.1.)
 
     Needs `key` in `simulate`. The same key gives the same spikes, bit for bit, alone or in a batch; the first n
     neurons of a larger layer with the same input draw the same numbers.
