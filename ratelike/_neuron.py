@@ -66,7 +66,7 @@ class SRM0(AbstractNeuron):
 
     `tau_m` is in seconds, a scalar or one value per neuron.
 
-    *Neuronal Dynamics*, sections 6.4 and 9.2.
+    *Neuronal Dynamics*, section 6.4 and chapter 9.
 
     Raises `ValueError` unless `tau_m` > 0.
     """

@@ -51,7 +51,7 @@ def stationary_rate(
 
         (1/g) = dt (S_0 + ... + S_{K-1} + S_K / p_K).
 
-    No closed form is assumed. *Neuronal Dynamics*, sections 7.5 (renewal statistics) and 14.3 (stationary activity), in discrete time.
+    No closed form is assumed. *Neuronal Dynamics*, section 7.5 (renewal statistics), in discrete time.
     """
     mark = neuron.mark(potential)
     age = ages(neuron, dt, potential.dtype)[:, 0]

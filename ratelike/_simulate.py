@@ -63,8 +63,8 @@ def simulate(
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
         raise RuntimeError(
-            f"the solver did not reach the end of the grid in layer {layer}: increase max_steps, loosen the tolerances "
-            "or choose another solver"
+            f"the solver did not reach the end of the grid with finite values in layer {layer}: increase max_steps, "
+            "take shorter steps or wider age bins, loosen the tolerances, or choose another solver"
         )
     return trajectory
 

@@ -69,6 +69,27 @@ def renewal_problem(
     return RenewalProblem(layer, age, age_step, decoder, recorded)
 
 
+class _BetweenSteps(diffrax.AbstractLocalInterpolation):
+    """A weighted mean of both ends: exact at the ends, and of probabilities again probabilities."""
+
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    y0: RefractoryDensity
+    y1: RefractoryDensity
+
+    def evaluate(self, t0, t1=None, left=True):
+        if t1 is not None:
+            raise NotImplementedError("a density is evaluated at one time")
+        weight = (t0 - self.t0) / (self.t1 - self.t0)
+        return jax.tree.map(
+            lambda before, after: ((1.0 - weight) * before + weight * after).astype(
+                after.dtype
+            ),
+            self.y0,
+            self.y1,
+        )
+
+
 class AgeShift(diffrax.AbstractSolver):
     r"""Moves the age distribution P_k of each neuron by one step of the grid, with the neuron's own p_k:
 
@@ -82,9 +103,7 @@ class AgeShift(diffrax.AbstractSolver):
     """
 
     term_structure: ClassVar = RenewalTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
+    interpolation_cls: ClassVar[Callable[..., _BetweenSteps]] = _BetweenSteps
 
     def order(self, terms):
         return 1
@@ -114,7 +133,8 @@ class AgeShift(diffrax.AbstractSolver):
         driven = y0.potential - args.layer.bias
         driven = decay_factor(neuron.tau_m, dt) * driven
         driven = driven + input_factor(neuron.tau_m, dt) * current
-        survivors = distribution - firing
+        # A product, not a difference: it cannot round below zero.
+        survivors = distribution * (1.0 - probability)
         y1 = RefractoryDensity(
             potential=args.layer.bias + driven,
             age_distribution=_shift(activity, survivors),

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Integer
@@ -32,8 +33,9 @@ class GeneralisedRate(AbstractDynamics):
 
     `solver`
         `AgeShift()` is exact on the grid: the expectation of the discrete spiking neuron at any dt. Any other diffrax
-        solver, explicit or implicit, runs the method of lines with age bins of `age_step` seconds (default: dt); its
+        solver, explicit or implicit, runs the method of lines with age bins of `age_step` seconds (default: 2 dt); its
         input is the piecewise linear path through the increments, or the drive itself where that is a diffrax path.
+        Explicit solvers need steps shorter than `age_step` (Courant's condition), which the default provides.
     `stepsize_controller`
         For the method of lines: steps of dt by default, or an adaptive controller for smooth input.
     `adjoint`, `progress_meter`, `max_steps`
@@ -56,8 +58,8 @@ class GeneralisedRate(AbstractDynamics):
     adjoint: diffrax.AbstractAdjoint
     progress_meter: diffrax.AbstractProgressMeter
     saveat: diffrax.SaveAt | None
-    age_step: float | None
-    max_steps: int
+    age_step: float | None = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
     needs_key: ClassVar[bool] = False
 
     def __init__(
@@ -77,10 +79,12 @@ class GeneralisedRate(AbstractDynamics):
             diffrax.NoProgressMeter() if progress_meter is None else progress_meter
         )
         self.saveat = saveat
-        self.age_step = age_step
+        self.age_step = (
+            None
+            if age_step is None
+            else validation.number("GeneralisedRate.age_step", age_step, above=0.0)
+        )
         self.max_steps = validation.count("GeneralisedRate.max_steps", max_steps)
-        if age_step is not None:
-            validation.number("GeneralisedRate.age_step", age_step, above=0.0)
         if _on_the_grid(self.solver):
             _refuse("age_step", age_step)
             _refuse("stepsize_controller", stepsize_controller)
@@ -99,7 +103,9 @@ class GeneralisedRate(AbstractDynamics):
             )
 
     def _age_step(self, grid: TimeGrid) -> float:
-        return grid.dt if self.age_step is None else self.age_step
+        if self.age_step is not None:
+            return self.age_step
+        return grid.dt if _on_the_grid(self.solver) else 2.0 * grid.dt
 
     def __call__(
         self,
@@ -151,7 +157,9 @@ class GeneralisedRate(AbstractDynamics):
             potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
             recording = Recording(recorded, potential, activity)
         saved = None if theirs is None else (solution.ts[1], solution.ys[1])
-        succeeded = jnp.asarray(solution.result == diffrax.RESULTS.successful)
+        succeeded = (solution.result == diffrax.RESULTS.successful) & jnp.all(
+            jnp.isfinite(decoded[0])
+        )
         return LayerOutput(*decoded, recording, saved, succeeded)
 
 
