@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
 import matplotlib as mpl
@@ -32,6 +32,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from matplotlib.typing import RcKeyType
 from scipy.signal import lfilter
 from tqdm import tqdm
 
@@ -39,7 +40,7 @@ import ratelike as rl
 
 # Okabe and Ito's colours, and grey; a dynamics keeps its colour in every panel.
 SPIKING, GENERALISED, CONVENTIONAL, LATENT = "0.45", "#0072B2", "#D55E00", "#009E73"
-STYLE = {
+STYLE: dict[RcKeyType, Any] = {
     "font.size": 8.5,
     "legend.fontsize": 8.5,
     "legend.frameon": False,
@@ -47,15 +48,8 @@ STYLE = {
     "axes.spines.right": False,
     "pdf.fonttype": 42,  # text stays text
 }
-QUICK = {
-    "max_size": 512,
-    "trials": 1,
-    "duration": 0.3,
-    "burn_in": 0.1,
-    "depth": 2,
-    "fit_from": 64,
-}
-OUTPUT = 1  # the output unit of panels D and E
+QUICK = {"max_size": 512, "trials": 1, "duration": 0.3, "burn_in": 0.1}
+QUICK |= {"depth": 2, "fit_from": 64}
 
 
 @dataclass
@@ -76,30 +70,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         parser.set_defaults(**QUICK)  # what is given explicitly still wins
         options = parser.parse_args(arguments)
-    sizes = [options.min_size]
-    while 2 * sizes[-1] <= options.max_size:
-        sizes.append(2 * sizes[-1])
-    if sum(size >= options.fit_from for size in sizes) < 2:
-        parser.error(f"--fit-from {options.fit_from} leaves fewer than two of {sizes}")
+    # Doubled as often as it fits below the largest.
+    doublings = max(0, (options.max_size // options.min_size).bit_length())
+    options.sizes = [options.min_size * 2**k for k in range(doublings)]
+    if sum(size >= options.fit_from for size in options.sizes) < 2:
+        rule = "--fit-from must leave at least two of the sizes"
+        parser.error(f"{rule} {options.sizes}, got {options.fit_from}")
 
-    make_network = functools.partial(relay, options.latents, options.depth)
     keys = jax.random.split(jax.random.key(options.seed), 4)
     # with_suffix would eat a dot in the stem.
     png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
     try:
-        traces = simulate_traces(make_network, sizes, options, keys[:3])
+        traces = simulate_traces(options, keys[:3])
         table.parent.mkdir(parents=True, exist_ok=True)
         file = table.open("w", newline="")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     with file:
-        study = run_study(make_network, sizes, options, keys[3], file)
+        study = run_study(options, keys[3], file)
     # A weight matrix joins two layers, whatever the depth of the rest.
     pictured = relay(options.latents, 2, max(64, 4 * options.latents), keys[0])
     with mpl.rc_context(STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
-        for path in (png, pdf):
-            figure.savefig(path, dpi=200)
+        figure.savefig(png, dpi=200)
+        figure.savefig(pdf)
     print_table(study, options.fit_from)
     print(f"wrote {png}, {pdf}, {table}")
     print(f"total wall time {time.perf_counter() - began:.1f} s")
@@ -114,22 +108,16 @@ def make_parser() -> argparse.ArgumentParser:
     def add(name, kind, default, text):
         parser.add_argument(name, type=kind, default=default, metavar="X", help=text)
 
-    count, seconds = number(int, 1, 2**30), number(float, 0, 1000)
+    count = number(int, 1, 2**30)
+    step, duration = number(float, 0.04, 2), number(float, 0.01, 1000)
     add("--latents", count, 10, "number p of latent signals")
     add("--depth", count, 3, "layers of neurons")
-    add(
-        "--dt",
-        number(float, 0.04, 2),
-        0.5,
-        "time step in ms; divides the dead time, 2 ms",
-    )
-    add("--duration", number(float, 0.01, 1000), 1.0, "time after the burn-in in s")
-    add("--burn-in", seconds, 0.2, "time at the start that is left out in s")
+    add("--dt", step, 0.5, "time step in ms, of which 2 ms are a multiple")
+    add("--duration", duration, 1.0, "time after the burn-in in s")
+    add("--burn-in", number(float, 0, 1000), 0.2, "time left out at the start in s")
     add("--min-size", count, 64, "smallest number N of neurons per layer")
     add("--max-size", count, 16384, "largest N; sizes double from the smallest on")
-    add(
-        "--trials", count, 3, "trials at the largest N, in proportion more at smaller N"
-    )
+    add("--trials", count, 3, "trials at the largest N, proportionally more at others")
     add("--fit-from", count, 1024, "smallest N in the fit of the slope")
     add("--seed", number(int, 0, 2**32 - 1), 0, "seed of weights, input and spikes")
     add("--output", str, "figure1", "path of the files without .png, .pdf and .csv")
@@ -145,9 +133,8 @@ def number(kind: type[int] | type[float], low: float, high: float) -> Callable:
     def parse(text: str) -> int | float:
         value = kind(text)
         if not low <= value <= high:  # nan too
-            raise argparse.ArgumentTypeError(
-                f"must be from {low} to {high}, got {text}"
-            )
+            rule = f"must be from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{rule}, got {text}")
         return value
 
     parse.__name__ = kind.__name__  # argparse's word for it when the text is no number
@@ -167,55 +154,43 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
     """The grid, and how many of its steps are burn-in."""
     dt = options.dt * 1e-3
     burn_in = round(options.burn_in / dt)
-    return rl.TimeGrid(
-        dt, burn_in + round(min(options.duration, longest) / dt)
-    ), burn_in
+    steps = round(min(options.duration, longest) / dt)
+    return rl.TimeGrid(dt, burn_in + steps), burn_in
 
 
-def simulate_traces(
-    make_network: Callable[[int, jax.Array], rl.Network],
-    sizes: Sequence[int],
-    options: argparse.Namespace,
-    keys: jax.Array,
-) -> Traces:
+def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     grid, burn_in = time_grid(options, longest=0.3)
+    sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
     # In larger ones the eye sees no further difference.
     large = max((size for size in sizes[1:] if size <= 4096), default=sizes[1])
-    tau_m = float(make_network(small, keys[0]).output_tau_m)
+    tau_m = float(rl.SRM0().tau_m)
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
-    increments = np.asarray(drive.increments(grid))
 
     def run(size: int, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
+        network = relay(options.latents, options.depth, size, keys[0])
         record = {0: range(min(4, size))}
-        network = make_network(size, keys[0])
         return rl.simulate(network, drive, grid, dynamics, key=keys[2], record=record)
 
     dynamics = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
     runs = {size: [run(size, each) for each in dynamics] for size in (small, large)}
     decay = math.exp(-grid.dt / tau_m)
+    gain, increments = (1 - decay) / grid.dt, np.asarray(drive.increments(grid))
     return Traces(
         start=burn_in * grid.dt,
         times=grid.times[1:],
-        latents=np.asarray(
-            lfilter([(1 - decay) / grid.dt], [1, -decay], increments, axis=0)
-        ),
+        latents=np.asarray(lfilter([gain], [1, -decay], increments, axis=0)),
         recording=runs[small][0].recordings[0],
         outputs={size: [np.asarray(r.outputs) for r in runs[size]] for size in runs},
     )
 
 
 def run_study(
-    make_network: Callable[[int, jax.Array], rl.Network],
-    sizes: Sequence[int],
-    options: argparse.Namespace,
-    key: jax.Array,
-    file: TextIO,
+    options: argparse.Namespace, key: jax.Array, file: TextIO
 ) -> rl.Convergence:
     writer = csv.writer(file)
-    writer.writerow(
-        ["size", "trial", "error_generalised", "error_conventional", "rate_hz"]
-    )
+    errors = ["error_generalised", "error_conventional"]
+    writer.writerow(["size", "trial", *errors, "rate_hz"])
 
     def save(cell: rl.Cell) -> None:
         trials = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
@@ -227,8 +202,8 @@ def run_study(
     # disable=None: no bar where nobody watches.
     progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
     return rl.convergence(
-        make_network,
-        sizes,
+        functools.partial(relay, options.latents, options.depth),
+        options.sizes,
         grid,
         trials=options.trials,
         key=key,
@@ -239,23 +214,19 @@ def run_study(
 
 
 def print_table(study: rl.Convergence, fit_from: int) -> None:
+    curves = {"generalised": study.generalised, "conventional": study.conventional}
     print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
-    curves = (study.generalised, study.conventional, study.rates)
-    trials = [len(rates) for rates in study.rates.errors]
-    means = zip(study.sizes, trials, *(curve.mean() for curve in curves), strict=True)
-    for size, count, generalised, conventional, rate in means:
-        print(
-            f"{size:5}  {count:6}  {generalised:20.4f}  {conventional:21.4f}  {rate:14.1f}"
-        )
-    print(
-        f"slope of the error to the generalised rate:  {slope(study.generalised, fit_from)}"
-    )
-    print(
-        f"slope of the error to the conventional rate: {slope(study.conventional, fit_from)}"
-    )
+    for index, size in enumerate(study.sizes):
+        errors = [curve.mean()[index] for curve in curves.values()]
+        rates = study.rates.errors[index]
+        print(f"{size:5}  {len(rates):6}", end="")
+        print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
+    for name, curve in curves.items():
+        print(f"slope to {name} rate from N = {fit_from}: {slope(curve, fit_from)}")
 
 
 def slope(curve: rl.ErrorCurve, fit_from: int) -> str:
+    """With its 95% interval."""
     fit = curve.slope(fit_from)
     return f"{fit.value:.2f} [{fit.lower:.2f}, {fit.upper:.2f}]"
 
@@ -267,32 +238,35 @@ def draw(
     traces: Traces, pictured: rl.Network, study: rl.Convergence, fit_from: int
 ) -> Figure:
     figure = Figure(figsize=(11, 7), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
-    widths = [1.45, 1.8, 1.3, 0.9]
-    ax_a, ax_b, ax_c, ax_rank = top.subplots(1, 4, width_ratios=widths)
-    ax_d, ax_e, ax_f = bottom.subplot_mosaic("DF;EF", width_ratios=[1.2, 1]).values()
-    ax_d.sharex(ax_e)
-    ax_d.sharey(ax_e)
+    rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.25])
+    top, bottom = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
+    axes = top.subplot_mosaic("ABCc", width_ratios=[1.6, 1.7, 1.25, 0.9])
+    axes |= bottom.subplot_mosaic("DF;EF", width_ratios=[1.2, 1])
+    axes["D"].sharex(axes["E"])
+    axes["D"].sharey(axes["E"])
     small, large = traces.outputs
-    draw_mixing(ax_a, traces)
-    draw_schematic(ax_b)
-    draw_weights(ax_c, pictured)
-    draw_singular_values(ax_rank, pictured)
-    draw_outputs(ax_d, traces, small)
-    draw_outputs(ax_e, traces, large)
-    draw_errors(ax_f, study, fit_from)
-    ax_d.tick_params(labelbottom=False)
-    ax_d.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=3, handlelength=1.5)
-    ax_e.set_xlabel("time (ms)")
-    for ax, letter, title in (
-        (ax_a, "A", "Neurons mix the latents"),
-        (ax_b, "B", "Decode, then re-encode"),
-        (ax_c, "C", "Weights of rank $p$"),
-        (ax_d, "D", f"Output, $N$ = {small}"),
-        (ax_e, "E", f"Output, $N$ = {large}"),
-        (ax_f, "F", "Spiking networks approach the generalised rate only"),
-    ):
-        ax.set_title(rf"$\bf{{{letter}}}$  {title}", loc="left", fontsize=9.5)
+    draw_mixing(axes["A"], traces)
+    draw_schematic(axes["B"])
+    draw_weights(axes["C"], pictured)
+    draw_singular_values(axes["c"], pictured)
+    draw_outputs(axes["D"], traces, small)
+    draw_outputs(axes["E"], traces, large)
+    draw_errors(axes["F"], study, fit_from)
+    axes["D"].tick_params(labelbottom=False)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 0.97)}
+    axes["D"].legend(**place, ncols=3, handlelength=1.5)
+    axes["E"].set_xlabel("time (ms)")
+    titles = {
+        "A": "Neurons mix the latents",
+        "B": "Decode, then re-encode",
+        "C": "Weights of rank $p$",
+        "D": f"Output, $N$ = {small}",
+        "E": f"Output, $N$ = {large}",
+        "F": "Spiking networks approach the generalised rate only",
+    }
+    for letter, title in titles.items():
+        title = rf"$\bf{{{letter}}}$  {title}"
+        axes[letter].set_title(title, loc="left", fontsize=9.5)
     return figure
 
 
@@ -300,67 +274,60 @@ def draw_mixing(ax: Axes, traces: Traces) -> None:
     shown = (traces.times > traces.start) & (traces.times <= traces.start + 0.2)
     times = 1e3 * traces.times[shown]
     latents = traces.latents[shown, :3]
-    potentials = np.asarray(traces.recording.potential)[shown]
-    fired = np.asarray(traces.recording.activity)[shown] > 0
-    signals = [*latents.T, *potentials.T]
-    for row, signal in enumerate(signals):
-        neuron = row - latents.shape[1]
-        color, name = ("black", "h") if neuron >= 0 else (LATENT, "x")
-        height = -5 * row - 3 * (neuron >= 0)
-        trace = signal - signal.mean() + height
-        ax.plot(times, trace, color=color, linewidth=1)
-        name = f"${name}_{neuron + 1 if neuron >= 0 else row + 1}$"
-        ax.text(times[0] - 4, height, name, color=color, ha="right", va="center")
-        if neuron >= 0:  # a spike stands on the potential it came from
-            at, foot = times[fired[:, neuron]], trace[fired[:, neuron]]
-            ax.vlines(at, foot, foot + 2.3, color=SPIKING, linewidth=1.8)
-        if neuron in (-latents.shape[1], 0):
-            unit = "widths" if neuron == 0 else "s.d."
-            ax.plot([times[-1] + 4] * 2, [height - 1.5, height + 1.5], color=color)
-            ax.text(times[-1] + 8, height, f"3 {unit}", color=color, va="center")
+    potential = np.asarray(traces.recording.potential)[shown]
+    spikes = np.asarray(traces.recording.activity)[shown] > 0
+    spacing, bar = 5, 3
+    first, last = times[0] - 4, times[-1] + 4
+
+    def stack(signals: np.ndarray, top: float, name: str, unit: str, color: str):
+        heights = top - spacing * np.arange(signals.shape[1])
+        raised = signals - signals.mean(axis=0) + heights
+        ax.plot(times, raised, color=color, linewidth=1)
+        for row, height in enumerate(heights, start=1):
+            ax.text(
+                first, height, f"${name}_{row}$", color=color, ha="right", va="center"
+            )
+        ax.plot([last, last], [top - bar / 2, top + bar / 2], color=color)
+        ax.text(last + 4, top, f"{bar} {unit}", color=color, va="center")
+        return raised
+
+    stack(latents, 0, "x", "s.d.", LATENT)
+    top = -spacing * latents.shape[1] - 3
+    feet = stack(potential, top, "h", r"$\Delta u$", "black")
+    for foot, fired in zip(feet.T, spikes.T, strict=True):
+        # A spike stands on the potential it came from.
+        low, high = foot[fired], foot[fired] + 2.3
+        ax.vlines(times[fired], low, high, color=SPIKING, linewidth=2)
     ax.spines["left"].set_visible(False)
-    ax.set_yticks([])
-    ax.set_xlabel("time (ms)")
+    ax.set(yticks=[], xlabel="time (ms)")
 
 
 def draw_schematic(ax: Axes) -> None:
     ax.set_axis_off()
-    places, heights = [0.0, 1.2, 2.4, 3.6, 5.3], [0.5, 1.0, 0.5, 1.0, 0.5]
-    columns = [np.linspace(-h, h, 7 if h == 1 else 3) for h in heights]
+    places = [0.0, 1.2, 2.4, 3.6, 5.3]
+    few, many = np.linspace(-0.5, 0.5, 3), np.linspace(-1, 1, 7)
+    columns = [few, many, few, many, few]
     for column in range(4):
         ends = places[column : column + 2]
-        for left in columns[column]:
-            for right in columns[column + 1]:
-                ax.plot(ends, [left, right], color="0.75", linewidth=0.5, zorder=1)
+        centre = sum(ends) / 2
+        pairs = [(a, b) for a in columns[column] for b in columns[column + 1]]
+        ax.plot(ends, np.transpose(pairs), color="0.75", linewidth=0.5, zorder=1)
         name = ["encoder\n$E$", "decoder\n$D$"][column % 2]
-        ax.text(np.mean(ends), 1.15, name, ha="center", va="bottom", size=8)
-    names = [
-        "$p$\nlatents",
-        "$N$\nneurons",
-        "$p$\nlatents",
-        "$N$\nneurons",
-        "$p$\noutputs",
-    ]
+        ax.text(centre, 1.15, name, ha="center", va="bottom", size=8)
+        if column == 3:  # this decoder stands for all the layers that follow
+            white = {"facecolor": "white", "edgecolor": "none"}
+            ax.text(centre, -0.06, r"$\cdots$", size=14, bbox=white, ha="center")
+    names = ["$p$ latents", "$N$ neurons", "$p$ latents", "$N$ neurons", "$p$ outputs"]
     for column, (place, name) in enumerate(zip(places, names, strict=True)):
-        color = "black" if column % 2 else LATENT
-        heights = columns[column]
-        ax.plot([place] * len(heights), heights, "o", color=color, markersize=6)
+        color, dots = "black" if column % 2 else LATENT, columns[column]
+        ax.plot([place] * len(dots), dots, "o", color=color, markersize=6)
+        name = name.replace(" ", "\n")
         ax.text(place, -1.2, name, ha="center", va="top", color=color)
-    # The last decoder stands for the layers that follow.
-    blank = {"facecolor": "white", "edgecolor": "none"}
-    ax.text(
-        np.mean(places[3:]),
-        0,
-        r"$\cdots$",
-        ha="center",
-        va="center",
-        size=14,
-        bbox=blank,
-    )
     arrow = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.3"}
     ax.annotate("", (places[3], -2.0), (places[1], -2.0), arrowprops=arrow)
-    ax.text(places[2], -2.75, r"$W = E\,D^{\mathrm{T}}/N$", ha="center", va="top")
-    ax.set(xlim=(-0.5, 5.8), ylim=(-3.3, 2.0))
+    text = r"weights $W = E\,D^{\mathrm{T}}/N$"
+    ax.text(places[2], -2.7, text, ha="center", va="top")
+    ax.set(xlim=(-0.5, 5.8), ylim=(-3.2, 1.9))
 
 
 def draw_weights(ax: Axes, network: rl.Network) -> None:
@@ -370,7 +337,7 @@ def draw_weights(ax: Axes, network: rl.Network) -> None:
     ends, size = (-0.5, len(jumps) - 0.5), len(jumps)
     image = ax.imshow(jumps, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     bar = ax.figure.colorbar(image, ax=ax)
-    bar.set_label(r"$W_{ij}/\tau_m$ (escape widths)")
+    bar.set_label(r"$W_{ij}/\tau_m$ (escape widths $\Delta u$)")
     ax.set(xlabel="from neuron $j$", ylabel="to neuron $i$")
     ax.set_xticks(ends, ["1", f"{size}"])
     ax.set_yticks(ends, ["1", f"{size}"])
@@ -388,15 +355,17 @@ def draw_singular_values(ax: Axes, network: rl.Network) -> None:
 
 def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
     shown = traces.times > traces.start
-    names = ["spiking", "generalised rate", "conventional rate"]
-    styles = zip(
-        names, [SPIKING, GENERALISED, CONVENTIONAL], [2.4, 1.3, 1.3], strict=True
-    )
+    unit = min(1, traces.latents.shape[1] - 1)  # one like the others
+    styles = [
+        ("spiking", SPIKING, 2.4),
+        ("generalised rate", GENERALISED, 1.3),
+        ("conventional rate", CONVENTIONAL, 1.3),
+    ]
     for outputs, (name, color, width) in zip(traces.outputs[size], styles, strict=True):
-        trace, times = outputs[shown, OUTPUT], 1e3 * traces.times[shown]
+        trace, times = outputs[shown, unit], 1e3 * traces.times[shown]
         ax.plot(times, trace, color=color, linewidth=width, label=name)
     ax.margins(x=0.01)
-    ax.set_ylabel(f"membrane $y_{OUTPUT + 1}$\n(s.d. of input)")
+    ax.set_ylabel(f"membrane $y_{unit + 1}$\n(s.d. of input)")
 
 
 def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
@@ -407,16 +376,13 @@ def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
         (study.generalised, "generalised", GENERALISED, "o"),
     ):
         label = f"to {name} rate: slope {slope(curve, fit_from)}".replace("-", "−")
-        ax.loglog(
-            sizes, curve.mean(), color=color, marker=marker, markersize=5, label=label
-        )
+        style = {"color": color, "marker": marker, "markersize": 5}
+        ax.loglog(sizes, curve.mean(), **style, label=label)
         # NaN, and no band, where there is one trial.
         lower, upper = curve.confidence_interval()
         ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
-    means = np.concatenate([study.generalised.mean(), study.conventional.mean()])
-    guide = (
-        0.75 * study.generalised.mean()[sizes == fitted[0]] * np.sqrt(fitted[0] / sizes)
-    )
+    means = np.array([study.generalised.mean(), study.conventional.mean()])
+    guide = 0.75 * means[0, sizes >= fit_from][0] * (sizes / fitted[0]) ** -0.5
     ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     # Room for the legend below the data.
     ax.set_ylim(means.min() / 4, means.max() * 1.4)

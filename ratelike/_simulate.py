@@ -80,6 +80,9 @@ def _simulate(
 ) -> Trajectory:
     dtype = network.layers[0].encoder.dtype
     network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
+    # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
+    # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
+    network, path = _unfolded((network, path))
     outputs: list[LayerOutput] = []
     for index, layer in enumerate(network.layers):
         layer_key = None if key is None else jax.random.fold_in(key, index)
@@ -104,6 +107,11 @@ def _simulate(
         saved=tuple(output.saved for output in outputs),
         succeeded=jnp.stack([output.succeeded for output in outputs]),
     )
+
+
+def _unfolded(tree: PyTree) -> PyTree:
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.lax.optimization_barrier(arrays), rest)
 
 
 def _cast(leaf: Array, dtype) -> Array:

@@ -101,8 +101,12 @@ def finite_leaves(name: str, tree: PyTree) -> None:
         is_float = isinstance(leaf, (jax.Array, np.ndarray)) and jnp.issubdtype(
             leaf.dtype, jnp.floating
         )
-        # The reduction runs where the array lives; only one truth value travels to the host.
-        if is_float and is_concrete(leaf) and not bool(jnp.isfinite(leaf).all()):
+        if not is_float or not is_concrete(leaf):
+            continue
+        # The reduction runs where the array lives, also while something else is traced; one truth value travels.
+        with jax.ensure_compile_time_eval():
+            all_finite = bool(jnp.isfinite(leaf).all())
+        if not all_finite:
             _check_entries(name + jtu.keystr(path), np.asarray(leaf), None, None)
 
 
