@@ -1,4 +1,4 @@
-"""Spiking networks with memory converge to generalised rate networks, not to conventional ones.
+"""Spiking networks converge to generalised rate networks, not to conventional ones.
 
 Simulates multilayer relay networks of SRM0 neurons as spiking, generalised-rate and
 conventional-rate networks over a range of N neurons per layer, and draws the figure:
@@ -31,7 +31,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from matplotlib.typing import RcKeyType
 from scipy.signal import lfilter
 from tqdm import tqdm
@@ -48,8 +48,7 @@ STYLE: dict[RcKeyType, Any] = {
     "axes.spines.right": False,
     "pdf.fonttype": 42,  # text stays text
 }
-QUICK = {"max_size": 512, "trials": 1, "duration": 0.3, "burn_in": 0.1}
-QUICK |= {"depth": 2, "fit_from": 64}
+QUICK = dict(max_size=512, trials=1, duration=0.3, burn_in=0.1, depth=2, fit_from=64)
 
 
 @dataclass
@@ -70,12 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         parser.set_defaults(**QUICK)  # what is given explicitly still wins
         options = parser.parse_args(arguments)
-    # Doubled as often as it fits below the largest.
-    doublings = max(0, (options.max_size // options.min_size).bit_length())
-    options.sizes = [options.min_size * 2**k for k in range(doublings)]
+    # As many as fit: floor(log2(max / min)) + 1.
+    count = (options.max_size // options.min_size).bit_length()
+    options.sizes = [options.min_size * 2**k for k in range(count)]
     if sum(size >= options.fit_from for size in options.sizes) < 2:
-        rule = "--fit-from must leave at least two of the sizes"
-        parser.error(f"{rule} {options.sizes}, got {options.fit_from}")
+        rule = "a slope needs two sizes from --fit-from to --max-size"
+        parser.error(f"{rule}: got {options.fit_from} for the sizes {options.sizes}")
 
     keys = jax.random.split(jax.random.key(options.seed), 4)
     # with_suffix would eat a dot in the stem.
@@ -237,7 +236,8 @@ def slope(curve: rl.ErrorCurve, fit_from: int) -> str:
 def draw(
     traces: Traces, pictured: rl.Network, study: rl.Convergence, fit_from: int
 ) -> Figure:
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 7))
+    figure.set_layout_engine("constrained", w_pad=0.07)
     rows = figure.add_gridspec(2, 1, height_ratios=[1, 1.25])
     top, bottom = figure.add_subfigure(rows[0]), figure.add_subfigure(rows[1])
     axes = top.subplot_mosaic("ABCc", width_ratios=[1.6, 1.7, 1.25, 0.9])
@@ -254,7 +254,7 @@ def draw(
     draw_errors(axes["F"], study, fit_from)
     axes["D"].tick_params(labelbottom=False)
     place = {"loc": "lower right", "bbox_to_anchor": (1, 0.97)}
-    axes["D"].legend(**place, ncols=3, handlelength=1.5)
+    axes["D"].legend(**place, ncols=3, handlelength=1.4, columnspacing=1.3)
     axes["E"].set_xlabel("time (ms)")
     titles = {
         "A": "Neurons mix the latents",
@@ -388,6 +388,9 @@ def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     ax.set_ylim(means.min() / 4, means.max() * 1.4)
     ax.set_xticks(sizes, [f"{size}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="neurons per layer $N$")
     ax.set_ylabel(r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)")
     legend = f"slopes from $N$ = {fitted[0]} on, with 95% intervals"

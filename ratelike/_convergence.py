@@ -80,6 +80,8 @@ def convergence(
     Raises `ValueError` for sizes < 1 or none, `trials` < 1, a budget below the largest size, a missing or raw key, and
     whatever `make_network`, the drive and the grid object to.
     """
+    validation.instance("sizes", sizes, Iterable)
+    validation.instance("grid", grid, TimeGrid)
     sizes = tuple(validation.count("sizes", size) for size in sizes)
     if not sizes:
         raise ValueError("sizes must name at least one network size, got none")
@@ -103,6 +105,8 @@ def convergence(
         GeneralisedRate() if generalised is None else generalised,
         ConventionalRate() if conventional is None else conventional,
     )
+    for name, each in zip(("generalised", "conventional"), dynamics[1:], strict=True):
+        validation.instance(name, each, AbstractDynamics)
     _check_network(make_network, sizes[0], key, grid, dynamics)
     study = _Study(
         make_network, _white_noise if make_drive is None else make_drive, grid, dynamics

@@ -130,6 +130,8 @@ def as_path(
         return drive
     if isinstance(drive, AbstractDrive):
         drive = drive.increments(grid)
+    if not isinstance(drive, jax.Array):
+        drive = validation.parameter("increments", drive)
     return GridPath(jnp.asarray(drive, dtype=dtype), grid)
 
 

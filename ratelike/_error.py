@@ -16,6 +16,10 @@ def mean_absolute_error(
 
     Raises `ValueError` for shapes that differ and unless 0 <= burn_in < number of steps.
     """
+    if jnp.ndim(outputs) < 2:
+        raise ValueError(
+            f"outputs must have shape (..., time, latents), got shape {jnp.shape(outputs)}"
+        )
     validation.shape("reference", reference, jnp.shape(outputs))
     burn_in = validation.count("burn_in", burn_in, at_least=0)
     num_steps = outputs.shape[-2]

@@ -1,6 +1,6 @@
 """Layers, networks of layers, and the random relay network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuron, check_neuron
 from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
 
@@ -38,6 +38,7 @@ class Layer(eqx.Module):
         decoder: ArrayLike,
         bias: ArrayLike = 0.0,
     ):
+        validation.instance("Layer.neuron", neuron, AbstractNeuron)
         self.neuron = neuron
         self.encoder = validation.parameter("Layer.encoder", encoder)
         validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))
@@ -76,7 +77,10 @@ class Network(eqx.Module):
     output_tau_m: Float[Array, ""]
 
     def __init__(self, layers: Sequence[Layer], output_tau_m: ArrayLike | None = None):
+        validation.instance("Network.layers", layers, Iterable)
         self.layers = tuple(layers)
+        for index, layer in enumerate(self.layers):
+            validation.instance(f"Network.layers[{index}]", layer, Layer)
         if not self.layers:
             raise ValueError("Network.layers must hold at least one layer, got none")
         for index, (before, after) in enumerate(
@@ -93,6 +97,7 @@ class Network(eqx.Module):
         self.output_tau_m = validation.parameter(
             "Network.output_tau_m", output_tau_m, above=0.0
         )
+        validation.shape("Network.output_tau_m", self.output_tau_m, ())
 
     @property
     def depth(self) -> int:
@@ -124,7 +129,8 @@ def relay_network(
 
         D = E p / (gain^2 E[g'(b + gain xi)]),   xi ~ N(0, 1),   g in hertz,
 
-    averaged over neurons when their parameters differ. With one key, the first n neurons of a larger network are the
+    averaged over neurons when their parameters differ: under the static gain g, each layer then hands on the latents
+    that it receives, dX_{l+1}/dt = kappa * dX_l. With one key, the first n neurons of a larger network are the
     smaller network.
 
     Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, and a bias that is not finite.
@@ -134,7 +140,12 @@ def relay_network(
     depth = validation.count("depth", depth)
     key = validation.typed_key("key", key)
     spread = validation.parameter("gain", gain, above=0.0)
+    validation.shape("gain", spread, ())
     bias = validation.parameter("bias", bias)
+    if bias.ndim != 0:
+        validation.shape("bias", bias, (num_neurons,))
+    validation.instance("neuron", neuron, AbstractNeuron)
+    check_neuron("neuron", neuron, num_neurons)
     slope = jnp.mean(gaussian_gain(neuron, bias, spread))
 
     def encoder(layer_key: Array) -> Array:

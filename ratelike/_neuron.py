@@ -84,6 +84,8 @@ class SRM0(AbstractNeuron):
         self.tau_m = validation.parameter("SRM0.tau_m", tau_m, above=0.0)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
+        validation.instance("SRM0.escape", self.escape, AbstractEscape)
+        validation.instance("SRM0.refractory", self.refractory, AbstractRefractory)
 
     @property
     def dead_time(self) -> Float[Array, "#neurons"]:
@@ -122,6 +124,10 @@ def is_homogeneous(neuron: AbstractNeuron) -> bool:
 def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
     """The parameters fit the population."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(neuron):
+        if not eqx.is_array(leaf):
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} must be an array or a static field, got {leaf!r}"
+            )
         if jnp.shape(leaf) not in ((), (num_neurons,)):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} must be a scalar or have shape ({num_neurons},), "
@@ -130,8 +136,9 @@ def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
 
 
 def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
-    """The dead time is a multiple of the time step (to one part in 10^4 of a step)."""
-    dead_times = np.asarray([neuron.shortest_dead_time])
+    """The dead time is a multiple of the time step (to one part in 10^4 of a step), and fits the static fields."""
+    shortest, memory = neuron.shortest_dead_time, neuron.memory
+    dead_times = np.asarray([shortest])
     if validation.is_concrete(neuron.dead_time):
         dead_times = np.unique(np.asarray(neuron.dead_time, dtype=float))
     # A dead time stored in float32 is off by a rounding error; a grid that does not fit is off by much more.
@@ -139,6 +146,16 @@ def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
     if np.any(off):
         raise ValueError(
             f"{name}.dead_time must be a multiple of the step dt = {dt:g} s, got {dead_times[off][0]:g} s"
+        )
+    # An edit of the array alone (`eqx.tree_at`) leaves the static fields behind, and the spikes would be wrong.
+    if np.any(dead_times < shortest * (1.0 - 1e-6)):
+        raise ValueError(
+            f"{name}.dead_time must be at least its shortest_dead_time = {shortest:g} s, got {dead_times.min():g} s; "
+            "make a new neuron to shorten it"
+        )
+    if np.any(dead_times * (1.0 - 1e-6) > memory):
+        raise ValueError(
+            f"{name}.dead_time must be at most its memory = {memory:g} s, got {dead_times.max():g} s"
         )
 
 

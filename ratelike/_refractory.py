@@ -61,7 +61,8 @@ class ExponentialRefractory(AbstractRefractory):
         if validation.is_concrete(dead_time):
             seconds = np.asarray(dead_time, dtype=float)
             self.shortest_dead_time = float(seconds.min())
-            if self.memory < seconds.max():
+            # A dead time that comes in float32 is off by a rounding error.
+            if self.memory < seconds.max() * (1.0 - 1e-6):
                 raise ValueError(
                     f"{owner}memory must be at least the dead time of {seconds.max():g} s, got {memory:g} s"
                 )

@@ -127,7 +127,7 @@ def _checked(network, increments, grid, dynamics, key, record):
         raise ValueError(
             f"dynamics must be an instance such as ratelike.GeneralisedRate(), got {dynamics!r}"
         )
-    if dynamics.needs_key:
+    if dynamics.needs_key or key is not None:
         key = validation.typed_key("key", key)
     validation.finite_leaves("network", network)
     for index, layer in enumerate(network.layers):
@@ -145,13 +145,17 @@ def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
         validation.shape("increments", path.values, (grid.num_steps, num_latents))
         validation.finite_leaves("increments", path.values)
         return path
-    start, end = float(path.t0), float(path.t1)
-    if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
-        raise ValueError(
-            f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
-        )
+    with jax.ensure_compile_time_eval():
+        ends = path.t0, path.t1
+    if validation.is_concrete(ends):
+        start, end = map(float, ends)
+        if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
+            raise ValueError(
+                f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
+            )
     validation.finite_leaves("increments", path)
-    shape = jax.eval_shape(path.evaluate, jnp.asarray(start), jnp.asarray(end)).shape
+    times = [jnp.asarray(time, dtype) for time in grid.times[:2]]
+    shape = jax.eval_shape(path.evaluate, *times).shape
     if shape != (num_latents,):
         raise ValueError(
             f"the path given as increments must have {num_latents} latents, got values of shape {shape}"
@@ -161,8 +165,10 @@ def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
 
 def _checked_record(network, record) -> dict[int, Integer[Array, " recorded"]]:
     chosen = {}
-    for layer, neurons in (record or {}).items():
-        if layer not in range(network.depth):
+    record = {} if record is None else record
+    validation.instance("record", record, Mapping)
+    for layer, neurons in record.items():
+        if not isinstance(layer, (int, np.integer)) or layer not in range(network.depth):
             raise ValueError(
                 f"record must name layers from 0 to {network.depth - 1}, got {layer!r}"
             )

@@ -15,7 +15,8 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 def is_concrete(value: Any) -> bool:
-    return not isinstance(value, jax.core.Tracer)
+    """Whether no leaf of `value` is being traced."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
 
 
 def parameter(
@@ -52,13 +53,19 @@ def number(
     return float(entries)
 
 
+def instance(name: str, value: Any, kind: type) -> None:
+    """`value` is an object of the class `kind`, and not for instance the class itself."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
+
+
 def count(name: str, value: int, *, at_least: int = 1) -> int:
     """A Python int of at least `at_least`."""
     try:
         whole = int(value)
-    except (TypeError, ValueError, jax.errors.JAXTypeError):
+    except (TypeError, ValueError, OverflowError, jax.errors.JAXTypeError):
         raise ValueError(f"{name} must be a whole number, got {value!r}") from None
-    if isinstance(value, bool) or whole != value or whole < at_least:
+    if isinstance(value, (bool, np.bool_)) or whole != value or whole < at_least:
         raise ValueError(
             f"{name} must be a whole number of at least {at_least}, got {value!r}"
         )
@@ -98,8 +105,10 @@ def shape(name: str, value: Any, expected: tuple[int | str, ...]) -> None:
 def finite_leaves(name: str, tree: PyTree) -> None:
     """No concrete floating-point leaf of `tree` may hold a NaN or an infinite value."""
     for path, leaf in jtu.tree_leaves_with_path(tree):
-        is_float = isinstance(leaf, (jax.Array, np.ndarray)) and jnp.issubdtype(
-            leaf.dtype, jnp.floating
+        # `eqx.tree_at` can put plain numbers where arrays were.
+        is_number = isinstance(leaf, (jax.Array, np.ndarray, np.generic, float))
+        is_float = is_number and jnp.issubdtype(
+            getattr(leaf, "dtype", float), jnp.floating
         )
         if not is_float or not is_concrete(leaf):
             continue
@@ -111,15 +120,22 @@ def finite_leaves(name: str, tree: PyTree) -> None:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
+    # Not with `dtype=float`, which takes None for NaN and reads numbers out of strings.
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
     try:
-        return np.asarray(value, dtype=float)
+        entries = np.asarray(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numeric, got {value!r}") from None
+        entries = np.asarray(None)
+    if not any(jnp.issubdtype(entries.dtype, kind) for kind in kinds):
+        raise ValueError(f"{name} must be numeric, got {value!r}")
+    return entries.astype(float)
 
 
 def _check_entries(
     name: str, entries: np.ndarray, above: float | None, at_least: float | None
 ) -> None:
+    if entries.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {entries.shape}")
     allowed, rule = np.isfinite(entries), "finite"
     if above is not None:
         allowed, rule = allowed & (entries > above), f"finite and greater than {above:g}"

@@ -46,8 +46,8 @@ class ChebyshevGain(AbstractGain):
     r"""log g by Chebyshev interpolation over the potentials of the block.
 
     log g is interpolated at `num_nodes` Chebyshev nodes between the smallest and the largest potential and evaluated
-    by Clenshaw's recursion. Where g is analytic the error falls geometrically with `num_nodes`: with 48 nodes and
-    escape noise of one width it is at rounding in float32, and about 1e-10 in float64. Values and gradients with
+    by Clenshaw's recursion. Where g is analytic the error falls geometrically with `num_nodes`: for the default neuron
+    and 64 nodes it is 2e-14 over potentials that span 8 escape widths, and 6e-7 over 25. Values and gradients with
     respect to potentials and neuron parameters are interpolated alike. A memoryless neuron, or a population whose
     parameters differ from neuron to neuron (which shares no g), is evaluated directly.
 
@@ -56,7 +56,7 @@ class ChebyshevGain(AbstractGain):
 
     num_nodes: int = eqx.field(static=True)
 
-    def __init__(self, num_nodes: int = 48):
+    def __init__(self, num_nodes: int = 64):
         self.num_nodes = validation.count(
             "ChebyshevGain.num_nodes", num_nodes, at_least=2
         )
@@ -97,6 +97,7 @@ class ConventionalRate(AbstractDynamics):
 
     def __init__(self, gain: AbstractGain | None = None):
         self.gain = ChebyshevGain() if gain is None else gain
+        validation.instance("ConventionalRate.gain", self.gain, AbstractGain)
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)

@@ -1,5 +1,6 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
+from types import NoneType
 from typing import ClassVar
 
 import diffrax
@@ -73,6 +74,7 @@ class GeneralisedRate(AbstractDynamics):
         max_steps: int = 1_000_000,
     ):
         self.solver = AgeShift() if solver is None else solver
+        validation.instance("GeneralisedRate.solver", self.solver, diffrax.AbstractSolver)
         self.stepsize_controller = stepsize_controller
         self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
         self.progress_meter = (
@@ -91,6 +93,14 @@ class GeneralisedRate(AbstractDynamics):
         if saveat is not None and saveat.dense:
             raise ValueError(
                 "GeneralisedRate.saveat must not be dense, which stores the density at every step; "
+                "name the times with SaveAt(ts=...)"
+            )
+        adaptive = not isinstance(
+            stepsize_controller, (NoneType, diffrax.ConstantStepSize)
+        )
+        if adaptive and _saves_steps(saveat):
+            raise ValueError(
+                f"GeneralisedRate.saveat must not have steps=True with adaptive steps, got {saveat!r}; "
                 "name the times with SaveAt(ts=...)"
             )
 
@@ -161,6 +171,14 @@ class GeneralisedRate(AbstractDynamics):
             jnp.isfinite(decoded[0])
         )
         return LayerOutput(*decoded, recording, saved, succeeded)
+
+
+def _saves_steps(saveat: diffrax.SaveAt | None) -> bool:
+    def is_sub(node):
+        return isinstance(node, diffrax.SubSaveAt)
+
+    subs = [] if saveat is None else jax.tree.leaves(saveat.subs, is_leaf=is_sub)
+    return any(sub.steps for sub in subs)
 
 
 def _on_the_grid(solver: diffrax.AbstractSolver) -> bool:
