@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # with_suffix would eat a dot in the stem.
     png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
     try:
-        traces = simulate_traces(options, keys[:3])
         table.parent.mkdir(parents=True, exist_ok=True)
+        traces = simulate_traces(options, keys[:3])
         file = table.open("w", newline="")
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -227,7 +227,7 @@ def print_table(study: rl.Convergence, fit_from: int) -> None:
 def slope(curve: rl.ErrorCurve, fit_from: int) -> str:
     """With its 95% interval."""
     fit = curve.slope(fit_from)
-    return f"{fit.value:.2f} [{fit.lower:.2f}, {fit.upper:.2f}]"
+    return f"{fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
 
 
 # The figure

@@ -19,7 +19,7 @@ from ratelike._error import mean_absolute_error
 from ratelike._error_curve import ErrorCurve
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
-from ratelike._network import Layer, Network
+from ratelike._network import Network
 from ratelike._neuron import check_neuron
 from ratelike._random import TILE, num_tiles
 
@@ -212,9 +212,12 @@ def _cut(
         leaf = leaf.reshape(count * tiles_each, TILE, *leaf.shape[2:])
         return jnp.pad(leaf, [(0, total - len(leaf)), (0, 0), *pad], mode="edge")
 
-    # What fills a tile copies a neuron, and decodes to nothing.
+    # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
     filled = jax.tree.map(lambda leaf: cut(leaf, "edge"), networks)
-    decoders = [cut(layer.decoder, "constant") for layer in networks.layers]
+    decoders = [
+        cut(jnp.pad(layer.decoder, [(0, 0), (0, 0), (0, 1)], constant_values=1.0), "constant")
+        for layer in networks.layers
+    ]
     filled = eqx.tree_at(
         lambda n: [layer.decoder for layer in n.layers], filled, decoders
     )
@@ -254,23 +257,20 @@ def _outputs(tiles: _Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
                 first_tile=number,
                 recorded=None,
             )
-            return output.increments, _mean_rate(layer, output.activity, grid)
+            return output.increments
 
-        own, rate = jax.lax.map(
+        own = jax.lax.map(
             one_tile,
             (layer, increments, tiles.spike_key, tiles.number),
             batch_size=TILES_AT_ONCE,
         )
-        increments = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
-        rates.append(tiles.pool @ rate)
+        pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
+        increments = pooled[..., :-1]
+        rates.append(jnp.mean(pooled[..., -1], axis=1) / grid.dt)
     outputs = jax.vmap(membrane_traces, in_axes=(0, 0, None))(
         increments, tiles.network.output_tau_m, grid.dt
     )
     return outputs, jnp.mean(jnp.stack(rates), axis=0)
-
-
-def _mean_rate(layer: Layer, activity: Float[Array, " time"], grid: TimeGrid) -> Array:
-    return jnp.mean(activity) / grid.dt
 
 
 def _check_network(make_network, size: int, key: Array, grid: TimeGrid, dynamics) -> None:

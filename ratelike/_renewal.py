@@ -43,7 +43,7 @@ def firing_probability(hazard: Float[Array, "..."], dt: float) -> Float[Array, "
 
 
 def stationary_rate(
-    neuron: AbstractNeuron, potential: Float[Array, "... neurons"], dt: float
+    neuron: AbstractNeuron, potential: Float[Array, "... #neurons"], dt: float
 ) -> Float[Array, "... neurons"]:
     r"""g(h) in hertz: the rate of the discrete renewal process at constant input potential h.
 
@@ -61,10 +61,9 @@ def stationary_rate(
         survived = jnp.exp(-dt * hazard(neuron, potential, a, mark))
         return (survivor * survived, steps + survivor), None
 
-    survivor = jnp.ones_like(potential)
-    (survivor, steps), _ = jax.lax.scan(
-        next_age, (survivor, jnp.zeros_like(potential)), age[:-1]
-    )
     last = firing_probability(hazard(neuron, potential, age[-1], mark), dt)
+    # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
+    carry = (jnp.ones_like(last), jnp.zeros_like(last))
+    (survivor, steps), _ = jax.lax.scan(next_age, carry, age[:-1])
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt

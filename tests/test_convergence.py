@@ -1,0 +1,161 @@
+"""The convergence study: its arithmetic against single simulations, its statistics against made-up data."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ratelike as rl
+from ratelike._dynamics._base import AbstractDynamics
+
+GRID = rl.TimeGrid(0.5e-3, 80)
+
+
+def relay(num_neurons, key):
+    return rl.relay_network(
+        rl.SRM0(), num_neurons=num_neurons, num_latents=3, depth=2, key=key
+    )
+
+
+def mixed(num_neurons, key):
+    """Parameters that differ from neuron to neuron."""
+    rate = 5.0 + 10.0 * jax.random.uniform(key, (num_neurons,))
+    neuron = rl.SRM0(escape=rl.ExponentialEscape(rate))
+    return rl.relay_network(
+        neuron, num_neurons=num_neurons, num_latents=3, depth=2, key=key
+    )
+
+
+@pytest.mark.parametrize("make_network", [relay, mixed])
+def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
+    """Sizes that fill their tiles, that do not, and of less than one tile."""
+    key, sizes = jax.random.key(0), (40, 100, 128)
+    result = rl.convergence(make_network, sizes, GRID, trials=1, key=key, burn_in=20)
+    assert result.sizes == sizes
+    assert [len(errors) for errors in result.generalised.errors] == [2, 1, 1]
+    for size, generalised, conventional, rates in zip(
+        sizes,
+        result.generalised.errors,
+        result.conventional.errors,
+        result.rates.errors,
+        strict=True,
+    ):
+        for trial in range(len(generalised)):
+            trial_key = jax.random.fold_in(jax.random.fold_in(key, size), trial)
+            keys = jax.random.split(trial_key, 3)
+            network = make_network(size, keys[0])
+            drive = rl.WienerDrive(3, tau_m=10e-3, key=keys[1])
+            spiking = rl.simulate(network, drive, GRID, rl.Spiking(), key=keys[2])
+            for dynamics, errors in (
+                (rl.GeneralisedRate(), generalised),
+                (rl.ConventionalRate(), conventional),
+            ):
+                rate = rl.simulate(network, drive, GRID, dynamics)
+                exact = rl.mean_absolute_error(spiking.outputs, rate.outputs, burn_in=20)
+                np.testing.assert_allclose(errors[trial], exact, rtol=1e-9)
+            np.testing.assert_allclose(rates[trial], spiking.rates.mean(), rtol=1e-9)
+
+
+class CountingRate(AbstractDynamics):
+    """The conventional rate, counting how often it is traced."""
+
+    traces: ClassVar[list[int]] = []
+    needs_key: ClassVar[bool] = False
+
+    def check(self, name, neuron, grid):
+        pass
+
+    def __call__(self, layer, path, grid, *, key, first_tile, recorded):
+        self.traces.append(layer.num_neurons)
+        return rl.ConventionalRate()(layer, path, grid, recorded=recorded)
+
+
+def test_one_program_serves_all_sizes_and_cells_are_handed_out():
+    cells, shown = [], []
+
+    def progress(plan):
+        shown.extend(plan)
+        return plan
+
+    result = rl.convergence(
+        relay,
+        [256, 64, 128],
+        GRID,
+        trials=2,
+        key=jax.random.key(0),
+        generalised=CountingRate(),
+        on_cell=cells.append,
+        progress=progress,
+    )
+    first = len(CountingRate.traces)
+    rl.convergence(
+        relay, [256], GRID, trials=1, key=jax.random.key(0), generalised=CountingRate()
+    )
+    assert first <= 2 * 2, "traced again for another size"
+    assert len(shown) == len(cells) == 6
+    assert [len(errors) for errors in result.generalised.errors] == [8, 4, 2]
+    collected = np.concatenate([cell.generalised for cell in cells if cell.size == 64])
+    np.testing.assert_array_equal(collected, result.generalised.errors[0])
+    assert [cell.first_trial for cell in cells if cell.size == 64] == [0, 4]
+
+
+def test_trials_do_not_depend_on_the_other_sizes():
+    arguments = dict(trials=1, key=jax.random.key(3), budget=128)
+    both = rl.convergence(relay, [64, 128], GRID, **arguments)
+    alone = rl.convergence(relay, [64], GRID, **arguments)
+    np.testing.assert_array_equal(both.generalised.errors[0], alone.generalised.errors[0])
+    different = {float(e) for errors in both.generalised.errors for e in errors}
+    assert len(different) == 3, "trials share their random numbers"
+
+
+def power_law(exponent, sizes, trials, noise, seed):
+    generator = np.random.default_rng(seed)
+    return rl.ErrorCurve(
+        sizes,
+        tuple(n**exponent * np.exp(noise * generator.normal(size=trials)) for n in sizes),
+    )
+
+
+def test_slope_of_a_power_law():
+    curve = power_law(-0.5, (64, 256, 1024), 5, 0.0, 0)
+    assert curve.slope().value == pytest.approx(-0.5, abs=1e-12)
+    bent = rl.ErrorCurve((1, 2, 4, 8), tuple(np.array([e]) for e in (9.0, 2.0, 1.0, 0.5)))
+    assert bent.slope(min_size=2).value == pytest.approx(-1.0, abs=1e-12)
+
+
+def test_intervals_cover_the_truth():
+    """95% intervals over 300 made-up studies: coverage 0.95 +- 0.05 (four standard errors), a little less for the
+    bootstrap with 20 trials."""
+    sizes = (64, 256, 1024)
+    slope_covered, mean_covered = [], []
+    for seed in range(300):
+        curve = power_law(-0.5, sizes, 20, 0.1, seed)
+        slope = curve.slope(resamples=400, seed=seed)
+        slope_covered.append(slope.lower < -0.5 < slope.upper)
+        lower, upper = curve.confidence_interval()
+        truth = 64**-0.5 * np.exp(0.1**2 / 2)
+        mean_covered.append(lower[0] < truth < upper[0])
+    assert 0.88 < np.mean(slope_covered) < 0.99
+    assert 0.90 < np.mean(mean_covered) < 0.99
+    assert np.isnan(power_law(-0.5, sizes, 1, 0.1, 0).confidence_interval()[0]).all()
+
+
+def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_network():
+    """One hidden layer: slope -1/2 within 0.07 (three bootstrap standard errors); the other curve flattens."""
+
+    def make_network(num_neurons, key):
+        network = rl.relay_network(
+            rl.SRM0(), num_neurons=num_neurons, num_latents=4, depth=1, key=key
+        )
+        return jax.tree.map(lambda x: x.astype(jnp.float32), network)
+
+    grid = rl.TimeGrid(0.5e-3, 600)
+    result = rl.convergence(
+        make_network, [256, 512, 1024, 2048], grid, trials=3, key=jax.random.key(0), burn_in=100
+    )
+    assert result.generalised.slope().value == pytest.approx(-0.5, abs=0.07)
+    assert result.conventional.slope(min_size=512).value > -0.2
+    assert result.conventional.mean()[-1] > 3 * result.generalised.mean()[-1]
+    assert np.all(np.abs(np.concatenate(result.rates.errors) - 16.0) < 3.0)
