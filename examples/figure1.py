@@ -33,7 +33,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from matplotlib.typing import RcKeyType
-from scipy.signal import lfilter
 from tqdm import tqdm
 
 import ratelike as rl
@@ -173,12 +172,11 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
 
     dynamics = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
     runs = {size: [run(size, each) for each in dynamics] for size in (small, large)}
-    decay = math.exp(-grid.dt / tau_m)
-    gain, increments = (1 - decay) / grid.dt, np.asarray(drive.increments(grid))
+    latents = rl.membrane_traces(drive.increments(grid), rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,
         times=grid.times[1:],
-        latents=np.asarray(lfilter([gain], [1, -decay], increments, axis=0)),
+        latents=np.asarray(latents),
         recording=runs[small][0].recordings[0],
         outputs={size: [np.asarray(r.outputs) for r in runs[size]] for size in runs},
     )
@@ -355,17 +353,16 @@ def draw_singular_values(ax: Axes, network: rl.Network) -> None:
 
 def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
     shown = traces.times > traces.start
-    unit = min(1, traces.latents.shape[1] - 1)  # one like the others
     styles = [
         ("spiking", SPIKING, 2.4),
         ("generalised rate", GENERALISED, 1.3),
         ("conventional rate", CONVENTIONAL, 1.3),
     ]
     for outputs, (name, color, width) in zip(traces.outputs[size], styles, strict=True):
-        trace, times = outputs[shown, unit], 1e3 * traces.times[shown]
+        trace, times = outputs[shown, 0], 1e3 * traces.times[shown]
         ax.plot(times, trace, color=color, linewidth=width, label=name)
     ax.margins(x=0.01)
-    ax.set_ylabel(f"membrane $y_{unit + 1}$\n(s.d. of input)")
+    ax.set_ylabel("membrane $y_1$\n(s.d. of input)")
 
 
 def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:

@@ -23,6 +23,7 @@ from ratelike._escape import AbstractEscape as AbstractEscape
 from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._grid import TimeGrid as TimeGrid
+from ratelike._membrane import membrane_traces as membrane_traces
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network

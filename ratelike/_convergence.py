@@ -170,10 +170,7 @@ def _run(
     )
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(trial_keys)
     networks = _make_networks(study, size, keys[:, 0])
-    drives = [
-        _increments(study, jax.tree.map(lambda x: x[i], networks), keys[i, 1])
-        for i in range(count)
-    ]
+    drives = [_increments(study, networks, keys[i, 1], i) for i in range(count)]
     tiles = _cut(networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget))
     errors, rates = _errors(tiles, study.grid, study.dynamics, burn_in)
     of_networks = slice(0, count * tiles_each, tiles_each)
@@ -188,11 +185,16 @@ def _make_networks(study: _Study, size: int, keys: Array) -> Network:
     return eqx.filter_vmap(lambda key: study.make_network(size, key))(keys)
 
 
-@eqx.filter_jit
 def _increments(
-    study: _Study, network: Network, key: Array
+    study: _Study, networks: Network, key: Array, index: int
 ) -> Float[Array, "time latents"]:
-    return study.make_drive(network, key).increments(study.grid)
+    drive = study.make_drive(jax.tree.map(lambda leaf: leaf[index], networks), key)
+    # The drive knows nothing of the size: this compiles once.
+    return eqx.filter_jit(_drive_increments)(drive, study.grid)
+
+
+def _drive_increments(drive: AbstractDrive, grid: TimeGrid) -> Array:
+    return drive.increments(grid)
 
 
 def _cut(

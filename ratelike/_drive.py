@@ -1,6 +1,7 @@
 """External input: paths X(t) in R^p, known by their increments on a grid."""
 
 import abc
+from typing import cast
 
 import diffrax
 import equinox as eqx
@@ -64,12 +65,12 @@ class WienerDrive(AbstractDrive):
         # Seconds are split off in float64, on the host, so that grids of different dt agree where they meet.
         second = np.floor(grid.times + 1e-9).astype(np.int32)
         within = jnp.asarray(np.maximum(grid.times - second, 0.0), dtype=dtype)
-        values = jax.vmap(self._within_second)(second, within)
+        values = jax.vmap(self._within_second)(jnp.asarray(second), within)
         change = values[1:] - values[:-1]
         # Where a step ends in the next second, it takes what was left of the previous one.
         crossing = np.flatnonzero(second[1:] != second[:-1])
         ends = jax.vmap(self._within_second)(
-            second[crossing], jnp.ones(len(crossing), dtype)
+            jnp.asarray(second[crossing]), jnp.ones(len(crossing), dtype)
         )
         change = change.at[crossing].add(ends)
         return jnp.sqrt(2.0 * self.tau_m) * change
@@ -85,7 +86,7 @@ class WienerDrive(AbstractDrive):
             shape=jax.ShapeDtypeStruct((self.num_latents,), self.tau_m.dtype),
             key=jax.random.fold_in(self.key, second),
         )
-        return tree.evaluate(time)
+        return cast(Array, tree.evaluate(time))
 
 
 class GridPath(diffrax.AbstractPath):

@@ -18,7 +18,7 @@ def input_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*sha
 def membrane_traces(
     increments: Float[Array, "time latents"], tau_m: Float[Array, ""], dt: float
 ) -> Float[Array, "time latents"]:
-    """kappa * dX: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0."""
+    """kappa * dX, in latents: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0; `tau_m` and `dt` in seconds."""
     decay, scale = decay_factor(tau_m, dt), input_factor(tau_m, dt)
 
     def step(trace, increment):

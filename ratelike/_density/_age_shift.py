@@ -1,7 +1,7 @@
 """The exact scheme on the grid: react, then shift along the characteristics of age."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -72,8 +72,8 @@ def renewal_problem(
 class _BetweenSteps(diffrax.AbstractLocalInterpolation):
     """A weighted mean of both ends: exact at the ends, and of probabilities again probabilities."""
 
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    t0: Any  # diffrax declares both as class variables, of any scalar type
+    t1: Any
     y0: RefractoryDensity
     y1: RefractoryDensity
 

@@ -1,7 +1,7 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
 from types import NoneType
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import diffrax
 import equinox as eqx
@@ -157,20 +157,23 @@ class GeneralisedRate(AbstractDynamics):
             progress_meter=self.progress_meter,
             throw=False,
         )
-        assert solution.ts is not None and solution.ys is not None
-        decoded, recording = solution.ys[0]
+        times, saved = cast(Any, solution.ts), cast(Any, solution.ys)
+        (increments, activity), recorded_traces = saved[0]
         if not _on_the_grid(self.solver):
-            decoded, recording = _per_step(decoded, recording)
+            increments, activity, recorded_traces = _per_step(
+                increments, activity, recorded_traces
+            )
+        recording = None
         if recorded is not None:
-            after, activity = recording
+            after, spikes = recorded_traces
             # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
             potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
-            recording = Recording(recorded, potential, activity)
-        saved = None if theirs is None else (solution.ts[1], solution.ys[1])
+            recording = Recording(recorded, potential, spikes)
+        theirs = None if theirs is None else (times[1], saved[1])
         succeeded = (solution.result == diffrax.RESULTS.successful) & jnp.all(
-            jnp.isfinite(decoded[0])
+            jnp.isfinite(increments)
         )
-        return LayerOutput(*decoded, recording, saved, succeeded)
+        return LayerOutput(increments, activity, recording, theirs, succeeded)
 
 
 def _saves_steps(saveat: diffrax.SaveAt | None) -> bool:
@@ -194,16 +197,15 @@ def _readout(t, y: RefractoryDensity, args):
     return (increments[0], mean[0]), (y.potential[recorded], y.activity[recorded])
 
 
-def _per_step(decoded, recording):
+def _per_step(increments, activity, recording):
     """The method of lines counts activity from the beginning: differences between the ends of steps."""
 
     def difference(total):
         return jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1]))
 
-    decoded = jax.tree.map(difference, decoded)
     if recording is not None:
         recording = (recording[0], difference(recording[1]))
-    return decoded, recording
+    return difference(increments), difference(activity), recording
 
 
 def _refuse(name: str, value: object) -> None:
