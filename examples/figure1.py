@@ -20,6 +20,7 @@ import argparse
 import csv
 import functools
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-size", count, 16384, "largest N; sizes double from the smallest on")
     add("--trials", count, 3, "trials at the largest N, proportionally more at others")
     add("--fit-from", count, 1024, "smallest N in the fit of the slope")
+    cores = os.cpu_count() or 1
+    add("--workers", count, cores, "parts of the study run beside each other")
     add("--seed", number(int, 0, 2**32 - 1), 0, "seed of weights, input and spikes")
     add("--output", str, "figure1", "path of the files without .png, .pdf and .csv")
     small = ", ".join(f"{k.replace('_', '-')} {v}" for k, v in QUICK.items())
@@ -205,6 +208,7 @@ def run_study(
         trials=options.trials,
         key=key,
         burn_in=burn_in,
+        workers=options.workers,
         progress=progress,
         on_cell=save,
     )

@@ -1,6 +1,7 @@
 """Error against network size: spiking networks beside the rate networks of the same connectivity."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -61,6 +62,7 @@ def convergence(
     generalised: AbstractDynamics | None = None,
     conventional: AbstractDynamics | None = None,
     budget: int | None = None,
+    workers: int = 1,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
     on_cell: Callable[[Cell], None] | None = None,
 ) -> Convergence:
@@ -73,7 +75,8 @@ def convergence(
     runs `trials` x (budget // N) trials: small networks, where the variance is, get more of them, and one compiled
     program serves all sizes. Networks are made of tiles of 64 neurons: sizes that are multiples of 64 waste nothing.
 
-    `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
+    `workers` cells run beside each other, in threads: on a CPU as many as there are cores pay, at their price in memory.
+    Results do not depend on it. `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
     `WienerDrive`. `progress` wraps the iterable of cells (`tqdm.tqdm` does). `on_cell` is called with every finished
     `Cell`, to save it: what is finished is not lost if a later cell fails.
 
@@ -89,6 +92,7 @@ def convergence(
         raise ValueError(f"sizes must differ from each other, got {sizes}")
     sizes = tuple(sorted(sizes))
     trials = validation.count("trials", trials)
+    workers = validation.count("workers", workers)
     key = validation.typed_key("key", key)
     burn_in = validation.count("burn_in", burn_in, at_least=0)
     if burn_in >= grid.num_steps:
@@ -113,11 +117,18 @@ def convergence(
     )
     plan = [(size, run) for size in sizes for run in range(trials)]
     cells: list[Cell] = []
-    for size, run in plan if progress is None else progress(plan):
-        cell = _run(study, size, run, key, budget, burn_in)
-        cells.append(cell)
-        if on_cell is not None:
-            on_cell(cell)
+    # A cell is one compiled program, of which XLA spreads little over the cores of a CPU; cells beside each other do.
+    with ThreadPoolExecutor(workers) as pool:
+        running = [
+            pool.submit(_run, study, size, run, key, budget, burn_in) for size, run in plan
+        ]
+        try:
+            for future in running if progress is None else progress(running):
+                cells.append(future.result())
+                if on_cell is not None:
+                    on_cell(cells[-1])
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def curve(values: Callable[[Cell], np.ndarray]) -> ErrorCurve:
         return ErrorCurve(
