@@ -27,8 +27,8 @@ from ratelike._membrane import membrane_traces as membrane_traces
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network
-from ratelike._neuron import AbstractNeuron as AbstractNeuron
 from ratelike._neuron import SRM0 as SRM0
+from ratelike._neuron import AbstractNeuron as AbstractNeuron
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory

@@ -120,7 +120,8 @@ def convergence(
     # A cell is one compiled program, of which XLA spreads little over the cores of a CPU; cells beside each other do.
     with ThreadPoolExecutor(workers) as pool:
         running = [
-            pool.submit(_run, study, size, run, key, budget, burn_in) for size, run in plan
+            pool.submit(_run, study, size, run, key, budget, burn_in)
+            for size, run in plan
         ]
         try:
             for future in running if progress is None else progress(running):
@@ -165,9 +166,7 @@ class _Tiles(eqx.Module):
 
 def _white_noise(network: Network, key: Array) -> WienerDrive:
     first = network.layers[0]
-    return WienerDrive(
-        first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key
-    )
+    return WienerDrive(first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key)
 
 
 def _run(
@@ -228,7 +227,10 @@ def _cut(
     # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
     filled = jax.tree.map(lambda leaf: cut(leaf, "edge"), networks)
     decoders = [
-        cut(jnp.pad(layer.decoder, [(0, 0), (0, 0), (0, 1)], constant_values=1.0), "constant")
+        cut(
+            jnp.pad(layer.decoder, [(0, 0), (0, 0), (0, 1)], constant_values=1.0),
+            "constant",
+        )
         for layer in networks.layers
     ]
     filled = eqx.tree_at(
@@ -286,11 +288,15 @@ def _outputs(tiles: _Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
     return outputs, jnp.mean(jnp.stack(rates), axis=0)
 
 
-def _check_network(make_network, size: int, key: Array, grid: TimeGrid, dynamics) -> None:
+def _check_network(
+    make_network, size: int, key: Array, grid: TimeGrid, dynamics
+) -> None:
     """One small network is made for real, so that what is wrong with it is told before anything compiles."""
     network = make_network(size, key)
     if not isinstance(network, Network):
-        raise ValueError(f"make_network must return a ratelike.Network, got {network!r}")
+        raise ValueError(
+            f"make_network must return a ratelike.Network, got {network!r}"
+        )
     for index, layer in enumerate(network.layers):
         if layer.num_neurons != size:
             raise ValueError(

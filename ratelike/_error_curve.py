@@ -56,11 +56,11 @@ class ErrorCurve(eqx.Module):
         """
         level = _checked_level(level)
         resamples = validation.count("resamples", resamples)
-        min_size = validation.number("min_size", min_size)
-        kept = [i for i, size in enumerate(self.sizes) if size >= min_size]
+        smallest = validation.number("min_size", min_size)
+        kept = [i for i, size in enumerate(self.sizes) if size >= smallest]
         if len(kept) < 2:
             raise ValueError(
-                f"min_size must leave at least two sizes of {self.sizes}, got {min_size:g}"
+                f"min_size must leave at least two sizes of {self.sizes}, got {smallest:g}"
             )
         log_size = np.log([self.sizes[i] for i in kept])
         centred = log_size - log_size.mean()

@@ -161,7 +161,10 @@ def relay_network(
     encoders = jax.vmap(encoder)(layer_keys)
     decoders = encoders * (num_latents / (spread**2 * slope))
     return Network(
-        [Layer(neuron, *arrays, bias) for arrays in zip(encoders, decoders, strict=True)]
+        [
+            Layer(neuron, *arrays, bias)
+            for arrays in zip(encoders, decoders, strict=True)
+        ]
     )
 
 

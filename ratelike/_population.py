@@ -28,7 +28,8 @@ def tiled_decoder(layer: Layer) -> Float[Array, "tiles tile latents+1"]:
 
 
 def decode(
-    decoder: Float[Array, "tiles tile latents+1"], activity: Float[Array, "time neurons"]
+    decoder: Float[Array, "tiles tile latents+1"],
+    activity: Float[Array, "time neurons"],
 ) -> tuple[Float[Array, "time latents"], Float[Array, " time"]]:
     """(1/N) sum_j D_j s_j, and the mean activity (1/N) sum_j s_j, in spikes per neuron and step."""
     num_steps, num_neurons = activity.shape

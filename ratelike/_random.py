@@ -34,7 +34,9 @@ def per_neuron(
     return tiles.reshape(-1, *tiles.shape[2:])[:num_neurons]
 
 
-def standard_exponential(key: Array, shape: tuple[int, ...], dtype) -> Float[Array, "..."]:
+def standard_exponential(
+    key: Array, shape: tuple[int, ...], dtype
+) -> Float[Array, "..."]:
     """Exp(1) variates from 32 random bits each, the same for float32 and float64 up to rounding.
 
     V = (bits + 1/2) / 2^32 is resolved finely near 0, where it matters: hazards down to 2^-33 per draw fire at their

@@ -55,7 +55,9 @@ class ExponentialRefractory(AbstractRefractory):
         owner = "ExponentialRefractory."
         self.amplitude = validation.parameter(owner + "amplitude", amplitude)
         self.tau = validation.parameter(owner + "tau", tau, above=0.0)
-        self.dead_time = validation.parameter(owner + "dead_time", dead_time, at_least=0.0)
+        self.dead_time = validation.parameter(
+            owner + "dead_time", dead_time, at_least=0.0
+        )
         self.memory = validation.number(owner + "memory", memory, at_least=0.0)
         self.shortest_dead_time = 0.0
         if validation.is_concrete(dead_time):

@@ -27,12 +27,16 @@ class Trajectory(eqx.Module):
     """
 
     times: Float[Array, " time"]  # s, the end of each step: when `outputs` are read
-    outputs: Float[Array, "time latents"]  # y = kappa * dX_L, after the increments of each step
+    outputs: Float[
+        Array, "time latents"
+    ]  # y = kappa * dX_L, after the increments of each step
     increments: Float[Array, "layers time latents"] | tuple[Float[Array, "time _"], ...]
     rates: Float[Array, "layers time"]  # Hz, mean over neurons
     recordings: dict[int, Recording]
     saved: tuple[PyTree, ...]
-    succeeded: Bool[Array, " layers"]  # whether the solver of each layer reached the end
+    succeeded: Bool[
+        Array, " layers"
+    ]  # whether the solver of each layer reached the end
 
 
 def simulate(
@@ -168,7 +172,9 @@ def _checked_record(network, record) -> dict[int, Integer[Array, " recorded"]]:
     record = {} if record is None else record
     validation.instance("record", record, Mapping)
     for layer, neurons in record.items():
-        if not isinstance(layer, (int, np.integer)) or layer not in range(network.depth):
+        if not isinstance(layer, (int, np.integer)) or layer not in range(
+            network.depth
+        ):
             raise ValueError(
                 f"record must name layers from 0 to {network.depth - 1}, got {layer!r}"
             )

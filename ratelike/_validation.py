@@ -5,18 +5,19 @@ Every message names the argument, the rule and the value. Values that are being 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 def is_concrete(value: Any) -> bool:
     """Whether no leaf of `value` is being traced."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def parameter(
@@ -56,7 +57,9 @@ def number(
 def instance(name: str, value: Any, kind: type) -> None:
     """`value` is an object of the class `kind`, and not for instance the class itself."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be an instance of {kind.__name__}, got {value!r}")
+        raise ValueError(
+            f"{name} must be an instance of {kind.__name__}, got {value!r}"
+        )
 
 
 def count(name: str, value: int, *, at_least: int = 1) -> int:
@@ -114,7 +117,7 @@ def finite_leaves(name: str, tree: PyTree) -> None:
             continue
         # The reduction runs where the array lives, also while something else is traced; one truth value travels.
         with jax.ensure_compile_time_eval():
-            all_finite = bool(jnp.isfinite(leaf).all())
+            all_finite = bool(jnp.isfinite(cast(ArrayLike, leaf)).all())
         if not all_finite:
             _check_entries(name + jtu.keystr(path), np.asarray(leaf), None, None)
 
@@ -138,7 +141,10 @@ def _check_entries(
         raise ValueError(f"{name} must not be empty, got shape {entries.shape}")
     allowed, rule = np.isfinite(entries), "finite"
     if above is not None:
-        allowed, rule = allowed & (entries > above), f"finite and greater than {above:g}"
+        allowed, rule = (
+            allowed & (entries > above),
+            f"finite and greater than {above:g}",
+        )
     if at_least is not None:
         allowed, rule = (
             allowed & (entries >= at_least),

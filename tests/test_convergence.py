@@ -53,7 +53,9 @@ def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
                 (rl.ConventionalRate(), conventional),
             ):
                 rate = rl.simulate(network, drive, GRID, dynamics)
-                exact = rl.mean_absolute_error(spiking.outputs, rate.outputs, burn_in=20)
+                exact = rl.mean_absolute_error(
+                    spiking.outputs, rate.outputs, burn_in=20
+                )
                 np.testing.assert_allclose(errors[trial], exact, rtol=1e-9)
             np.testing.assert_allclose(rates[trial], spiking.rates.mean(), rtol=1e-9)
 
@@ -105,7 +107,9 @@ def test_trials_do_not_depend_on_the_other_sizes():
     arguments = dict(trials=1, key=jax.random.key(3), budget=128)
     both = rl.convergence(relay, [64, 128], GRID, **arguments)
     alone = rl.convergence(relay, [64], GRID, **arguments)
-    np.testing.assert_array_equal(both.generalised.errors[0], alone.generalised.errors[0])
+    np.testing.assert_array_equal(
+        both.generalised.errors[0], alone.generalised.errors[0]
+    )
     different = {float(e) for errors in both.generalised.errors for e in errors}
     assert len(different) == 3, "trials share their random numbers"
 
@@ -114,14 +118,18 @@ def power_law(exponent, sizes, trials, noise, seed):
     generator = np.random.default_rng(seed)
     return rl.ErrorCurve(
         sizes,
-        tuple(n**exponent * np.exp(noise * generator.normal(size=trials)) for n in sizes),
+        tuple(
+            n**exponent * np.exp(noise * generator.normal(size=trials)) for n in sizes
+        ),
     )
 
 
 def test_slope_of_a_power_law():
     curve = power_law(-0.5, (64, 256, 1024), 5, 0.0, 0)
     assert curve.slope().value == pytest.approx(-0.5, abs=1e-12)
-    bent = rl.ErrorCurve((1, 2, 4, 8), tuple(np.array([e]) for e in (9.0, 2.0, 1.0, 0.5)))
+    bent = rl.ErrorCurve(
+        (1, 2, 4, 8), tuple(np.array([e]) for e in (9.0, 2.0, 1.0, 0.5))
+    )
     assert bent.slope(min_size=2).value == pytest.approx(-1.0, abs=1e-12)
 
 
@@ -153,7 +161,12 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
 
     grid = rl.TimeGrid(0.5e-3, 600)
     result = rl.convergence(
-        make_network, [256, 512, 1024, 2048], grid, trials=3, key=jax.random.key(0), burn_in=100
+        make_network,
+        [256, 512, 1024, 2048],
+        grid,
+        trials=3,
+        key=jax.random.key(0),
+        burn_in=100,
     )
     assert result.generalised.slope().value == pytest.approx(-0.5, abs=0.07)
     assert result.conventional.slope(min_size=512).value > -0.2

@@ -44,7 +44,9 @@ def test_equals_the_sum_over_all_spike_trains(memory):
     parameters = PARAMETERS | dict(memory=memory)
     layer = small_layer(srm0(**parameters))
     increments = drive(num_steps)
-    trajectory, recording = recorded_activity(layer, increments, rl.TimeGrid(dt, num_steps))
+    trajectory, recording = recorded_activity(
+        layer, increments, rl.TimeGrid(dt, num_steps)
+    )
     h = systems.potentials(
         np.asarray(layer.encoder), np.asarray(layer.bias), increments, 10e-3, dt
     )
@@ -89,7 +91,9 @@ def test_the_mark_of_a_reset_travels_with_the_age():
 def test_response_to_a_step_rings_like_the_renewal_equation():
     """Strong refractoriness and a step up: damped oscillation with the period of the interval."""
     dt, num_steps = 0.5e-3, 240
-    parameters = dict(rate=100.0, amplitude=20.0, tau=5e-3, dead_time=3e-3, memory=60e-3)
+    parameters = dict(
+        rate=100.0, amplitude=20.0, tau=5e-3, dead_time=3e-3, memory=60e-3
+    )
     layer = systems.single_neuron_layer(srm0(**parameters), bias=-3.0, gain=1.0)
     increments = np.zeros((num_steps, 1))
     increments[80:] = 6.0 * dt
@@ -122,7 +126,9 @@ def test_mass_is_conserved_and_never_negative(dtype, num_steps, tolerance):
     def mass(t, density, args):
         return density.age_distribution.sum(axis=0), density.age_distribution.min()
 
-    dynamics = rl.GeneralisedRate(saveat=diffrax.SaveAt(ts=times.astype(dtype), fn=mass))
+    dynamics = rl.GeneralisedRate(
+        saveat=diffrax.SaveAt(ts=times.astype(dtype), fn=mass)
+    )
     increments = 0.03 * jax.random.normal(jax.random.key(0), (num_steps, 1), dtype)
     trajectory = rl.simulate(network, increments, grid, dynamics)
     _, (total, smallest) = trajectory.saved[0]
@@ -155,7 +161,9 @@ def fitted_order(steps, errors):
     return np.polyfit(np.log(steps), np.log(errors), 1)[0]
 
 
-ORDER_PARAMETERS = dict(rate=10.0, amplitude=3.0, tau=6e-3, dead_time=4e-3, memory=20e-3)
+ORDER_PARAMETERS = dict(
+    rate=10.0, amplitude=3.0, tau=6e-3, dead_time=4e-3, memory=20e-3
+)
 
 
 def test_age_shift_is_of_order_one_on_one_brownian_path():
@@ -170,7 +178,9 @@ def test_age_shift_is_of_order_one_on_one_brownian_path():
 
     def outputs(dt):
         grid = rl.TimeGrid(dt, round(duration / dt))
-        out = rl.simulate(rl.Network([layer]), source, grid, rl.GeneralisedRate()).outputs
+        out = rl.simulate(
+            rl.Network([layer]), source, grid, rl.GeneralisedRate()
+        ).outputs
         return np.asarray(out)[round(coarsest / dt) - 1 :: round(coarsest / dt)]
 
     reference = 2 * outputs(finest) - outputs(2 * finest)  # Richardson
@@ -254,7 +264,8 @@ def test_gradients_agree_with_central_differences_and_with_forward_mode():
         return jax.tree.map(lambda x, d: x + sign * step * d, values, direction)
 
     central = (
-        loss(shifted(1.0), rl.GeneralisedRate()) - loss(shifted(-1.0), rl.GeneralisedRate())
+        loss(shifted(1.0), rl.GeneralisedRate())
+        - loss(shifted(-1.0), rl.GeneralisedRate())
     ) / (2 * step)
     np.testing.assert_allclose(along, tangent, rtol=1e-10)
     np.testing.assert_allclose(along, central, rtol=1e-5)
@@ -267,7 +278,9 @@ def test_gradients_stay_finite_under_saturation():
         layer = rl.Layer(rl.SRM0(), jnp.ones((3, 1)), jnp.ones((3, 1)), bias)
         increments = jnp.ones((20, 1))
         network = rl.Network([layer])
-        return rl.simulate(network, increments, grid, rl.GeneralisedRate()).outputs.sum()
+        return rl.simulate(
+            network, increments, grid, rl.GeneralisedRate()
+        ).outputs.sum()
 
     for dtype in (jnp.float32, jnp.float64):
         value, slope = jax.value_and_grad(loss)(jnp.asarray([-1e4, 1e2, 1e4], dtype))

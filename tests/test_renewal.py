@@ -95,15 +95,15 @@ def test_generalised_rate_settles_at_the_stationary_rate():
     np.testing.assert_allclose(settled, exact, rtol=1e-10)
 
 
-def test_rate_and_slope_stay_finite_far_from_threshold():
-    for dtype in (jnp.float32, jnp.float64):
-        h = jnp.asarray([-1e4, -90.0, -30.0, 30.0, 90.0, 1e4], dtype)
-        neuron = jax.tree.map(lambda x: x.astype(dtype), rl.SRM0())
-        rate, slope = jax.jvp(
-            lambda h: rl.stationary_rate(neuron, h, 0.5e-3), (h,), (jnp.ones_like(h),)
-        )
-        assert bool(jnp.isfinite(rate).all() and jnp.isfinite(slope).all())
-        np.testing.assert_allclose(rate[-2:], 400.0, rtol=1e-4)  # every 5th step
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_rate_and_slope_stay_finite_far_from_threshold(dtype):
+    h = jnp.asarray([-1e4, -90.0, -30.0, 30.0, 90.0, 1e4], dtype)
+    neuron = jax.tree.map(lambda x: x.astype(dtype), rl.SRM0())
+    rate, slope = jax.jvp(
+        lambda h: rl.stationary_rate(neuron, h, 0.5e-3), (h,), (jnp.ones_like(h),)
+    )
+    assert bool(jnp.isfinite(rate).all() and jnp.isfinite(slope).all())
+    np.testing.assert_allclose(rate[-2:], 400.0, rtol=1e-4)  # every 5th step
 
 
 def test_firing_probability_in_float32():
@@ -119,7 +119,11 @@ def test_firing_probability_in_float32():
 
 def relay(neuron, depth=2, num_neurons=96):
     return rl.relay_network(
-        neuron, num_neurons=num_neurons, num_latents=4, depth=depth, key=jax.random.key(0)
+        neuron,
+        num_neurons=num_neurons,
+        num_latents=4,
+        depth=depth,
+        key=jax.random.key(0),
     )
 
 
@@ -141,7 +145,8 @@ def test_without_memory_generalised_and_conventional_are_the_same():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerances"), [(jnp.float32, (1e-5,) * 3), (jnp.float64, (1e-12, 1e-12, 1e-6))]
+    ("dtype", "tolerances"),
+    [(jnp.float32, (1e-5,) * 3), (jnp.float64, (1e-12, 1e-12, 1e-6))],
 )
 def test_interpolated_gain_is_the_gain(dtype, tolerances):
     """Geometric convergence in the number of nodes, slower the more escape widths the potentials span (0, 8, 25)."""

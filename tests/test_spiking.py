@@ -149,7 +149,9 @@ def frozen_errors(repeats, total, num_steps=60, neuron=None):
     neuron = srm0(**NEURON) if neuron is None else neuron
     generator = np.random.default_rng(5)
     size = (48, 48)
-    layer = rl.Layer(neuron, generator.normal(size=size) / 7, generator.normal(size=size), 1.0)
+    layer = rl.Layer(
+        neuron, generator.normal(size=size) / 7, generator.normal(size=size), 1.0
+    )
     # A fast output membrane: errors at different times are nearly independent, so their mean is sharp.
     network = rl.Network([layer], output_tau_m=0.5e-3)
     grid = rl.TimeGrid(0.5e-3, num_steps)
@@ -157,7 +159,10 @@ def frozen_errors(repeats, total, num_steps=60, neuron=None):
     network = jax.tree.map(lambda x: x.astype(jnp.float32), network)
     rate_layer = rl.Layer(srm0(**NEURON), layer.encoder, layer.decoder, 1.0)
     rate = rl.simulate(
-        rl.Network([rate_layer], output_tau_m=0.5e-3), increments, grid, rl.GeneralisedRate()
+        rl.Network([rate_layer], output_tau_m=0.5e-3),
+        increments,
+        grid,
+        rl.GeneralisedRate(),
     ).outputs
 
     def batch_mean(key):
@@ -195,7 +200,11 @@ def test_trial_mean_of_a_hundred_thousand_trials():
 
 def relay(num_neurons=200, depth=2, dtype=jnp.float32):
     network = rl.relay_network(
-        rl.SRM0(), num_neurons=num_neurons, num_latents=7, depth=depth, key=jax.random.key(0)
+        rl.SRM0(),
+        num_neurons=num_neurons,
+        num_latents=7,
+        depth=depth,
+        key=jax.random.key(0),
     )
     return jax.tree.map(lambda x: x.astype(dtype), network)
 
@@ -303,7 +312,9 @@ def test_differentiating_through_spikes_is_refused():
             lambda n: n.layers[0].encoder, network, replace_fn=lambda x: x * gain
         )
         key = jax.random.key(0)
-        return rl.simulate(changed, increments, grid, rl.Spiking(), key=key).outputs.sum()
+        return rl.simulate(
+            changed, increments, grid, rl.Spiking(), key=key
+        ).outputs.sum()
 
     gain = jnp.asarray(1.0, jnp.float32)
     with pytest.raises(ValueError, match="GeneralisedRate"):

@@ -20,14 +20,19 @@ def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
     of order 1 in da. `activity` is A, the expected number of spikes since the beginning.
     """
 
-    def vector_field(t, y: RefractoryDensity, args: RenewalProblem) -> RefractoryDensity:
+    def vector_field(
+        t, y: RefractoryDensity, args: RenewalProblem
+    ) -> RefractoryDensity:
         layer = args.layer
         current = jnp.matmul(layer.encoder, path.derivative(t), precision="highest")
-        firing = hazard(layer.neuron, y.potential, args.ages, y.mark) * y.age_distribution
+        firing = (
+            hazard(layer.neuron, y.potential, args.ages, y.mark) * y.age_distribution
+        )
         rate = jnp.sum(firing, axis=0)
         return RefractoryDensity(
             potential=(layer.bias - y.potential + current) / layer.neuron.tau_m,
-            age_distribution=_transport(rate, y.age_distribution, args.age_step) - firing,
+            age_distribution=_transport(rate, y.age_distribution, args.age_step)
+            - firing,
             mark=None,
             activity=rate,
         )

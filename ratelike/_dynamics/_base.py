@@ -17,7 +17,9 @@ class Recording(eqx.Module):
 
     neurons: Integer[Array, " recorded"]
     potential: Float[Array, "time recorded"]  # h at the beginning of each step
-    activity: Float[Array, "time recorded"]  # spikes, or their expected number, per step
+    activity: Float[
+        Array, "time recorded"
+    ]  # spikes, or their expected number, per step
 
 
 class LayerOutput(eqx.Module):

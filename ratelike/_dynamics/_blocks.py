@@ -18,7 +18,8 @@ from ratelike._population import decode, encode, tiled_decoder
 
 Potentials = list[Float[Array, " neurons"]]
 Advance = Callable[
-    [PyTree, Potentials, Integer[Array, ""]], tuple[PyTree, Float[Array, "block neurons"]]
+    [PyTree, Potentials, Integer[Array, ""]],
+    tuple[PyTree, Float[Array, "block neurons"]],
 ]
 
 

@@ -28,7 +28,10 @@ class AbstractGain(eqx.Module):
 
     @abc.abstractmethod
     def __call__(
-        self, neuron: AbstractNeuron, potential: Float[Array, "block neurons"], dt: float
+        self,
+        neuron: AbstractNeuron,
+        potential: Float[Array, "block neurons"],
+        dt: float,
     ) -> Float[Array, "block neurons"]:
         """g(h) in hertz."""
 
@@ -37,7 +40,10 @@ class DirectGain(AbstractGain):
     """`stationary_rate` at every potential: the definition, at the cost of one sum over ages each."""
 
     def __call__(
-        self, neuron: AbstractNeuron, potential: Float[Array, "block neurons"], dt: float
+        self,
+        neuron: AbstractNeuron,
+        potential: Float[Array, "block neurons"],
+        dt: float,
     ) -> Float[Array, "block neurons"]:
         return stationary_rate(neuron, potential, dt)
 
@@ -62,7 +68,10 @@ class ChebyshevGain(AbstractGain):
         )
 
     def __call__(
-        self, neuron: AbstractNeuron, potential: Float[Array, "block neurons"], dt: float
+        self,
+        neuron: AbstractNeuron,
+        potential: Float[Array, "block neurons"],
+        dt: float,
     ) -> Float[Array, "block neurons"]:
         if num_ages(neuron, dt) == 1 or not is_homogeneous(neuron):
             return stationary_rate(neuron, potential, dt)

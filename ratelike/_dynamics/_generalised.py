@@ -74,9 +74,13 @@ class GeneralisedRate(AbstractDynamics):
         max_steps: int = 1_000_000,
     ):
         self.solver = AgeShift() if solver is None else solver
-        validation.instance("GeneralisedRate.solver", self.solver, diffrax.AbstractSolver)
+        validation.instance(
+            "GeneralisedRate.solver", self.solver, diffrax.AbstractSolver
+        )
         self.stepsize_controller = stepsize_controller
-        self.adjoint = diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+        self.adjoint = (
+            diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
+        )
         self.progress_meter = (
             diffrax.NoProgressMeter() if progress_meter is None else progress_meter
         )
@@ -127,7 +131,9 @@ class GeneralisedRate(AbstractDynamics):
         first_tile: int | Integer[Array, ""] = 0,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        problem = renewal_problem(layer, self._age_step(grid), tiled_decoder(layer), recorded)
+        problem = renewal_problem(
+            layer, self._age_step(grid), tiled_decoder(layer), recorded
+        )
         times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
         if _on_the_grid(self.solver):
             # Another path is cut into the grid's increments first, so that every dynamics sees the same input.
@@ -138,7 +144,9 @@ class GeneralisedRate(AbstractDynamics):
         else:
             terms = method_of_lines(path)
             controller, dt0 = self.stepsize_controller, grid.dt
-            controller = diffrax.ConstantStepSize() if controller is None else controller
+            controller = (
+                diffrax.ConstantStepSize() if controller is None else controller
+            )
             max_steps = self.max_steps
             ours = diffrax.SubSaveAt(ts=times[1:], fn=_readout)
         theirs = None if self.saveat is None else self.saveat.subs
