@@ -8,24 +8,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._drive import AbstractDrive, GridPath, WienerDrive
+from ratelike._drive import AbstractDrive, WienerDrive
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._conventional import ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
-from ratelike._error import mean_absolute_error
 from ratelike._error_curve import ErrorCurve
 from ratelike._grid import TimeGrid
-from ratelike._membrane import membrane_traces
 from ratelike._network import Network
 from ratelike._neuron import check_neuron
-from ratelike._random import TILE, num_tiles
-
-# Tiles that advance together: their densities have to stay in the processor's cache.
-TILES_AT_ONCE = 64
+from ratelike._random import num_tiles
+from ratelike._tiles import cut_into_tiles, errors_of_tiles
 
 
 class Cell(eqx.Module):
@@ -154,16 +150,6 @@ class _Study(eqx.Module):
     dynamics: tuple[AbstractDynamics, AbstractDynamics, AbstractDynamics]
 
 
-class _Tiles(eqx.Module):
-    """Several networks of one size, cut into tiles of neurons."""
-
-    network: Network  # every array with a leading axis of tiles
-    increments: Float[Array, "tiles time latents"]
-    spike_key: Array  # (tiles,), equal within a network
-    number: Integer[Array, " tiles"]  # of the tile in its network
-    pool: Float[Array, "tiles tiles"]  # from means over tiles to means over networks
-
-
 def _white_noise(network: Network, key: Array) -> WienerDrive:
     first = network.layers[0]
     return WienerDrive(first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key)
@@ -181,8 +167,10 @@ def _run(
     keys = jax.vmap(lambda k: jax.random.split(k, 3))(trial_keys)
     networks = _make_networks(study, size, keys[:, 0])
     drives = [_increments(study, networks, keys[i, 1], i) for i in range(count)]
-    tiles = _cut(networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget))
-    errors, rates = _errors(tiles, study.grid, study.dynamics, burn_in)
+    tiles = cut_into_tiles(
+        networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget)
+    )
+    errors, rates = errors_of_tiles(tiles, study.grid, study.dynamics, burn_in)
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)
     return Cell(
@@ -205,87 +193,6 @@ def _increments(
 
 def _drive_increments(drive: AbstractDrive, grid: TimeGrid) -> Array:
     return drive.increments(grid)
-
-
-def _cut(
-    networks: Network, drives: Array, spike_keys: Array, size: int, total: int
-) -> _Tiles:
-    """Networks with a leading axis, as tiles; the last tiles of the budget may belong to no network."""
-    count, tiles_each = drives.shape[0], num_tiles(size)
-    owner = jnp.minimum(jnp.arange(total) // tiles_each, count - 1)
-    used = jnp.arange(total) < count * tiles_each
-
-    def cut(leaf, mode):
-        # Arrays (networks, neurons, ...) are cut; those of shape (networks,) hold for all neurons.
-        if leaf.ndim == 1:
-            return leaf[owner]
-        pad = [(0, 0)] * (leaf.ndim - 2)
-        leaf = jnp.pad(leaf, [(0, 0), (0, tiles_each * TILE - size), *pad], mode=mode)
-        leaf = leaf.reshape(count * tiles_each, TILE, *leaf.shape[2:])
-        return jnp.pad(leaf, [(0, total - len(leaf)), (0, 0), *pad], mode="edge")
-
-    # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
-    filled = jax.tree.map(lambda leaf: cut(leaf, "edge"), networks)
-    decoders = [
-        cut(
-            jnp.pad(layer.decoder, [(0, 0), (0, 0), (0, 1)], constant_values=1.0),
-            "constant",
-        )
-        for layer in networks.layers
-    ]
-    filled = eqx.tree_at(
-        lambda n: [layer.decoder for layer in n.layers], filled, decoders
-    )
-    together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
-    return _Tiles(
-        network=filled,
-        increments=drives[owner],
-        spike_key=spike_keys[owner],
-        number=(jnp.arange(total) % tiles_each).astype(jnp.int32),
-        pool=jnp.where(together, TILE / size, 0.0).astype(drives.dtype),
-    )
-
-
-@eqx.filter_jit
-def _errors(tiles: _Tiles, grid: TimeGrid, dynamics, burn_in: int):
-    """For every tile the error of its network: one program for all sizes."""
-    spiking, *rate_networks = [_outputs(tiles, grid, each) for each in dynamics]
-    errors = [
-        mean_absolute_error(spiking[0], outputs, burn_in=burn_in)
-        for outputs, _ in rate_networks
-    ]
-    return errors, spiking[1]
-
-
-def _outputs(tiles: _Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
-    """Output membranes and mean rate of each tile's network."""
-    increments, rates = tiles.increments, []
-    for index, layer in enumerate(tiles.network.layers):
-
-        def one_tile(inputs, index=index):
-            layer, increments, key, number = inputs
-            output = dynamics(
-                layer,
-                GridPath(increments, grid),
-                grid,
-                key=jax.random.fold_in(key, index),
-                first_tile=number,
-                recorded=None,
-            )
-            return output.increments
-
-        own = jax.lax.map(
-            one_tile,
-            (layer, increments, tiles.spike_key, tiles.number),
-            batch_size=TILES_AT_ONCE,
-        )
-        pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
-        increments = pooled[..., :-1]
-        rates.append(jnp.mean(pooled[..., -1], axis=1) / grid.dt)
-    outputs = jax.vmap(membrane_traces, in_axes=(0, 0, None))(
-        increments, tiles.network.output_tau_m, grid.dt
-    )
-    return outputs, jnp.mean(jnp.stack(rates), axis=0)
 
 
 def _check_network(

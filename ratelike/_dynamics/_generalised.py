@@ -173,7 +173,7 @@ class GeneralisedRate(AbstractDynamics):
             )
         recording = None
         if recorded is not None:
-            after, spikes = recorded_traces
+            after, spikes = cast(Any, recorded_traces)
             # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
             potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
             recording = Recording(recorded, potential, spikes)
