@@ -116,7 +116,7 @@ class GridPath(diffrax.AbstractPath):
 
     def derivative(self, t, left=True):
         """The slope of the grid step that holds t (at a grid point, the step that begins there)."""
-        return self.values[self._step(t + 1e-3 * self.grid.dt)] / self.grid.dt
+        return self.values[self._step(t + 1e-2 * self.grid.dt)] / self.grid.dt
 
     def _step(self, time) -> Array:
         step = jnp.floor(time / self.grid.dt).astype(jnp.int32)

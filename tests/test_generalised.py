@@ -306,3 +306,32 @@ def test_a_solver_that_does_not_finish_is_an_error():
     dynamics = rl.GeneralisedRate(solver=diffrax.Euler(), max_steps=5)
     with pytest.raises(RuntimeError, match="layer 0"):
         rl.simulate(rl.Network([layer]), drive(20), rl.TimeGrid(1e-3, 20), dynamics)
+
+
+def test_long_runs_in_float32_keep_step_with_their_input():
+    """300 000 steps of 0.1 ms: float32 times no longer tell the steps, diffrax rounds the last ones together."""
+    grid = rl.TimeGrid(1e-4, 300_000)
+    neuron = rl.SRM0(refractory=rl.ExponentialRefractory(1.0, 1e-3, 0.0, 1e-3))
+    one = jnp.ones((1, 1), jnp.float32)
+    network = rl.Network([rl.Layer(neuron, one, one)])
+    increments = 2e-3 * jax.random.normal(jax.random.key(0), (300_000, 1))
+    potentials = [
+        rl.simulate(network, increments, grid, dynamics, record={0: [0]})
+        .recordings[0]
+        .potential
+        for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectGain()))
+    ]
+    assert potentials[0].dtype == jnp.float32
+    np.testing.assert_allclose(*potentials, rtol=0, atol=1e-4)
+
+
+def test_no_callback_disables_the_compilation_cache():
+    layer = small_layer(srm0(**PARAMETERS))
+    grid, increments = rl.TimeGrid(1e-3, 5), jnp.asarray(drive(5))
+    for dynamics in (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate()):
+
+        def outputs(increments, dynamics=dynamics):
+            key = jax.random.key(0)
+            return rl.simulate(rl.Network([layer]), increments, grid, dynamics, key=key)
+
+        assert "callback" not in str(jax.make_jaxpr(outputs)(increments))

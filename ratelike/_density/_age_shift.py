@@ -1,7 +1,7 @@
 """The exact scheme on the grid: react, then shift along the characteristics of age."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import diffrax
 import equinox as eqx
@@ -16,20 +16,18 @@ from ratelike._renewal import ages, firing_probability, hazard
 
 
 class RenewalTerm(diffrax.AbstractTerm):
-    """The vector field is the hazard rho(t, a) in hertz, the control is the incoming path.
+    """The vector field is the hazard rho(t, a) in hertz, the control is time.
 
-    The two do not multiply: `AgeShift` integrates each of them exactly over a step.
+    The two do not multiply: `AgeShift` integrates the hazard over a step itself.
     """
-
-    path: diffrax.AbstractPath
 
     def vf(
         self, t, y: RefractoryDensity, args: "RenewalProblem"
     ) -> Float[Array, "ages neurons"]:
         return hazard(args.layer.neuron, y.potential, args.ages, y.mark)
 
-    def contr(self, t0, t1, **kwargs) -> Float[Array, " latents"]:
-        return self.path.evaluate(t0, t1)
+    def contr(self, t0, t1, **kwargs):
+        return t1 - t0
 
     def prod(self, vf, control):
         raise NotImplementedError(
@@ -43,6 +41,7 @@ class RenewalProblem(eqx.Module):
     layer: Layer
     ages: Float[Array, "ages 1"]  # s
     age_step: float = eqx.field(static=True)  # s
+    increments: Float[Array, "time latents"] | None  # for AgeShift: the incoming path
     decoder: Float[Array, "tiles tile latents+1"]
     recorded: Integer[Array, " recorded"] | None
 
@@ -63,10 +62,14 @@ def initial_density(layer: Layer, num_ages: int) -> RefractoryDensity:
 
 
 def renewal_problem(
-    layer: Layer, age_step: float, decoder: Array, recorded: Array | None
+    layer: Layer,
+    age_step: float,
+    increments: Float[Array, "time latents"] | None,
+    decoder: Array,
+    recorded: Array | None,
 ) -> RenewalProblem:
     age = ages(layer.neuron, age_step, layer.encoder.dtype)
-    return RenewalProblem(layer, age, age_step, decoder, recorded)
+    return RenewalProblem(layer, age, age_step, increments, decoder, recorded)
 
 
 class _BetweenSteps(diffrax.AbstractLocalInterpolation):
@@ -109,7 +112,8 @@ class AgeShift(diffrax.AbstractSolver):
         return 1
 
     def init(self, terms, t0, t1, y0, args):
-        return None
+        # The number of the step, which float32 times of a long run do not tell.
+        return jnp.zeros((), jnp.int32)
 
     def step(
         self,
@@ -128,7 +132,9 @@ class AgeShift(diffrax.AbstractSolver):
         firing = distribution * probability
         activity = jnp.sum(firing, axis=0)
         current = jnp.matmul(
-            args.layer.encoder, terms.contr(t0, t1), precision="highest"
+            args.layer.encoder,
+            cast(Array, args.increments)[solver_state],
+            precision="highest",
         )
         driven = y0.potential - args.layer.bias
         driven = decay_factor(neuron.tau_m, dt) * driven
@@ -142,7 +148,7 @@ class AgeShift(diffrax.AbstractSolver):
             activity=activity,
         )
         dense_info = dict(y0=y0, y1=y1)
-        return y1, None, dense_info, None, diffrax.RESULTS.successful
+        return y1, None, dense_info, solver_state + 1, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

@@ -16,9 +16,10 @@ from ratelike._density._age_shift import (
     initial_density,
     renewal_problem,
 )
+from ratelike._density._grid_steps import GridSteps
 from ratelike._density._method_of_lines import method_of_lines
 from ratelike._density._state import RefractoryDensity
-from ratelike._drive import GridPath, grid_increments
+from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
@@ -131,30 +132,31 @@ class GeneralisedRate(AbstractDynamics):
         first_tile: int | Integer[Array, ""] = 0,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        problem = renewal_problem(
-            layer, self._age_step(grid), tiled_decoder(layer), recorded
-        )
         times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
         if _on_the_grid(self.solver):
-            # Another path is cut into the grid's increments first, so that every dynamics sees the same input.
-            increments = grid_increments(path, grid, layer.encoder.dtype)
-            terms = RenewalTerm(GridPath(increments, grid))
-            controller, dt0, max_steps = diffrax.StepTo(times), None, grid.num_steps
+            terms, controller = RenewalTerm(), GridSteps(times)
+            final, dt0, max_steps = controller.end, None, grid.num_steps
+            # Another path is cut into the grid's increments, so that every dynamics sees the same input.
+            incoming = grid_increments(path, grid, layer.encoder.dtype)
             ours = diffrax.SubSaveAt(steps=True, fn=_readout)
         else:
-            terms = method_of_lines(path)
+            terms, incoming = method_of_lines(path), None
             controller, dt0 = self.stepsize_controller, grid.dt
-            controller = (
-                diffrax.ConstantStepSize() if controller is None else controller
-            )
-            max_steps = self.max_steps
+            final, max_steps = times[-1], self.max_steps
+            if controller is None:
+                controller = diffrax.ConstantStepSize()
+                # What the caller saves at every step takes memory for `max_steps` of them; rounding may add one.
+                max_steps = min(max_steps, grid.num_steps + 1)
             ours = diffrax.SubSaveAt(ts=times[1:], fn=_readout)
         theirs = None if self.saveat is None else self.saveat.subs
+        problem = renewal_problem(
+            layer, self._age_step(grid), incoming, tiled_decoder(layer), recorded
+        )
         solution = diffrax.diffeqsolve(
             terms,
             self.solver,
             times[0],
-            times[-1],
+            final,
             dt0,
             initial_density(layer, problem.ages.shape[0]),
             args=problem,
@@ -165,7 +167,7 @@ class GeneralisedRate(AbstractDynamics):
             progress_meter=self.progress_meter,
             throw=False,
         )
-        times, saved = cast(Any, solution.ts), cast(Any, solution.ys)
+        saved_times, saved = cast(Any, solution.ts), cast(Any, solution.ys)
         (increments, activity), recorded_traces = saved[0]
         if not _on_the_grid(self.solver):
             increments, activity, recorded_traces = _per_step(
@@ -177,7 +179,9 @@ class GeneralisedRate(AbstractDynamics):
             # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
             potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
             recording = Recording(recorded, potential, spikes)
-        theirs = None if theirs is None else (times[1], saved[1])
+        if theirs is not None:
+            within = jax.tree.map(lambda t: jnp.minimum(t, times[-1]), saved_times[1])
+            theirs = (within, saved[1])
         succeeded = (solution.result == diffrax.RESULTS.successful) & jnp.all(
             jnp.isfinite(increments)
         )
