@@ -182,7 +182,7 @@ def frozen_errors(repeats, total, num_steps=60, neuron=None):
 
 
 def test_trial_mean_of_frozen_input_converges_to_the_generalised_rate():
-    """error sqrt(R) constant within 10%; 60 x 48 nearly independent errors make its standard error about 2%."""
+    """error sqrt(R) constant within 10%: a few standard errors (60 x 48 errors, a few neurons dominate)."""
     repeats = [100, 1000, 10_000]
     scaled = frozen_errors(repeats, 10_000) * np.sqrt(repeats)
     assert np.all(np.abs(scaled / scaled[0] - 1.0) < 0.1), scaled
