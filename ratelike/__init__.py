@@ -3,6 +3,7 @@
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
+from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive

@@ -92,7 +92,7 @@ class WienerDrive(AbstractDrive):
 class GridPath(diffrax.AbstractPath):
     """The piecewise linear path with given increments on a grid, as a diffrax path."""
 
-    values: Float[Array, "time latents"]  # increments
+    values: Float[Array, "time *tiles latents"]  # increments
     grid: TimeGrid
 
     @property

@@ -1,9 +1,11 @@
 """Between latents and neurons: encode a path's increments, decode a population's activity.
 
 Sums over neurons run tile by tile and the tiles are added in a fixed binary tree, so that they do not depend on what
-else is computed beside them (a batch, another chunk, another device).
+else is computed beside them (a batch, another part of the layer, another device).
 """
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,43 +13,99 @@ from ratelike._network import Layer
 from ratelike._random import TILE, num_tiles
 
 
-def encode(
-    layer: Layer, increments: Float[Array, "time latents"]
-) -> Float[Array, "time neurons"]:
-    """dI_i = sum_k E_ik dX_k."""
-    return jnp.matmul(increments, layer.encoder.T, precision="highest")
-
-
-def tiled_decoder(layer: Layer) -> Float[Array, "tiles tile latents+1"]:
-    """D with a column of ones behind it, which counts the spikes, dealt into tiles and padded with zeros."""
+def with_count(layer: Layer) -> Layer:
+    """The layer with a column of ones behind its decoder, which counts the spikes."""
     ones = jnp.ones((layer.num_neurons, 1), layer.decoder.dtype)
     columns = jnp.concatenate([layer.decoder, ones], axis=1)
-    tiles = num_tiles(layer.num_neurons)
-    padding = tiles * TILE - layer.num_neurons
-    return jnp.pad(columns, ((0, padding), (0, 0))).reshape(tiles, TILE, -1)
+    return eqx.tree_at(lambda part: part.decoder, layer, columns)
+
+
+def directions(layer: Layer) -> Float[Array, "tiles latents tile"]:
+    """The encoder as `encode` wants it, dealt into tiles; made once, before the loop over time."""
+    return jnp.swapaxes(_in_tiles(layer.encoder), 1, 2)
+
+
+def encode(
+    increments: Float[Array, "time *tiles latents"],
+    directions: Float[Array, "tiles latents tile"],
+    num_neurons: int,
+) -> Float[Array, "time neurons"]:
+    """dI_i = sum_k E_ik dX_k, of a path that all neurons share or of one for each tile."""
+    tiles, latents, _ = directions.shape
+    if increments.ndim == 2:
+        shape = (tiles, len(increments), latents)
+        paths = jnp.broadcast_to(increments, shape)
+    else:
+        paths = jnp.swapaxes(increments, 0, 1)
+    currents = jnp.swapaxes(_product(paths, directions), 0, 1)
+    return currents.reshape(-1, tiles * TILE)[:, :num_neurons]
+
+
+def tiled_decoder(layer: Layer) -> Float[Array, "tiles tile decoded"]:
+    """D dealt into tiles and padded with zeros."""
+    return _in_tiles(layer.decoder)
 
 
 def decode(
-    decoder: Float[Array, "tiles tile latents+1"],
+    decoder: Float[Array, "tiles tile decoded"],
     activity: Float[Array, "time neurons"],
-) -> tuple[Float[Array, "time latents"], Float[Array, " time"]]:
-    """(1/N) sum_j D_j s_j, and the mean activity (1/N) sum_j s_j, in spikes per neuron and step."""
+) -> Float[Array, "time tiles decoded"]:
+    """sum_j D_j s_j over the neurons j of each tile."""
     num_steps, num_neurons = activity.shape
     tiles = decoder.shape[0]
     padded = jnp.pad(activity, ((0, 0), (0, tiles * TILE - num_neurons)))
-    sums = jnp.einsum(
-        "nts,tsp->tnp",
-        padded.reshape(num_steps, tiles, TILE),
-        decoder,
-        precision="highest",
-    )
-    mean = _tree_sum(sums) / num_neurons
-    return mean[:, :-1], mean[:, -1]
+    padded = jnp.swapaxes(padded.reshape(num_steps, tiles, TILE), 0, 1)
+    return jnp.swapaxes(_product(padded, decoder), 0, 1)
 
 
-def _tree_sum(terms: Float[Array, "tiles ..."]) -> Float[Array, "..."]:
-    while terms.shape[0] > 1:
-        if terms.shape[0] % 2 == 1:
-            terms = jnp.concatenate([terms, jnp.zeros_like(terms[:1])])
-        terms = terms[0::2] + terms[1::2]
-    return terms[0]
+def _in_tiles(rows: Float[Array, "neurons columns"]) -> Array:
+    tiles = num_tiles(rows.shape[0])
+    padding = tiles * TILE - rows.shape[0]
+    return jnp.pad(rows, ((0, padding), (0, 0))).reshape(tiles, TILE, -1)
+
+
+@jax.custom_jvp
+def _product(
+    left: Float[Array, "tiles rows inner"], right: Float[Array, "tiles inner columns"]
+) -> Float[Array, "tiles rows columns"]:
+    """A matrix product for each tile, rounded the same beside whatever else.
+
+    The order in which a library adds up a matrix product depends on the shape. `vmap` would turn a batch of activities
+    into more rows, and so change the last bit: here a batch becomes more tiles instead.
+    """
+    return _product_of_tiles(left, right)
+
+
+@_product.defjvp
+def _(primals, tangents):
+    (left, right), (dleft, dright) = primals, tangents
+    tangent = jnp.matmul(dleft, right, precision="highest")
+    tangent += jnp.matmul(left, dright, precision="highest")
+    return _product(left, right), tangent
+
+
+@jax.custom_batching.custom_vmap
+def _product_of_tiles(left, right):
+    return jnp.matmul(left, right, precision="highest")
+
+
+@_product_of_tiles.def_vmap
+def _(axis_size, in_batched, left, right):
+    def batched(tiles, is_batched):
+        if not is_batched:
+            tiles = jnp.broadcast_to(tiles, (axis_size, *tiles.shape))
+        return tiles.reshape(-1, *tiles.shape[2:])
+
+    left, right = batched(left, in_batched[0]), batched(right, in_batched[1])
+    # By itself again, for a batch of batches.
+    product = _product_of_tiles(left, right)
+    return product.reshape(axis_size, -1, *product.shape[1:]), True
+
+
+def tree_sum(terms: Float[Array, "time tiles decoded"]) -> Float[Array, "time decoded"]:
+    """Neighbours first, in a binary tree: whole branches can be added apart without changing a bit."""
+    while terms.shape[1] > 1:
+        if terms.shape[1] % 2 == 1:
+            terms = jnp.pad(terms, ((0, 0), (0, 1), (0, 0)))
+        terms = terms[:, 0::2] + terms[:, 1::2]
+    return terms[:, 0]

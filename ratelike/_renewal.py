@@ -13,9 +13,13 @@ from ratelike._exponential import one_minus_exp
 from ratelike._neuron import AbstractNeuron
 
 
+def memory_steps(neuron: AbstractNeuron, dt: float) -> int:
+    return round(neuron.memory / dt)
+
+
 def num_ages(neuron: AbstractNeuron, dt: float) -> int:
     """The number of age bins: 0, dt, ..., memory."""
-    return round(neuron.memory / dt) + 1
+    return memory_steps(neuron, dt) + 1
 
 
 def ages(neuron: AbstractNeuron, dt: float, dtype) -> Float[Array, "ages 1"]:

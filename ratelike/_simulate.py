@@ -11,11 +11,13 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, GridPath, as_path
-from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._dynamics._base import AbstractDynamics, Recording
+from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Network
 from ratelike._neuron import check_neuron
+from ratelike._population import with_count
 
 
 class Trajectory(eqx.Module):
@@ -87,15 +89,23 @@ def _simulate(
     # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
     network, path = _unfolded((network, path))
-    outputs: list[LayerOutput] = []
+    outputs: list[LayerRun] = []
+    increments, rates = [], []
     for index, layer in enumerate(network.layers):
         layer_key = None if key is None else jax.random.fold_in(key, index)
-        output = dynamics(
-            layer, path, grid, key=layer_key, first_tile=0, recorded=chosen.get(index)
+        output = run_layer(
+            dynamics,
+            with_count(layer),
+            path,
+            grid,
+            key=layer_key,
+            recorded=chosen.get(index),
         )
-        path = GridPath(output.increments, grid)
+        mean = output.decoded / layer.num_neurons
+        increments.append(mean[:, :-1])
+        rates.append(mean[:, -1] / grid.dt)
+        path = GridPath(increments[-1], grid)
         outputs.append(output)
-    increments = tuple(output.increments for output in outputs)
     same = len({layer.shape for layer in increments}) == 1
     recordings = {
         index: output.recording
@@ -105,8 +115,8 @@ def _simulate(
     return Trajectory(
         times=jnp.asarray(grid.times[1:], dtype=dtype),
         outputs=membrane_traces(increments[-1], network.output_tau_m, grid.dt),
-        increments=jnp.stack(increments) if same else increments,
-        rates=jnp.stack([output.activity for output in outputs]) / grid.dt,
+        increments=jnp.stack(increments) if same else tuple(increments),
+        rates=jnp.stack(rates),
         recordings=recordings,
         saved=tuple(output.saved for output in outputs),
         succeeded=jnp.stack([output.succeeded for output in outputs]),

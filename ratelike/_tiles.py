@@ -10,63 +10,74 @@ from ratelike._dynamics._base import AbstractDynamics
 from ratelike._error import mean_absolute_error
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
-from ratelike._network import Network
+from ratelike._network import Layer, Network
 from ratelike._random import TILE, num_tiles
-
-# Tiles that advance together: their densities have to stay in the processor's cache.
-TILES_AT_ONCE = 64
 
 
 class Tiles(eqx.Module):
     """Several networks of one size, cut into tiles of neurons."""
 
-    network: Network  # every array with a leading axis of tiles
+    layers: tuple[Layer, ...]  # arrays (tiles, tile, ...), and what all neurons share
+    output_tau_m: Float[Array, "*tiles"]
     increments: Float[Array, "tiles time latents"]
     spike_key: Array  # (tiles,), equal within a network
     number: Integer[Array, " tiles"]  # of the tile in its network
-    pool: Float[Array, "tiles tiles"]  # from means over tiles to means over networks
+    pool: Float[Array, "tiles tiles"]  # from sums over tiles to means over networks
 
 
 def cut_into_tiles(
-    networks: Network, drives: Array, spike_keys: Array, size: int, total: int
+    networks: Network,
+    drives: Array,
+    spike_keys: Array,
+    size: int,
+    total: int,
 ) -> Tiles:
     """Networks with a leading axis, as tiles; the last tiles of the budget may belong to no network."""
     count, tiles_each = drives.shape[0], num_tiles(size)
     owner = jnp.minimum(jnp.arange(total) // tiles_each, count - 1)
     used = jnp.arange(total) < count * tiles_each
 
-    def cut(leaf, mode):
-        # Arrays (networks, neurons, ...) are cut; those of shape (networks,) hold for all neurons.
+    def cut(leaf, mode="edge"):
+        if leaf.ndim == 0:
+            return leaf
         if leaf.ndim == 1:
-            return leaf[owner]
+            # Where networks differ in a constant, it is given to each of their neurons.
+            return jnp.repeat(leaf[owner, None], TILE, 1)
         pad = [(0, 0)] * (leaf.ndim - 2)
         leaf = jnp.pad(leaf, [(0, 0), (0, tiles_each * TILE - size), *pad], mode=mode)
         leaf = leaf.reshape(count * tiles_each, TILE, *leaf.shape[2:])
         return jnp.pad(leaf, [(0, total - len(leaf)), (0, 0), *pad], mode="edge")
 
-    # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
-    filled = jax.tree.map(lambda leaf: cut(leaf, "edge"), networks)
-    decoders = [
-        cut(
-            jnp.pad(layer.decoder, [(0, 0), (0, 0), (0, 1)], constant_values=1.0),
-            "constant",
-        )
-        for layer in networks.layers
-    ]
-    filled = eqx.tree_at(
-        lambda n: [layer.decoder for layer in n.layers], filled, decoders
-    )
+    networks = jax.tree.map(_once_if_equal, networks)
+    layers = []
+    for layer in networks.layers:
+        # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
+        ones = [(0, 0)] * (layer.decoder.ndim - 1) + [(0, 1)]
+        decoder = jnp.pad(layer.decoder, ones, constant_values=1.0)
+        decoder = cut(decoder, "constant")
+        tiles = jax.tree.map(cut, layer)
+        layers.append(eqx.tree_at(lambda part: part.decoder, tiles, decoder))
     together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
+    tau_m = networks.output_tau_m
     return Tiles(
-        network=filled,
+        layers=tuple(layers),
+        output_tau_m=tau_m if tau_m.ndim == 0 else tau_m[owner],
         increments=drives[owner],
         spike_key=spike_keys[owner],
         number=(jnp.arange(total) % tiles_each).astype(jnp.int32),
-        pool=jnp.where(together, TILE / size, 0.0).astype(drives.dtype),
+        pool=jnp.where(together, 1.0 / size, 0.0).astype(drives.dtype),
     )
 
 
-@eqx.filter_jit
+def _once_if_equal(leaf: Array) -> Array:
+    """A constant of the neurons that is the same in all networks: what neurons share is cheaper."""
+    return leaf[0] if leaf.ndim == 1 and bool(jnp.all(leaf == leaf[0])) else leaf
+
+
+# Operations on parts that fit into a core's cache are too small to share among cores; whole cells run beside each other.
+@eqx.filter_jit(  # pyright: ignore[reportCallIssue]
+    compiler_options={"xla_cpu_multi_thread_eigen": False}
+)
 def errors_of_tiles(tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int):
     """For every tile the error of its network: one program for all sizes."""
     spiking, *rate_networks = [_outputs(tiles, grid, each) for each in dynamics]
@@ -79,30 +90,67 @@ def errors_of_tiles(tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int):
 
 def _outputs(tiles: Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
     """Output membranes and mean rate of each tile's network."""
-    increments, rates = tiles.increments, []
-    for index, layer in enumerate(tiles.network.layers):
 
-        def one_tile(inputs, index=index):
-            layer, increments, key, number = inputs
-            output = dynamics(
-                layer,
-                GridPath(increments, grid),
-                grid,
-                key=jax.random.fold_in(key, index),
-                first_tile=number,
-                recorded=None,
-            )
-            return output.increments
-
-        own = jax.lax.map(
-            one_tile,
-            (layer, increments, tiles.spike_key, tiles.number),
-            batch_size=TILES_AT_ONCE,
-        )
+    def run(increments, inputs):
+        layer, index = inputs
+        keys = jax.vmap(jax.random.fold_in, (0, None))(tiles.spike_key, index)
+        keys = jax.vmap(jax.random.fold_in)(keys, tiles.number)
+        own = _sums_over_tiles(layer, increments, keys, grid, dynamics)
         pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
-        increments = pooled[..., :-1]
-        rates.append(jnp.mean(pooled[..., -1], axis=1) / grid.dt)
-    outputs = jax.vmap(membrane_traces, in_axes=(0, 0, None))(
-        increments, tiles.network.output_tau_m, grid.dt
+        return pooled[..., :-1], jnp.mean(pooled[..., -1], axis=1) / grid.dt
+
+    increments, rates = _one_after_the_other(run, tiles.increments, tiles.layers)
+    tau_axis = 0 if tiles.output_tau_m.ndim == 1 else None
+    outputs = jax.vmap(membrane_traces, in_axes=(0, tau_axis, None))(
+        increments, tiles.output_tau_m, grid.dt
     )
-    return outputs, jnp.mean(jnp.stack(rates), axis=0)
+    return outputs, jnp.mean(rates, axis=0)
+
+
+def _one_after_the_other(run, increments, layers: tuple[Layer, ...]):
+    """Scans over layers, compiled once, where they are alike."""
+    arrays = [eqx.partition(layer, eqx.is_array) for layer in layers]
+    alike = all(
+        eqx.tree_equal(rest, arrays[0][1])
+        and jax.tree.map(jnp.shape, some) == jax.tree.map(jnp.shape, arrays[0][0])
+        for some, rest in arrays
+    )
+    if alike and layers[0].decoder.shape[-1] == increments.shape[-1] + 1:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
+        return jax.lax.scan(run, increments, (stacked, jnp.arange(len(layers))))
+    rates = []
+    for index, layer in enumerate(layers):
+        increments, rate = run(increments, (layer, index))
+        rates.append(rate)
+    return increments, jnp.stack(rates)
+
+
+def _sums_over_tiles(
+    layer: Layer,
+    increments: Float[Array, "tiles time latents"],
+    keys: Array,
+    grid: TimeGrid,
+    dynamics: AbstractDynamics,
+) -> Float[Array, "tiles time decoded"]:
+    """Tiles of several networks advance together, as one population in which each tile has a path of its own."""
+    total = len(keys)
+    at_once = dynamics.neurons_at_once(layer.neuron, grid)
+    together = total if at_once is None else min(total, at_once // TILE)
+    groups = -(-total // together)
+
+    def grouped(leaf):
+        padded = jnp.take(leaf, jnp.arange(groups * together), axis=0, mode="clip")
+        return padded.reshape(groups, together, *leaf.shape[1:])
+
+    def one_group(inputs):
+        arrays, paths, tile_keys = inputs
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), arrays)
+        path = GridPath(jnp.swapaxes(paths, 0, 1), grid)
+        part = eqx.combine(flat, shared)
+        return dynamics(part, path, grid, tile_keys=tile_keys, recorded=None).decoded
+
+    arrays, shared = eqx.partition(layer, lambda leaf: leaf.ndim > 0)
+    inputs = jax.tree.map(grouped, (arrays, increments, keys))
+    decoded = jax.lax.map(one_group, inputs)  # (groups, time, together, decoded)
+    decoded = jnp.swapaxes(decoded, 1, 2)
+    return decoded.reshape(-1, *decoded.shape[2:])[:total]

@@ -66,10 +66,13 @@ class CountingRate(AbstractDynamics):
     traces: ClassVar[list[int]] = []
     needs_key: ClassVar[bool] = False
 
+    def neurons_at_once(self, neuron, grid):
+        return 128
+
     def check(self, name, neuron, grid):
         pass
 
-    def __call__(self, layer, path, grid, *, key, first_tile, recorded):
+    def __call__(self, layer, path, grid, *, tile_keys, recorded):
         self.traces.append(layer.num_neurons)
         return rl.ConventionalRate()(layer, path, grid, recorded=recorded)
 

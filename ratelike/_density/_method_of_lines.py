@@ -1,12 +1,42 @@
 """The refractory density as ordinary differential equations, for any diffrax solver."""
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
-from ratelike._density._age_shift import RenewalProblem
 from ratelike._density._state import RefractoryDensity
-from ratelike._renewal import hazard
+from ratelike._network import Layer
+from ratelike._renewal import ages, hazard
+
+
+class LinesProblem(eqx.Module):
+    """What the vector field needs to know: the `args` of the solve."""
+
+    layer: Layer
+    ages: Float[Array, "ages 1"]  # s
+    age_step: float = eqx.field(static=True)  # s
+    decoder: Float[Array, "tiles tile decoded"]
+    recorded: Integer[Array, " recorded"] | None
+
+
+def lines_problem(
+    layer: Layer, age_step: float, decoder: Array, recorded: Array | None
+) -> LinesProblem:
+    age = ages(layer.neuron, age_step, layer.encoder.dtype)
+    return LinesProblem(layer, age, age_step, decoder, recorded)
+
+
+def initial_density(problem: LinesProblem) -> RefractoryDensity:
+    """All neurons at rest and as if they had never fired: in the last bin."""
+    bias = problem.layer.bias
+    empty = jnp.zeros((len(problem.ages), len(bias)), bias.dtype)
+    return RefractoryDensity(
+        potential=bias,
+        age_distribution=empty.at[-1].set(1.0),
+        mark=None,
+        activity=jnp.zeros_like(bias),
+    )
 
 
 def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
@@ -20,9 +50,7 @@ def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
     of order 1 in da. `activity` is A, the expected number of spikes since the beginning.
     """
 
-    def vector_field(
-        t, y: RefractoryDensity, args: RenewalProblem
-    ) -> RefractoryDensity:
+    def vector_field(t, y: RefractoryDensity, args: LinesProblem) -> RefractoryDensity:
         layer = args.layer
         current = jnp.matmul(layer.encoder, path.derivative(t), precision="highest")
         firing = (

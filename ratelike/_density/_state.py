@@ -1,17 +1,44 @@
 """The refractory density of a population."""
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 
 class RefractoryDensity(eqx.Module):
     """One density over age for each neuron, with the input potential that drives it.
 
-    `age_distribution` holds probabilities, one per age bin: they are not negative and add up to 1. Bin 0 is the age in
-    the step after a spike, the last bin holds all ages of at least the neuron's memory.
+    `age_distribution` holds probabilities, one per age bin, the youngest first: they are not negative and add up to 1.
+    Bin 0 is the age in the step after a spike, the last bin holds all ages of at least the neuron's memory. On a graded
+    `AgeMesh` the bins are the cohorts of that moment, and a few of them are empty.
     """
 
     potential: Float[Array, " neurons"]  # h
     age_distribution: Float[Array, "ages neurons"]
     mark: PyTree[Float[Array, "ages neurons"]]  # mean mark of the neurons of each age
     activity: Float[Array, " neurons"]  # expected spikes: see the solver that moves it
+    age: Float[Array, " ages"] | None = None  # s, mean age of each bin
+
+
+class Cohorts(eqx.Module):
+    """The same as the solver on the grid keeps it: bins stay where they are in memory while their age grows."""
+
+    potential: Float[Array, " neurons"]
+    share: Float[Array, "bins neurons"]  # probability
+    age: Float[Array, " bins"]  # mean age in steps; of an empty bin it means nothing
+    mark: PyTree[Float[Array, "bins neurons"]]
+    activity: Float[Array, "block neurons"]  # expected spikes in the last steps
+    past_potential: Float[Array, "block recorded"]  # at the beginning of these
+
+    def density(self, memory: int, dt: float) -> RefractoryDensity:
+        """In the order of age."""
+        age = jnp.minimum(self.age, memory)
+        order = jnp.append(jnp.argsort(age[:-1], stable=True), len(age) - 1)
+        return RefractoryDensity(
+            potential=self.potential,
+            age_distribution=self.share[order],
+            mark=jax.tree.map(lambda mark: mark[order], self.mark),
+            activity=self.activity[-1],
+            age=age[order] * dt,
+        )

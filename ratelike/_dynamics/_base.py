@@ -23,10 +23,9 @@ class Recording(eqx.Module):
 
 
 class LayerOutput(eqx.Module):
-    """What a layer hands on, and what was asked for besides."""
+    """What a population decodes, and what was asked for besides."""
 
-    increments: Float[Array, "time latents"]
-    activity: Float[Array, " time"]  # spikes per neuron and step
+    decoded: Float[Array, "time tiles decoded"]  # sum_j D_j s_j over each tile
     recording: Recording | None
     saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
     succeeded: Bool[Array, ""]
@@ -36,6 +35,13 @@ class AbstractDynamics(eqx.Module):
     """Spiking or a rate: how the neurons of a layer respond to the path that comes in."""
 
     needs_key: ClassVar[bool]
+
+    @abc.abstractmethod
+    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+        """How many neurons should advance together, `TILE` times a power of two, or None for a whole layer.
+
+        A layer is a sum over neurons: parts that stay in the processor's cache run one after the other.
+        """
 
     @abc.abstractmethod
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
@@ -48,11 +54,11 @@ class AbstractDynamics(eqx.Module):
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
-        key: Array | None,
-        first_tile: int | Integer[Array, ""],
+        tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
-        """Runs one layer over the grid.
+        """Runs one layer, or a part of it that begins with a whole tile, over the grid.
 
-        `first_tile` numbers the first tile of random draws: 0 unless `layer` is a part of a larger population.
+        `tile_keys` (tiles,) hold a random key for each tile of neurons, where the dynamics needs one. A `GridPath` may
+        hold a path for each tile.
         """

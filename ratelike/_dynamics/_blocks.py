@@ -14,7 +14,7 @@ from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._grid import TimeGrid
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
-from ratelike._population import decode, encode, tiled_decoder
+from ratelike._population import decode, directions, encode, tiled_decoder
 
 Potentials = list[Float[Array, " neurons"]]
 Advance = Callable[
@@ -25,7 +25,7 @@ Advance = Callable[
 
 def run_in_blocks(
     layer: Layer,
-    increments: Float[Array, "time latents"],
+    increments: Float[Array, "time *tiles latents"],
     grid: TimeGrid,
     block: int,
     advance: Advance,
@@ -38,16 +38,17 @@ def run_in_blocks(
     """
     num_blocks = -(-grid.num_steps // block)
     padding = num_blocks * block - grid.num_steps
-    blocks = jnp.pad(increments, ((0, padding), (0, 0))).reshape(num_blocks, block, -1)
+    blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
+    blocks = blocks.reshape(num_blocks, block, *increments.shape[1:])
     decay = decay_factor(layer.neuron.tau_m, grid.dt)
     scale = input_factor(layer.neuron.tau_m, grid.dt)
-    decoder = tiled_decoder(layer)
+    inwards, decoder = directions(layer), tiled_decoder(layer)
 
     def one_block(carry, inputs):
         driven, state = carry  # driven = h - b
         index, block_increments = inputs
         potentials = []
-        for current in encode(layer, block_increments):
+        for current in encode(block_increments, inwards, layer.num_neurons):
             potentials.append(layer.bias + driven)
             driven = decay * driven + scale * current
         state, activity = advance(state, potentials, index)
@@ -55,15 +56,13 @@ def run_in_blocks(
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])
             kept = (potential, activity[:, recorded])
-        return (driven, state), (*decode(decoder, activity), kept)
+        return (driven, state), (decode(decoder, activity), kept)
 
     carry = (jnp.zeros_like(layer.bias), state)
     inputs = (jnp.arange(num_blocks, dtype=jnp.int32), blocks)
     _, outputs = jax.lax.scan(one_block, carry, inputs)
-    outgoing, mean_activity, kept = jax.tree.map(
+    decoded, kept = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:])[: grid.num_steps], outputs
     )
     recording = None if recorded is None else Recording(recorded, *kept)
-    return LayerOutput(
-        outgoing, mean_activity, recording, saved=None, succeeded=jnp.asarray(True)
-    )
+    return LayerOutput(decoded, recording, saved=None, succeeded=jnp.asarray(True))

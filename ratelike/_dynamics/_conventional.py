@@ -21,6 +21,7 @@ from ratelike._renewal import num_ages, stationary_rate
 
 # Steps that share one interpolation of g.
 BLOCK = 32
+NEURONS_AT_ONCE = 2048
 
 
 class AbstractGain(eqx.Module):
@@ -108,6 +109,9 @@ class ConventionalRate(AbstractDynamics):
         self.gain = ChebyshevGain() if gain is None else gain
         validation.instance("ConventionalRate.gain", self.gain, AbstractGain)
 
+    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
+        return NEURONS_AT_ONCE
+
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)
 
@@ -117,8 +121,7 @@ class ConventionalRate(AbstractDynamics):
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
-        key: Array | None = None,
-        first_tile: int | Integer[Array, ""] = 0,
+        tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         def advance(state, potentials, index):

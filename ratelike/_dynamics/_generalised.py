@@ -7,24 +7,38 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Integer
+import numpy as np
+from jaxtyping import Array, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._density._age_shift import (
     AgeShift,
+    RenewalProblem,
     RenewalTerm,
-    initial_density,
+    initial_cohorts,
     renewal_problem,
 )
 from ratelike._density._grid_steps import GridSteps
-from ratelike._density._method_of_lines import method_of_lines
-from ratelike._density._state import RefractoryDensity
+from ratelike._density._method_of_lines import (
+    LinesProblem,
+    initial_density,
+    lines_problem,
+    method_of_lines,
+)
+from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._population import decode, tiled_decoder
+from ratelike._random import TILE
+from ratelike._renewal import memory_steps
+
+# Steps of the grid within one step of the solver, which has a cost of its own.
+BLOCK = 8
+# Numbers of a density that stay in the second-level cache of a core.
+DENSITY_IN_CACHE = 2**16
 
 
 class GeneralisedRate(AbstractDynamics):
@@ -109,6 +123,21 @@ class GeneralisedRate(AbstractDynamics):
                 "name the times with SaveAt(ts=...)"
             )
 
+    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+        whole = self.saveat is not None or not isinstance(
+            self.progress_meter, diffrax.NoProgressMeter
+        )
+        if whole or not _on_the_grid(self.solver):
+            return None
+        mesh = cast(AgeShift, self.solver).mesh
+        bins = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt).num_bins
+        tiles = max(1, DENSITY_IN_CACHE // (bins * TILE))
+        return TILE * 2 ** min(tiles.bit_length() - 1, 6)
+
+    def block(self, grid: TimeGrid) -> int:
+        """Steps of the grid in one step of the solver: one where the caller looks at the density."""
+        return 1 if self.saveat is not None else min(BLOCK, grid.num_steps)
+
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, self._age_step(grid))
         if not _on_the_grid(self.solver) and neuron.mark(jnp.zeros(())) is not None:
@@ -128,38 +157,23 @@ class GeneralisedRate(AbstractDynamics):
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
-        key: Array | None = None,
-        first_tile: int | Integer[Array, ""] = 0,
+        tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
-        if _on_the_grid(self.solver):
-            terms, controller = RenewalTerm(), GridSteps(times)
-            final, dt0, max_steps = controller.end, None, grid.num_steps
-            # Another path is cut into the grid's increments, so that every dynamics sees the same input.
-            incoming = grid_increments(path, grid, layer.encoder.dtype)
-            ours = diffrax.SubSaveAt(steps=True, fn=_readout)
-        else:
-            terms, incoming = method_of_lines(path), None
-            controller, dt0 = self.stepsize_controller, grid.dt
-            final, max_steps = times[-1], self.max_steps
-            if controller is None:
-                controller = diffrax.ConstantStepSize()
-                # What the caller saves at every step takes memory for `max_steps` of them; rounding may add one.
-                max_steps = min(max_steps, grid.num_steps + 1)
-            ours = diffrax.SubSaveAt(ts=times[1:], fn=_readout)
-        theirs = None if self.saveat is None else self.saveat.subs
-        problem = renewal_problem(
-            layer, self._age_step(grid), incoming, tiled_decoder(layer), recorded
-        )
+        solve = _on_grid if _on_the_grid(self.solver) else _by_lines
+        return solve(self, layer, path, grid, recorded)
+
+    def _solve(self, terms, controller, times, dt0, initial, args, ours, max_steps):
+        """What diffrax saved for us and for the caller, and whether it reached the end."""
+        theirs = None if self.saveat is None else _seeing_densities(self.saveat.subs)
         solution = diffrax.diffeqsolve(
             terms,
             self.solver,
             times[0],
-            final,
+            times[1],
             dt0,
-            initial_density(layer, problem.ages.shape[0]),
-            args=problem,
+            initial,
+            args=args,
             saveat=diffrax.SaveAt(subs=(ours, theirs)),
             stepsize_controller=controller,
             adjoint=self.adjoint,
@@ -168,56 +182,147 @@ class GeneralisedRate(AbstractDynamics):
             throw=False,
         )
         saved_times, saved = cast(Any, solution.ts), cast(Any, solution.ys)
-        (increments, activity), recorded_traces = saved[0]
-        if not _on_the_grid(self.solver):
-            increments, activity, recorded_traces = _per_step(
-                increments, activity, recorded_traces
-            )
-        recording = None
-        if recorded is not None:
-            after, spikes = cast(Any, recorded_traces)
-            # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
-            potential = jnp.concatenate([layer.bias[recorded][None], after[:-1]])
-            recording = Recording(recorded, potential, spikes)
-        if theirs is not None:
-            within = jax.tree.map(lambda t: jnp.minimum(t, times[-1]), saved_times[1])
-            theirs = (within, saved[1])
-        succeeded = (solution.result == diffrax.RESULTS.successful) & jnp.all(
-            jnp.isfinite(increments)
+        return (
+            saved[0],
+            None if theirs is None else (saved_times[1], saved[1]),
+            solution.result == diffrax.RESULTS.successful,
         )
-        return LayerOutput(increments, activity, recording, theirs, succeeded)
+
+
+def _on_grid(
+    dynamics: GeneralisedRate,
+    layer: Layer,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    recorded: Integer[Array, " recorded"] | None,
+) -> LayerOutput:
+    """`AgeShift`, in blocks of steps."""
+    dtype, block = layer.encoder.dtype, dynamics.block(grid)
+    # Another path is cut into the grid's increments, so that every dynamics sees the same input.
+    problem = renewal_problem(
+        layer,
+        cast(AgeShift, dynamics.solver).mesh,
+        grid.dt,
+        grid_increments(path, grid, dtype),
+        block,
+        tiled_decoder(layer),
+        recorded,
+    )
+    num_blocks = problem.path.shape[0]
+    times = np.arange(num_blocks + 1) * block * grid.dt
+    controller = GridSteps(jnp.asarray(times, dtype))
+    kept, theirs, reached = dynamics._solve(
+        RenewalTerm(),
+        controller,
+        (controller.times[0], controller.end),
+        None,
+        initial_cohorts(problem),
+        problem,
+        diffrax.SubSaveAt(steps=True, fn=_readout),
+        num_blocks,
+    )
+    decoded, traces = jax.tree.map(
+        lambda x: x.reshape(-1, *x.shape[2:])[: grid.num_steps], kept
+    )
+    recording = None if recorded is None else Recording(recorded, *traces)
+    if theirs is not None:
+        theirs = (_no_later(theirs[0], grid.duration), theirs[1])
+    return _output(decoded, recording, theirs, reached)
+
+
+def _readout(t, y: Cohorts, args: RenewalProblem):
+    """All that is kept of a density: the decoded activity, and the recorded neurons."""
+    decoded = decode(args.decoder, y.activity)
+    if args.recorded is None:
+        return decoded, None
+    return decoded, (y.past_potential, y.activity[:, args.recorded])
+
+
+def _by_lines(
+    dynamics: GeneralisedRate,
+    layer: Layer,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    recorded: Integer[Array, " recorded"] | None,
+) -> LayerOutput:
+    """The method of lines under any other solver."""
+    times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
+    controller, max_steps = dynamics.stepsize_controller, dynamics.max_steps
+    if controller is None:
+        controller = diffrax.ConstantStepSize()
+        # What the caller saves at every step takes memory for `max_steps` of them; rounding may add one.
+        max_steps = min(max_steps, grid.num_steps + 1)
+    problem = lines_problem(
+        layer, dynamics._age_step(grid), tiled_decoder(layer), recorded
+    )
+    kept, theirs, reached = dynamics._solve(
+        method_of_lines(path),
+        controller,
+        (times[0], times[-1]),
+        grid.dt,
+        initial_density(problem),
+        problem,
+        diffrax.SubSaveAt(ts=times[1:], fn=_totals),
+        max_steps,
+    )
+    # Activity is counted from the beginning: differences between the ends of steps.
+    (decoded, (potential, spikes)) = kept
+    decoded, spikes = [
+        jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1]))
+        for total in (decoded, spikes)
+    ]
+    recording = None
+    if recorded is not None:
+        # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
+        potential = jnp.concatenate([layer.bias[recorded][None], potential[:-1]])
+        recording = Recording(recorded, potential, spikes)
+    return _output(decoded, recording, theirs, reached)
+
+
+def _totals(t, y: RefractoryDensity, args: LinesProblem):
+    recorded = jnp.zeros(0, jnp.int32) if args.recorded is None else args.recorded
+    decoded = decode(args.decoder, y.activity[None])[0]
+    return decoded, (y.potential[recorded], y.activity[recorded])
+
+
+def _output(decoded, recording, saved, reached) -> LayerOutput:
+    succeeded = reached & jnp.all(jnp.isfinite(decoded))
+    return LayerOutput(decoded, recording, saved, succeeded)
+
+
+def _no_later(times: PyTree, end: float) -> PyTree:
+    return jax.tree.map(lambda t: jnp.minimum(t, end), times)
+
+
+def _is_sub(node: object) -> bool:
+    return isinstance(node, diffrax.SubSaveAt)
+
+
+def _seeing_densities(subs: PyTree) -> PyTree:
+    """What the caller saves is a function of the `RefractoryDensity`, whatever the solver's own state."""
+
+    def wrap(sub):
+        def fn(t, y, args):
+            if isinstance(y, Cohorts):
+                y = y.density(args.schedule.memory, args.dt)
+            elif y.age is None:
+                y = RefractoryDensity(
+                    y.potential, y.age_distribution, y.mark, y.activity, args.ages[:, 0]
+                )
+            return sub.fn(t, y, args)
+
+        return eqx.tree_at(lambda s: s.fn, sub, fn)
+
+    return jax.tree.map(wrap, subs, is_leaf=_is_sub)
 
 
 def _saves_steps(saveat: diffrax.SaveAt | None) -> bool:
-    def is_sub(node):
-        return isinstance(node, diffrax.SubSaveAt)
-
-    subs = [] if saveat is None else jax.tree.leaves(saveat.subs, is_leaf=is_sub)
+    subs = [] if saveat is None else jax.tree.leaves(saveat.subs, is_leaf=_is_sub)
     return any(sub.steps for sub in subs)
 
 
 def _on_the_grid(solver: diffrax.AbstractSolver) -> bool:
     return solver.term_structure is RenewalTerm
-
-
-def _readout(t, y: RefractoryDensity, args):
-    """All that is kept of a density: the decoded activity, and the recorded neurons."""
-    increments, mean = decode(args.decoder, y.activity[None])
-    recorded = args.recorded
-    if recorded is None:
-        return (increments[0], mean[0]), None
-    return (increments[0], mean[0]), (y.potential[recorded], y.activity[recorded])
-
-
-def _per_step(increments, activity, recording):
-    """The method of lines counts activity from the beginning: differences between the ends of steps."""
-
-    def difference(total):
-        return jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1]))
-
-    if recording is not None:
-        recording = (recording[0], difference(recording[1]))
-    return difference(increments), difference(activity), recording
 
 
 def _refuse(name: str, value: object) -> None:

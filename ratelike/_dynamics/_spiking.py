@@ -10,15 +10,17 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
-from ratelike._dynamics._blocks import run_in_blocks
+from ratelike._dynamics._blocks import Potentials, run_in_blocks
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
-from ratelike._random import TILE, per_neuron, standard_exponential, tile_keys
+from ratelike._random import TILE, per_neuron, standard_exponential
 from ratelike._renewal import hazard, num_ages
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
+# Their state over a block fits into the second-level cache of a core.
+NEURONS_AT_ONCE = 4096
 
 
 class Spiking(AbstractDynamics):
@@ -38,6 +40,9 @@ class Spiking(AbstractDynamics):
 
     needs_key: ClassVar[bool] = True
 
+    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
+        return NEURONS_AT_ONCE
+
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)
 
@@ -47,31 +52,22 @@ class Spiking(AbstractDynamics):
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
-        key: Array | None,
-        first_tile: int | Integer[Array, ""] = 0,
+        tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        assert key is not None
+        assert tile_keys is not None
         dtype = layer.encoder.dtype
-        keys = tile_keys(key, layer.num_neurons, first_tile)
         oldest = num_ages(layer.neuron, grid.dt) - 1
 
         def draw(index):
-            def one_tile(tile_key):
-                block_key = jax.random.fold_in(tile_key, index)
+            def one_tile(each):
+                block_key = jax.random.fold_in(each, index)
                 return standard_exponential(block_key, (TILE,), dtype)
 
-            return per_neuron(one_tile, keys, layer.num_neurons)
+            return per_neuron(one_tile, tile_keys, layer.num_neurons)
 
         def advance(neurons, potentials, index):
-            endurance = draw(index)
-            spikes = []
-            for potential in potentials:
-                neurons, endurance, spike = _step(
-                    neurons, endurance, potential, layer, grid.dt, oldest
-                )
-                spikes.append(spike)
-            return neurons, jnp.stack(spikes)
+            return _advance(neurons, draw(index), potentials, layer, grid.dt, oldest)
 
         never_fired = _Neurons(
             age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
@@ -88,34 +84,46 @@ class _Neurons(eqx.Module):
     mark: PyTree[Float[Array, " neurons"]]
 
 
-def _step(
+def _advance(
     neurons: _Neurons,
     endurance: Float[Array, " neurons"],
-    potential: Float[Array, " neurons"],
+    potentials: Potentials,
     layer: Layer,
     dt: float,
     oldest: int,
-) -> tuple[_Neurons, Float[Array, " neurons"], Float[Array, " neurons"]]:
-    """`endurance` is what is left of each neuron's exponential variate; a neuron fires when it is used up."""
-    spent = dt * hazard(layer.neuron, potential, neurons.age * dt, neurons.mark)
-    endurance = endurance - spent
-    spike = _fire(endurance, spent)
-    fired = spike > 0.0
-    age = jnp.where(fired, 0.0, jnp.minimum(neurons.age + 1.0, oldest))
-    mark = jax.tree.map(
-        lambda new, old: jnp.where(fired, new, old),
-        layer.neuron.mark(potential),
-        neurons.mark,
-    )
-    return _Neurons(age, mark), endurance, spike
+) -> tuple[_Neurons, Float[Array, "block neurons"]]:
+    """A neuron fires in the step in which its summed hazard passes its `endurance`, an exponential variate.
+
+    It fires at most once in a block, so that its age and mark follow from the block's beginning.
+    """
+    block = len(potentials)
+    summed, spikes = jnp.zeros_like(endurance), []
+    age_after = jnp.minimum(neurons.age + block, oldest)
+    mark_after = neurons.mark
+    for step, potential in enumerate(potentials):
+        age = jnp.minimum(neurons.age + step, oldest) * dt
+        before = summed
+        summed = before + dt * hazard(layer.neuron, potential, age, neurons.mark)
+        spike = _fire(before, summed, endurance)
+        fired = spike > 0.0
+        age_after = jnp.where(fired, block - 1.0 - step, age_after)
+        mark_after = jax.tree.map(
+            lambda new, old, fired=fired: jnp.where(fired, new, old),
+            layer.neuron.mark(potential),
+            mark_after,
+        )
+        spikes.append(spike)
+    return _Neurons(age_after, mark_after), jnp.stack(spikes)
 
 
 @jax.custom_jvp
 def _fire(
-    endurance: Float[Array, " neurons"], spent: Float[Array, " neurons"]
+    before: Float[Array, " neurons"],
+    summed: Float[Array, " neurons"],
+    endurance: Float[Array, " neurons"],
 ) -> Float[Array, " neurons"]:
-    """1 where a neuron fires, else 0. Within its dead time a neuron spends nothing and does not fire again."""
-    return ((endurance < 0.0) & (spent > 0.0)).astype(endurance.dtype)
+    """1 where the summed hazard passes the endurance in this step, else 0."""
+    return ((summed > endurance) & (before <= endurance)).astype(endurance.dtype)
 
 
 @_fire.defjvp

@@ -1,0 +1,134 @@
+"""Cohorts of age: the schedule against sets of births, and the accuracy of graded meshes."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ratelike as rl
+from ratelike._density._age_mesh import AgeMesh, MergeSchedule
+
+NEURON = rl.SRM0()
+GRADED = AgeMesh.graded(NEURON, 1e-2)
+
+
+def follow(schedule: MergeSchedule, num_steps: int):
+    """Yields what each slot holds, as sets of birth steps, following the events one by one."""
+    slots = [set() for _ in range(schedule.num_bins)]
+    event_at = jax.jit(schedule.event)
+    for step in range(num_steps):
+        event = jax.tree.map(int, event_at(jnp.int32(step + 1)))
+        sources = [event.younger] if event.retires else [event.younger, event.elder]
+        moved = set().union(*(slots[source] for source in sources))
+        for source in sources:
+            slots[source] = set()
+        if event.target != schedule.num_bins - 1:
+            assert not slots[event.target], "a merged cohort needs an empty slot"
+        slots[event.target] |= moved
+        assert not slots[event.birth], "the newborn need an empty slot"
+        slots[event.birth] = {step}
+        yield step + 1, slots, event, moved
+
+
+@pytest.mark.parametrize("memory", [1, 2, 7, 100, 200, 400])
+@pytest.mark.parametrize("mesh", [AgeMesh.uniform(), GRADED])
+def test_cohorts_are_unbroken_and_retire_at_the_memory(mesh, memory):
+    schedule = mesh.schedule(memory, 0.1 / memory)
+    widest = 2 ** (schedule.num_levels - 1)
+    for time, slots, event, moved in follow(schedule, 3 * memory + 8 * widest):
+        for cohort in slots[:-1]:
+            if cohort:
+                assert max(cohort) - min(cohort) == len(cohort) - 1
+                assert np.log2(len(cohort)) % 1 == 0
+        if event.retires and moved:
+            mean_age = time - 1 - np.mean(list(moved))
+            assert abs(mean_age - memory) <= widest
+            if mesh.widths is None:
+                assert mean_age == memory
+    held = set().union(*slots)
+    assert held == set(range(time)), "every birth is somewhere, once"
+    assert sum(map(len, slots)) == time
+
+
+def test_a_uniform_mesh_has_one_bin_per_step_and_a_graded_one_far_fewer():
+    assert AgeMesh.uniform().schedule(200, 0.5e-3).num_bins == 201
+    assert AgeMesh.graded(NEURON).schedule(200, 0.5e-3).num_bins <= 50
+    assert AgeMesh.graded(NEURON).schedule(400, 0.25e-3).num_bins <= 60
+
+
+def outputs(network, increments, grid, mesh=None):
+    dynamics = rl.GeneralisedRate(rl.AgeShift(mesh))
+    return np.asarray(rl.simulate(network, increments, grid, dynamics).outputs)
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        NEURON,
+        rl.SRM0(
+            refractory=rl.ExponentialRefractory(2.0, 20e-3, dead_time=8e-3, memory=0.1)
+        ),
+    ],
+    ids=["default", "long dead time"],
+)
+def test_the_tolerance_is_about_the_error_of_one_layer(neuron):
+    grid = rl.TimeGrid(0.5e-3, 600)
+    network = rl.relay_network(
+        neuron, num_neurons=64, num_latents=4, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(4, key=jax.random.key(1)).increments(grid)
+    exact = outputs(network, increments, grid)[200:]
+    size = np.abs(exact).mean()
+    errors = []
+    for tolerance in (1e-2, 1e-3):
+        mesh = AgeMesh.graded(neuron, tolerance)
+        error = np.abs(outputs(network, increments, grid, mesh)[200:] - exact).mean()
+        errors.append(error / size)
+        assert error / size < 2.0 * tolerance
+    assert errors[1] < errors[0] / 3.0
+
+
+def test_a_graded_mesh_conserves_probability_and_gives_gradients():
+    grid = rl.TimeGrid(1e-3, 250)
+    network = rl.relay_network(
+        NEURON, num_neurons=4, num_latents=2, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(2, key=jax.random.key(1)).increments(grid)
+
+    def total(t, density, args):
+        shares = density.age_distribution
+        ordered = jnp.all(
+            jnp.diff(density.age) >= -1e-12
+        )  # a fused multiply-add rounds
+        return shares.sum(axis=0), shares.min(), ordered
+
+    dynamics = rl.GeneralisedRate(
+        rl.AgeShift(GRADED), saveat=diffrax.SaveAt(steps=True, fn=total)
+    )
+    _, saved = rl.simulate(network, increments, grid, dynamics).saved[0]
+    mass, smallest, ordered = saved
+    np.testing.assert_allclose(mass, 1.0, rtol=1e-12)
+    assert smallest.min() >= 0.0
+    assert ordered.all()
+
+    def loss(scale):
+        y = rl.simulate(
+            network, scale * increments, grid, rl.GeneralisedRate(rl.AgeShift(GRADED))
+        ).outputs
+        return jnp.mean(y**2)
+
+    one = jnp.asarray(1.0)
+    difference = (loss(one + 1e-5) - loss(one - 1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(loss)(one), difference, rtol=1e-6)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
+def test_bad_tolerance(tolerance):
+    with pytest.raises(ValueError, match=r"AgeMesh\.tolerance"):
+        AgeMesh.graded(NEURON, tolerance)
+
+
+def test_a_neuron_that_is_being_traced_has_no_mesh():
+    with pytest.raises(ValueError, match=r"AgeMesh\.neuron must be concrete"):
+        jax.jit(lambda tau_m: AgeMesh.graded(rl.SRM0(tau_m)) and tau_m)(1e-2)

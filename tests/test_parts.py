@@ -1,0 +1,47 @@
+"""A layer as a sum over parts: the size of the parts changes no bit."""
+
+import jax
+import numpy as np
+import pytest
+
+import ratelike as rl
+from ratelike._dynamics import _generalised, _spiking
+
+GRID = rl.TimeGrid(0.5e-3, 60)
+
+
+def run(num_neurons, depth, dynamics, key=None, record=None):
+    network = rl.relay_network(
+        rl.SRM0(),
+        num_neurons=num_neurons,
+        num_latents=3,
+        depth=depth,
+        key=jax.random.key(0),
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+    return rl.simulate(network, increments, GRID, dynamics, key=key, record=record)
+
+
+@pytest.mark.parametrize(("num_neurons", "depth"), [(200, 2), (320, 1)])
+def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
+    spiking = dict(dynamics=rl.Spiking(), key=jax.random.key(2))
+    rate = dict(dynamics=rl.GeneralisedRate())
+    record = {0: [0, num_neurons - 1], depth - 1: [70, num_neurons - 1]}
+    together = [
+        run(num_neurons, depth, record=record, **each) for each in (spiking, rate)
+    ]
+    jax.clear_caches()
+    monkeypatch.setattr(_spiking, "NEURONS_AT_ONCE", 64)
+    monkeypatch.setattr(_generalised, "DENSITY_IN_CACHE", 201 * 128)
+    assert rl.GeneralisedRate().neurons_at_once(rl.SRM0(), GRID) == 128
+    apart = [run(num_neurons, depth, record=record, **each) for each in (spiking, rate)]
+    jax.clear_caches()
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(one.increments, other.increments)
+        np.testing.assert_array_equal(one.rates, other.rates)
+        for layer in record:
+            for name in ("potential", "activity"):
+                np.testing.assert_array_equal(
+                    getattr(one.recordings[layer], name),
+                    getattr(other.recordings[layer], name),
+                )
