@@ -16,7 +16,7 @@ from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time, is_homogeneous
+from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
 from ratelike._renewal import num_ages, stationary_rate
 
 # Steps that share one interpolation of g.
@@ -55,7 +55,7 @@ class ChebyshevGain(AbstractGain):
     by Clenshaw's recursion. Where g is analytic the error falls geometrically with `num_nodes`: for the default neuron
     and 64 nodes it is 2e-14 over potentials that span 8 escape widths, and 6e-7 over 25. Values and gradients with
     respect to potentials and neuron parameters are interpolated alike. A memoryless neuron, or a population whose
-    parameters differ from neuron to neuron (which shares no g), is evaluated directly.
+    parameters differ from neuron to neuron (which shares no g), is evaluated directly; a `Mixture` type by type.
 
     Raises `ValueError` unless `num_nodes` >= 2.
     """
@@ -73,6 +73,9 @@ class ChebyshevGain(AbstractGain):
         potential: Float[Array, "block neurons"],
         dt: float,
     ) -> Float[Array, "block neurons"]:
+        if isinstance(neuron, Mixture):
+            # Neurons of one type share their g, whatever the others do.
+            return neuron.select([self(each, potential, dt) for each in neuron.neurons])
         if num_ages(neuron, dt) == 1 or not is_homogeneous(neuron):
             return stationary_rate(neuron, potential, dt)
         # The nodes are a device of the interpolation: what they are does not matter, nor do their gradients.
