@@ -330,6 +330,23 @@ def test_kernels_are_their_formula_and_constant_beyond_their_memory(name):
     assert kernel.shortest_dead_time == 2e-3
 
 
+def test_a_type_of_shorter_memory_keeps_it_in_a_mixture():
+    """LIF stops at its own memory, and so does a neuron that would not by itself."""
+    endless = systems.ResetNeuron(
+        jnp.asarray(5e-3), rl.ExponentialEscape(), -3.0, span=10e-3
+    )
+    lif = rl.LIF(5e-3, v_reset=-3.0, dead_time=0.0, memory=10e-3)
+    mixed = rl.Mixture([endless, lif, rl.SRM0()], [0, 1, 1])
+    h, mark = jnp.ones(3), jnp.full(3, 0.5)
+    assert mixed.memory == 0.1
+    at_memory, beyond = (
+        mixed.hazard(h, jnp.full(3, age), (mark, mark, None)) for age in (10e-3, 0.1)
+    )
+    exact = 10.0 * np.exp(1.0 - 3.5 * np.exp(-2.0))
+    np.testing.assert_allclose(at_memory, exact, rtol=1e-12)
+    np.testing.assert_allclose(beyond, exact, rtol=1e-12)
+
+
 def test_a_table_may_end_before_the_dead_time_and_have_one_entry():
     kernel = rl.TableRefractory([-2.0], 1e-3, [1e-3, 5e-3])
     assert kernel.memory == 5e-3

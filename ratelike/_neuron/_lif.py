@@ -29,8 +29,8 @@ class LIF(AbstractNeuron):
     *On the grid.* The mark is h in the step of the spike and the age is 0 in the step after it, where u is therefore
     v_reset plus the change of h within the spike's step: the membrane has already received that step's input.
 
-    *In the dead time* the membrane goes on integrating from v_reset, and only firing is suppressed. Simulators that clamp the
-    potential until the dead time is over (NEST's `t_ref`) model another neuron.
+    *In the dead time* the membrane goes on integrating from v_reset, and only firing is suppressed. Simulators that
+    clamp the potential until the dead time is over model another neuron.
 
     *Exactness.* The refractory density carries the mark with the age, and the generalised rate is the exact expectation
     for all ages below `memory`. The last bin holds neurons of different marks and knows their mean only: the relative

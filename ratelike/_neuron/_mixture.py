@@ -14,16 +14,16 @@ from ratelike._neuron._base import AbstractNeuron
 class Mixture(AbstractNeuron):
     r"""Neurons of several types in one layer: neuron i is of type neurons[kind[i]].
 
-    `kind` is an array of whole numbers, one per neuron. Parameters of each type are scalars, or arrays over *all* neurons
-    of the layer (of which a type reads the entries of its own neurons). A mixture is a neuron like any other: its mark
+    `kind` is an array of whole numbers, one per neuron. Parameters of each type are scalars, or arrays over *all*
+    neurons of the layer (of which a type reads the entries of its own). A mixture is a neuron like any other: its mark
     is the tuple of its types' marks, its dead time and tau_m are those of each neuron's type, and its memory is the
-    longest. A type of shorter memory must itself stop at it, as the types of this library do.
+    longest; a type of shorter memory sees no age beyond its own.
 
     *Exactness.* That of its types; ages up to the longest memory are told apart for all of them.
 
-    *Cost.* Every type is evaluated for every neuron and the right one chosen, so a mixture costs the sum of its types, each
-    with the longest memory: `kind` may so be traced, batched, and cut into chunks. Where types differ in parameters
-    only, one neuron with arrays for parameters is cheaper. The stationary rate is interpolated type by type
+    *Cost.* Every type is evaluated for every neuron and the right one chosen, so a mixture costs the sum of its types,
+    each with the longest memory: `kind` may so be traced, batched, and cut into chunks. Where types differ in
+    parameters only, one neuron with arrays for parameters is cheaper. The stationary rate is interpolated type by type
     (`ChebyshevGain`) where each type's parameters are scalars.
 
     `kind` is an array of integers: differentiate with `equinox.filter_grad`, which passes over it.
@@ -84,7 +84,7 @@ class Mixture(AbstractNeuron):
         marks = (None,) * len(self.neurons) if mark is None else mark
         return self.select(
             [
-                neuron.hazard(potential, age, own)
+                neuron.hazard(potential, jnp.minimum(age, neuron.memory), own)
                 for neuron, own in zip(self.neurons, marks, strict=True)
             ]
         )

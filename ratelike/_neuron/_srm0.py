@@ -17,11 +17,19 @@ class SRM0(AbstractNeuron):
     r"""Spike response model with escape noise: u = h + eta(a), rho = f(u), and rho = 0 within the dead time.
 
     The input potential h = b + kappa * I, kappa(s) = exp(-s/tau_m)/tau_m, is not reset by a spike; the refractory
-    kernel eta of the *last* spike adds to it. The generalised rate of this neuron is exact.
+    kernel eta of the *last* spike adds to it, a being the age. `tau_m` is in seconds, a scalar or one value per neuron.
+    `escape` is the escape rate f, by default `ExponentialEscape()`, and `refractory` the kernel with its dead time, by
+    default `ExponentialRefractory()`; any pair of them will do.
 
-    `tau_m` is in seconds, a scalar or one value per neuron.
+    *Exactness.* A spike leaves nothing behind but its age, so the generalised rate is the exact expectation of the
+    discrete spiking neuron, for every kernel and escape rate, at any dt. (With `NoRefractory` the neuron has no memory,
+    and the generalised rate is the conventional one.)
 
-    *Neuronal Dynamics*, section 6.4 and chapter 9.
+    *Cost.* The refractory density has memory/dt + 1 bins. Where neurons share the kernel and f is exponential, f(h) and
+    exp(eta(a)) are computed apart and multiplied; any other pair computes f for each neuron and age.
+    `benchmarks/README.md` has the ratios. `NoRefractory` has one bin.
+
+    *Neuronal Dynamics*, section 6.4 (spike response model) and chapter 9 (escape noise).
 
     Raises `ValueError` unless `tau_m` > 0.
     """
