@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuron, Mixture, check_neuron
 from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
 
@@ -177,6 +177,10 @@ def gaussian_gain(
 
     The stationary rate g is taken close to continuous time, at 2000 steps in the neuron's memory.
     """
+    if isinstance(neuron, Mixture):
+        return neuron.select(
+            [gaussian_gain(each, bias, gain) for each in neuron.neurons]
+        )
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / weights.sum()
     dt = neuron.memory / 2000.0 if neuron.memory > 0.0 else 1e-6

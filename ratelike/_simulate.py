@@ -124,7 +124,11 @@ def _simulate(
 
 
 def _unfolded(tree: PyTree) -> PyTree:
-    arrays, rest = eqx.partition(tree, eqx.is_array)
+    # Whole numbers need no barrier, and behind one they would look differentiated to diffrax's adjoint.
+    def may_round(leaf):
+        return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.integer)
+
+    arrays, rest = eqx.partition(tree, may_round)
     return eqx.combine(jax.lax.optimization_barrier(arrays), rest)
 
 

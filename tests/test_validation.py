@@ -76,7 +76,17 @@ NUMBERS = [
     (rl.ExponentialEscape, "ExponentialEscape.", dict(rate=ARRAY + ZERO, threshold=ARRAY, width=ARRAY + ZERO)),
     (rl.ExponentialRefractory, "ExponentialRefractory.", dict(amplitude=ARRAY, tau=ARRAY + ZERO)),
     (rl.ExponentialRefractory, "ExponentialRefractory.", dict(dead_time=ARRAY + NEGATIVE, memory=ONE + NEGATIVE + NONE)),
+    (rl.SigmoidEscape, "SigmoidEscape.", dict(rate=ARRAY + ZERO, threshold=ARRAY, width=ARRAY + ZERO)),
+    (rl.SoftplusEscape, "SoftplusEscape.", dict(rate=ARRAY + ZERO, threshold=ARRAY, width=ARRAY + ZERO)),
+    (rl.PowerLawRefractory, "PowerLawRefractory.", dict(amplitude=ARRAY, tau=ARRAY + ZERO, exponent=ARRAY + ZERO)),
+    (rl.PowerLawRefractory, "PowerLawRefractory.", dict(dead_time=ARRAY + NEGATIVE, memory=ONE + NEGATIVE + NONE)),
+    (rl.AlphaRefractory, "AlphaRefractory.", dict(amplitude=ARRAY, tau=ARRAY + ZERO)),
+    (rl.AlphaRefractory, "AlphaRefractory.", dict(dead_time=ARRAY + NEGATIVE, memory=ONE + NEGATIVE + NONE)),
+    (partial(rl.TableRefractory, age_step=1e-3), "TableRefractory.", dict(values=ARRAY)),
+    (partial(rl.TableRefractory, [1.0], 1e-3), "TableRefractory.", dict(dead_time=ARRAY + NEGATIVE)),
+    (partial(rl.TableRefractory, [1.0]), "TableRefractory.", dict(age_step=POSITIVE)),
     (rl.SRM0, "SRM0.", dict(tau_m=ARRAY + ZERO)),
+    (rl.LIF, "LIF.", dict(tau_m=ARRAY + ZERO, v_reset=ARRAY, dead_time=ARRAY + NEGATIVE, memory=ONE + ZERO)),
     (partial(layer, EYE, EYE), "Layer.", dict(bias=ARRAY)),
     (partial(rl.Network, [LAYER]), "Network.", dict(output_tau_m=ONE + ZERO)),
     (relay, "", dict(gain=POSITIVE, bias=ARRAY, num_neurons=SIZE, num_latents=SIZE, depth=SIZE)),
@@ -115,6 +125,26 @@ def test_a_key_is_one_typed_key(call):
     "ExponentialRefractory.memory ... 0.005 s, got 0.004 s": lambda: rl.ExponentialRefractory(dead_time=[2e-3, 5e-3], memory=4e-3),
     "SRM0.escape ... got 2.0": lambda: rl.SRM0(escape=2.0),
     "SRM0.refractory ... got <class": lambda: rl.SRM0(refractory=rl.NoRefractory),
+    "LIF.escape ... got 2.0": lambda: rl.LIF(escape=2.0),
+    "LIF.memory ... 0.005 s, got 0.004 s": lambda: rl.LIF(dead_time=[2e-3, 5e-3], memory=4e-3),
+    "LIF.memory must ... traced": lambda: jax.jit(lambda tau_m: rl.LIF(tau_m).tau_m)(1e-3),
+    "PowerLawRefractory.memory ... 0.005 s, got 0.004 s": lambda: rl.PowerLawRefractory(dead_time=5e-3, memory=4e-3),
+    "AlphaRefractory.memory ... 0.005 s, got 0.004 s": lambda: rl.AlphaRefractory(dead_time=5e-3, memory=4e-3),
+    "TableRefractory.values ... (ages,) ... ()": lambda: rl.TableRefractory(1.0, 1e-3),
+    "SumRefractory.kernels ... none": lambda: rl.SumRefractory([]),
+    "SumRefractory.kernels must ... NoRefractory(": lambda: rl.SumRefractory(rl.NoRefractory()),
+    "SumRefractory.kernels[1] ... got 1.0": lambda: rl.SumRefractory([rl.NoRefractory(), 1.0]),
+    "Mixture.neurons ... none": lambda: rl.Mixture([], [0]),
+    "Mixture.neurons must ... SRM0(": lambda: rl.Mixture(NEURON, [0]),
+    "Mixture.neurons[1] ... got <class": lambda: rl.Mixture([NEURON, rl.LIF], [0, 1]),
+    "Mixture.kind ... (neurons) ... ()": lambda: rl.Mixture([NEURON], 0),
+    "Mixture.kind ... empty": lambda: rl.Mixture([NEURON], []),
+    "Mixture.kind ... whole numbers ... float64": lambda: rl.Mixture([NEURON], [0.0]),
+    "Mixture.kind ... whole numbers ... bool": lambda: rl.Mixture([NEURON], [True]),
+    "Mixture.kind ... from 0 to 1, got 2": lambda: rl.Mixture([NEURON, NEURON], [0, 2]),
+    "Mixture.kind ... from 0 to 0, got -1": lambda: rl.Mixture([NEURON], [-1, 0]),
+    "Mixture.kind ... whole numbers, got an array": lambda: jax.jit(lambda k: rl.Mixture([NEURON], k).kind)(np.zeros(2)),
+    "neuron.kind must ... (2,) ... (3,)": lambda: rl.relay_network(rl.Mixture([NEURON], [0] * 3), **SIZES),
     "TimeGrid.dt must ... traced": lambda: jax.jit(lambda dt: rl.TimeGrid(dt, 1).times)(1e-3),
     "TimeGrid.num_steps must ... Tracer": lambda: jax.jit(lambda steps: rl.TimeGrid(1e-3, steps).times)(1),
     "TimeGrid.dt ... resolution = 0.001 ... got 0.001": lambda: drive(2, resolution=1e-3).increments(GRID),
@@ -153,8 +183,16 @@ def edited(where, value):
 
 
 def with_neuron(*args, **kwargs):
-    neuron = rl.SRM0(refractory=rl.ExponentialRefractory(*args, **kwargs))
+    return with_neuron_of(rl.ExponentialRefractory(*args, **kwargs))
+
+
+def with_neuron_of(refractory):
+    neuron = rl.SRM0(refractory=refractory)
     return dict(network=rl.Network([LAYER, rl.Layer(neuron, EYE, EYE)]))
+
+
+def with_types(*neurons):
+    return dict(network=rl.Network([rl.Layer(rl.Mixture(neurons, [0, 1]), EYE, EYE)]))
 
 
 def dead_time(network):
@@ -198,6 +236,9 @@ def linear_path(start, end, values):
     # Dead times
     "layers[0].neuron.dead_time ... dt = 0.0003 s, got 0.002 s": dict(grid=rl.TimeGrid(0.3e-3, 4)),
     "layers[1].neuron.dead_time ... dt = 0.001 s, got 0.0025 s": with_neuron(dead_time=[2e-3, 2.5e-3]),
+    "neuron.neurons[1].dead_time ... dt = 0.001 s, got 0.0025 s": with_types(NEURON, rl.LIF(dead_time=2.5e-3)),
+    "neuron.neurons[0].v_reset ... (2,), got shape (3,)": with_types(rl.LIF(v_reset=[1.0, 2.0, 3.0]), NEURON),
+    "refractory.values[0] ... (2,), got shape (3,)": with_neuron_of(rl.TableRefractory(np.ones((4, 3)), 1e-3)),
     "layers[0].neuron.dead_time ... at least ... 0.002 s, got 0.001 s": edited(dead_time, jnp.asarray(1e-3)),
     "layers[0].neuron.dead_time ... at most ... 0.1 s, got 0.2 s": edited(dead_time, jnp.asarray(0.2)),
 })

@@ -1,6 +1,7 @@
 """The conventional rate: a static function of the potential."""
 
 import abc
+import math
 from typing import ClassVar
 
 import diffrax
@@ -16,7 +17,7 @@ from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time, is_homogeneous
+from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
 from ratelike._renewal import num_ages, stationary_rate
 
 # Steps that share one interpolation of g.
@@ -55,8 +56,9 @@ class ChebyshevGain(AbstractGain):
     log g is interpolated at `num_nodes` Chebyshev nodes between the smallest and the largest potential and evaluated
     by Clenshaw's recursion. Where g is analytic the error falls geometrically with `num_nodes`: for the default neuron
     and 64 nodes it is 2e-14 over potentials that span 8 escape widths, and 6e-7 over 25. Values and gradients with
-    respect to potentials and neuron parameters are interpolated alike. A memoryless neuron, or a population whose
-    parameters differ from neuron to neuron (which shares no g), is evaluated directly.
+    respect to potentials and neuron parameters are interpolated alike. Where an escape rate has corners or reaches zero, g is not analytic and convergence is
+    slow: take `DirectGain()`. A memoryless neuron, or a population whose
+    parameters differ from neuron to neuron (which shares no g), is evaluated directly; a `Mixture` type by type.
 
     Raises `ValueError` unless `num_nodes` >= 2.
     """
@@ -74,6 +76,9 @@ class ChebyshevGain(AbstractGain):
         potential: Float[Array, "block neurons"],
         dt: float,
     ) -> Float[Array, "block neurons"]:
+        if isinstance(neuron, Mixture):
+            # Neurons of one type share their g, whatever the others do.
+            return neuron.select([self(each, potential, dt) for each in neuron.neurons])
         if num_ages(neuron, dt) == 1 or not is_homogeneous(neuron):
             return stationary_rate(neuron, potential, dt)
         # The nodes are a device of the interpolation: what they are does not matter, nor do their gradients.
@@ -83,14 +88,17 @@ class ChebyshevGain(AbstractGain):
         reach = jnp.maximum(reach, 1e-3 * (1.0 + jnp.abs(centre)))
         angles = np.pi * (np.arange(self.num_nodes) + 0.5) / self.num_nodes
         nodes = centre + reach * jnp.asarray(np.cos(angles), dtype=potential.dtype)
-        values = jnp.log(stationary_rate(neuron, nodes, dt))
+        rates = stationary_rate(neuron, nodes, dt)
+        values = jnp.log(jnp.maximum(rates, jnp.finfo(rates.dtype).tiny))
         transform = np.cos(np.outer(np.arange(self.num_nodes), angles))
         transform = transform * (2.0 / self.num_nodes)
         transform[0] *= 0.5
         coefficients = jnp.matmul(
             jnp.asarray(transform, dtype=potential.dtype), values, precision="highest"
         )
-        return jnp.exp(_clenshaw(coefficients, (potential - centre) / reach))
+        logarithm = _clenshaw(coefficients, (potential - centre) / reach)
+        # No neuron fires more often than in every step, whatever an interpolation over too wide a range says.
+        return jnp.exp(jnp.minimum(logarithm, -math.log(dt)))
 
 
 class ConventionalRate(AbstractDynamics):

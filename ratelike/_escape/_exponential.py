@@ -1,38 +1,14 @@
-"""Escape noise: the instantaneous firing rate as a function of the membrane potential."""
+"""The exponential escape rate."""
 
-import abc
-
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._escape._base import AbstractSeparableEscape
 
 # exp(40)^2 = 6e34: far beyond any hazard that leaves a neuron silent for one step, and finite in float32 even as the
 # product of two clamped exponentials.
 LARGEST_EXPONENT = 40.0
-
-
-class AbstractEscape(eqx.Module):
-    """An escape rate f(u) >= 0 in hertz. A new one needs `__call__`, elementwise, and nothing else.
-
-    Values and gradients must stay finite for every finite potential: clamp the argument of an exponential.
-    """
-
-    @abc.abstractmethod
-    def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
-        """f(u) in hertz."""
-
-
-class AbstractSeparableEscape(AbstractEscape):
-    """An escape rate with f(u + offset) = f(u) ratio(offset).
-
-    Where one refractory kernel serves many neurons, that saves an exponential for each neuron and age.
-    """
-
-    @abc.abstractmethod
-    def ratio(self, offset: Float[Array, "..."]) -> Float[Array, "..."]:
-        """f(u + offset) / f(u), whatever u."""
 
 
 class ExponentialEscape(AbstractSeparableEscape):

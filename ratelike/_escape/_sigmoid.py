@@ -1,0 +1,47 @@
+"""The sigmoid escape rate."""
+
+import jax
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+from ratelike._escape._base import AbstractEscape, clamped_exponent
+
+# 1 - sigmoid(80) is far below rounding.
+LARGEST_EXPONENT = 80.0
+
+
+class SigmoidEscape(AbstractEscape):
+    r"""f(u) = rate / (1 + exp(-(u - threshold) / width)): exponential well below threshold, bounded above.
+
+    `rate` (Hz) is the largest escape rate, `rate`/2 that at threshold; `threshold` and `width` have the units of the
+    potential. Each is a scalar or one value per neuron. With the defaults f is 9.5 Hz at u = 0, and close to
+    `ExponentialEscape()` below.
+
+    Unlike the exponential it never makes a neuron fire for certain: with `rate` dt << 1 spikes stay random at any
+    input. It is not separable, so a refractory density computes one logistic function per neuron and age.
+    Below -80 widths from threshold f is constant, at 10^-35 `rate`.
+
+    *Neuronal Dynamics*, section 9.1 (escape rates in general).
+
+    Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
+    """
+
+    rate: Float[Array, "#neurons"]  # Hz
+    threshold: Float[Array, "#neurons"]  # potential
+    width: Float[Array, "#neurons"]  # potential
+
+    def __init__(
+        self,
+        rate: ArrayLike = 200.0,
+        threshold: ArrayLike = 3.0,
+        width: ArrayLike = 1.0,
+    ):
+        self.rate = validation.parameter("SigmoidEscape.rate", rate, above=0.0)
+        self.threshold = validation.parameter("SigmoidEscape.threshold", threshold)
+        self.width = validation.parameter("SigmoidEscape.width", width, above=0.0)
+
+    def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
+        exponent = clamped_exponent(
+            potential, self.threshold, self.width, LARGEST_EXPONENT
+        )
+        return self.rate * jax.nn.sigmoid(exponent)

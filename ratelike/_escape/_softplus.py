@@ -1,0 +1,44 @@
+"""The softplus escape rate."""
+
+import jax
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+from ratelike._escape._base import AbstractEscape, clamped_exponent
+
+# 10^6 rate dt: certain to fire at any sensible rate, and finite in float32.
+LARGEST_EXPONENT = 1e6
+
+
+class SoftplusEscape(AbstractEscape):
+    r"""f(u) = rate log(1 + exp((u - threshold) / width)): exponential below threshold, linear above.
+
+    A rectified linear escape rate with a soft corner. `rate` (Hz) is the slope per `width` far above threshold;
+    `threshold` and `width` have the units of the potential. Each is a scalar or one value per neuron. With the defaults
+    f is 14 Hz at u = 0.
+
+    It is not separable, so a refractory density computes one logarithm and one exponential per neuron and age. The
+    argument of f is clamped at 10^6 above, where a neuron fires in every step it may, and at -80 below, where f is
+    10^-35 `rate`.
+
+    *Neuronal Dynamics*, section 9.1 (escape rates in general).
+
+    Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
+    """
+
+    rate: Float[Array, "#neurons"]  # Hz
+    threshold: Float[Array, "#neurons"]  # potential
+    width: Float[Array, "#neurons"]  # potential
+
+    def __init__(
+        self, rate: ArrayLike = 20.0, threshold: ArrayLike = 0.0, width: ArrayLike = 1.0
+    ):
+        self.rate = validation.parameter("SoftplusEscape.rate", rate, above=0.0)
+        self.threshold = validation.parameter("SoftplusEscape.threshold", threshold)
+        self.width = validation.parameter("SoftplusEscape.width", width, above=0.0)
+
+    def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
+        exponent = clamped_exponent(
+            potential, self.threshold, self.width, LARGEST_EXPONENT
+        )
+        return self.rate * jax.nn.softplus(exponent)

@@ -1,0 +1,62 @@
+"""What a population demands of its neurons."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ratelike import _validation as validation
+from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._mixture import Mixture
+
+
+def is_homogeneous(neuron: AbstractNeuron) -> bool:
+    """Whether all neurons share their parameters."""
+    return all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(neuron))
+
+
+def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
+    """The parameters fit the population."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(neuron):
+        if not eqx.is_array(leaf):
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} must be an array or a static field, got {leaf!r}"
+            )
+        if jnp.shape(leaf) not in ((), (num_neurons,)):
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} must be a scalar or have shape ({num_neurons},), "
+                f"got shape {jnp.shape(leaf)}"
+            )
+
+
+def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
+    """The dead time is a multiple of the time step (to one part in 10^4 of a step), and fits the static fields."""
+    if isinstance(neuron, Mixture):
+        for index, each in enumerate(neuron.neurons):
+            check_dead_time(f"{name}.neurons[{index}]", each, dt)
+        return
+    shortest, memory = neuron.shortest_dead_time, neuron.memory
+    dead_times = np.asarray([shortest])
+    if validation.is_concrete(neuron.dead_time):
+        dead_times = np.unique(np.asarray(neuron.dead_time, dtype=float))
+    # A dead time stored in float32 is off by a rounding error; a grid that does not fit is off by much more.
+    off = np.abs(dead_times / dt - np.round(dead_times / dt)) > 1e-4
+    if np.any(off):
+        raise ValueError(
+            f"{name}.dead_time must be a multiple of the step dt = {dt:g} s, got {dead_times[off][0]:g} s"
+        )
+    # An edit of the array alone (`eqx.tree_at`) leaves the static fields behind, and the spikes would be wrong.
+    if np.any(dead_times < shortest * (1.0 - 1e-6)):
+        raise ValueError(
+            f"{name}.dead_time must be at least its shortest_dead_time = {shortest:g} s, got {dead_times.min():g} s; "
+            "make a new neuron to shorten it"
+        )
+    if np.any(dead_times * (1.0 - 1e-6) > memory):
+        raise ValueError(
+            f"{name}.dead_time must be at most its memory = {memory:g} s, got {dead_times.max():g} s"
+        )
+
+
+def dead_steps(neuron: AbstractNeuron, dt: float) -> int:
+    """Steps of the shortest dead time: a neuron that fired in step n cannot fire before step n + dead_steps + 1."""
+    return round(neuron.shortest_dead_time / dt)
