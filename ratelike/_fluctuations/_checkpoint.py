@@ -15,8 +15,8 @@ def checkpointed_scan(
 ) -> PyTree:
     """The outputs of `jax.lax.scan(step, state, inputs)`, in blocks of about sqrt(steps) steps.
 
-    Reverse mode keeps the state at the beginning of each block and computes the block again: memory grows with
-    sqrt(steps), and the forward pass runs twice. Forward mode works as well, which `equinox`'s and diffrax's
+    Reverse mode keeps the states at the beginning of each block, then those of each step within the block at hand:
+    memory grows with sqrt(steps), and the forward pass runs three times. Forward mode works as well, which `equinox`'s and diffrax's
     checkpointed loops do not offer. The last block is filled up with zeros, and what comes of them is cut off.
 
     Griewank, Optim. Methods Softw. 1, 35 (1992), with two levels.
@@ -31,8 +31,9 @@ def checkpointed_scan(
 
     # Inside a scan XLA cannot merge the two computations of a block, so the costly barrier against it is not needed.
     def one_block(state, block_inputs):
-        return jax.lax.scan(step, state, block_inputs)
+        return jax.lax.scan(one_step, state, block_inputs)
 
+    one_step = jax.checkpoint(step, prevent_cse=False)
     one_block = jax.checkpoint(one_block, prevent_cse=False)
     _, outputs = jax.lax.scan(one_block, state, jax.tree.map(cut, inputs))
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_steps], outputs)

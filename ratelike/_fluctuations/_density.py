@@ -1,6 +1,5 @@
 """One step of the refractory density, and what it does to anything that is known per age."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -15,9 +14,9 @@ from ratelike._renewal import firing_probability, hazard
 class Density(eqx.Module):
     """The density of `ratelike.RefractoryDensity`, or a perturbation of it."""
 
-    potential: Float[Array, "*probes neurons"]  # h
-    age_distribution: Float[Array, "*probes ages neurons"]  # P
-    mark: PyTree[Float[Array, "*probes ages neurons"]]
+    potential: Float[Array, " neurons"]  # h
+    age_distribution: Float[Array, "ages neurons"]  # P
+    mark: PyTree[Float[Array, "ages neurons"]]
 
 
 class Step(NamedTuple):
@@ -27,8 +26,7 @@ class Step(NamedTuple):
     probability: Float[Array, "ages neurons"]  # p
     survivors: Float[Array, "ages neurons"]  # (1 - p) P
     activity: Float[Array, " neurons"]  # r = sum p P
-    # From perturbations of h and of the mark to that of p.
-    perturb: Callable[[Array, PyTree], Float[Array, "ages neurons"]]
+    slopes: PyTree[Float[Array, "ages neurons"]]  # dp/dh and dp/d(mark)
 
 
 def never_fired(
@@ -50,27 +48,41 @@ def react(
     def probability_of(potential, mark):
         return firing_probability(hazard(neuron, potential, age, mark), dt)
 
-    probability, perturb = jax.linearize(
-        probability_of, density.potential, density.mark
-    )
+    here = (density.potential, density.mark)
+    probability = probability_of(*here)
+    slopes = _slopes(probability_of, here)
     # The sum is 1 up to the rounding errors of the steps so far, whatever the parameters: it has no derivative.
     total = jax.lax.stop_gradient(jnp.sum(density.age_distribution, axis=0))
     distribution = density.age_distribution * (1.0 / total)
     activity = jnp.sum(probability * distribution, axis=0)
     survivors = (1.0 - probability) * distribution
-    return Step(distribution, probability, survivors, activity, perturb)
+    return Step(distribution, probability, survivors, activity, slopes)
+
+
+def _slopes(function, point):
+    """Partial derivatives by each leaf of `point`: of an elementwise function, one tangent of ones gives them all."""
+    leaves, structure = jax.tree.flatten(point)
+
+    def slope(chosen):
+        tangents = [
+            jnp.ones_like(leaf) if index == chosen else jnp.zeros_like(leaf)
+            for index, leaf in enumerate(leaves)
+        ]
+        return jax.jvp(function, point, jax.tree.unflatten(structure, tangents))[1]
+
+    return jax.tree.unflatten(structure, [slope(i) for i in range(len(leaves))])
 
 
 def shift(
-    newborn: Float[Array, "*probes neurons"],
-    survivors: Float[Array, "*probes ages neurons"],
-) -> Float[Array, "*probes ages neurons"]:
+    newborn: Float[Array, " neurons"],
+    survivors: Float[Array, "ages neurons"],
+) -> Float[Array, "ages neurons"]:
     """Every bin moves up by one; the last absorbs the one below it."""
-    newborn = newborn[..., None, :]
-    if survivors.shape[-2] == 1:
+    newborn = newborn[None]
+    if survivors.shape[0] == 1:
         return newborn + survivors
-    oldest = jnp.sum(survivors[..., -2:, :], axis=-2, keepdims=True)
-    return jnp.concatenate([newborn, survivors[..., :-2, :], oldest], axis=-2)
+    oldest = jnp.sum(survivors[-2:], axis=0, keepdims=True)
+    return jnp.concatenate([newborn, survivors[:-2], oldest])
 
 
 def shift_mark(

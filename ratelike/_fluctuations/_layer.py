@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from ratelike._fluctuations._checkpoint import checkpointed_scan
 from ratelike._fluctuations._density import (
     Density,
+    Step,
     never_fired,
     react,
     shift,
@@ -17,10 +18,9 @@ from ratelike._fluctuations._density import (
 )
 from ratelike._fluctuations._moments import advance_moments, no_spikes_yet
 from ratelike._fluctuations._probes import (
-    advance_probes,
-    martingale_noise,
-    no_perturbation,
+    advance_probe,
     random_signs,
+    transition_deviation,
 )
 from ratelike._grid import TimeGrid
 from ratelike._membrane import decay_factor, input_factor
@@ -138,46 +138,50 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
         density, probes, moments = state
         index, increment, perturbation = inputs
         step = react(neuron, age, dt, density)
-        outputs = LayerFluctuations(_dot(step.activity, layer.decoder), None, None)
+        variance = perturbed = None
         if moments is not None:
             moments = advance_moments(moments, step, output_decay, output_jump)
-            outputs = outputs._replace(
-                variance=_dot(moments.variance, readout.weights)
-            )
-        if probes is not None:
-            zeta = None
-            if noise is not None:
-                signs = random_signs(
-                    noise.key, index, num_probes, len(age), layer.num_neurons
-                )
-                zeta = martingale_noise(step, signs)
-            activity, distribution, mark = advance_probes(
-                probes, density, step, neuron, zeta, incoming is not None
-            )
-            outputs = outputs._replace(probes=_dot(activity, layer.decoder))
-            potential = probes.potential
+            variance = _dot(moments.variance, readout.weights)
+        if probes:
+            currents = noises = [None] * num_probes
             if incoming is not None:
-                current = _dot(perturbation, layer.encoder.T)
-                potential = decay * potential + scale * current
-            probes = Density(potential, distribution, mark)
+                currents = list(scale * _dot(perturbation, layer.encoder.T))
+            if noise is not None:
+                noises = _noises(noise, index, step)
+            pairs = [
+                advance_probe(*each, density, step, neuron, decay)
+                for each in zip(probes, currents, noises, strict=True)
+            ]
+            probes, activities = zip(*pairs, strict=True)
+            perturbed = _dot(jnp.stack(activities), layer.decoder)
         driven = decay * (density.potential - layer.bias)
         driven = driven + scale * _dot(increment, layer.encoder.T)
+        mark = shift_mark(neuron.mark(density.potential), density.mark, step.survivors)
         density = Density(
-            potential=layer.bias + driven,
-            age_distribution=shift(step.activity, step.survivors),
-            mark=shift_mark(
-                neuron.mark(density.potential), density.mark, step.survivors
-            ),
+            layer.bias + driven, shift(step.activity, step.survivors), mark
         )
-        return (density, probes, moments), outputs
+        activity = _dot(step.activity, layer.decoder)
+        return (density, probes, moments), LayerFluctuations(
+            activity, perturbed, variance
+        )
 
     density = never_fired(neuron, layer.bias, len(age))
-    probes = no_perturbation(density, num_probes) if num_probes else None
+    # A tuple, not one array: sums over a leading axis, of which reverse mode is full, are slow on a CPU.
+    probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
     moments = None if readout is None else no_spikes_yet(density.age_distribution)
     index = jnp.arange(len(increments), dtype=jnp.int32)
     return checkpointed_scan(
         advance, (density, probes, moments), (index, increments, incoming)
     )
+
+
+def _noises(noise: Noise, index, step: Step) -> list[Float[Array, "ages neurons"]]:
+    deviation = transition_deviation(step)
+    num_ages, size = deviation.shape
+    signs = random_signs(
+        noise.key, index, noise.num_probes, num_ages, deviation.dtype
+    )
+    return [deviation * sign[:, :size] for sign in signs]
 
 
 def _dot(a, b):
