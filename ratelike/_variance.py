@@ -1,9 +1,10 @@
 """Variance and covariance of what a layer's output units read, exactly and without a spike."""
 
+from typing import cast
+
 import diffrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
@@ -71,16 +72,15 @@ def _weighted(network, path, grid, weights):
     dtype = layer.encoder.dtype
     network, weights = jax.tree.map(lambda x: _cast(x, dtype), (network, weights))
     layer = network.layers[0]
-    variance = layer_fluctuations(
+    fluctuations = layer_fluctuations(
         layer,
         grid_increments(path, grid, dtype),
         None,
         grid,
         noise=None,
         readout=Readout(network.output_tau_m, weights),
-    ).variance
-    # Rounding may leave a neuron that fires like a clock with slightly less than none.
-    return jnp.maximum(variance, 0.0) / layer.num_neurons**2
+    )
+    return cast(Array, fluctuations.variance)
 
 
 def _checked_layer(layer, increments, grid, tau_m):

@@ -47,7 +47,7 @@ class Readout(eqx.Module):
 
 
 class LayerFluctuations(NamedTuple):
-    """What a layer hands on: sums over neurons, not yet divided by their number."""
+    """What a layer hands on, decoded and divided by its number of neurons."""
 
     increments: Float[Array, "time latents"]  # of the generalised rate
     probes: Float[Array, "time probes latents"] | None  # perturbations of them
@@ -98,7 +98,13 @@ def layer_fluctuations(
     one_block = jax.checkpoint(one_block, prevent_cse=False)
     inputs = (jax.tree.map(cut, own), counts, keys)
     nothing = _no_output(layer, increments, incoming, noise, readout)
-    return jax.lax.scan(one_block, nothing, inputs)[0]
+    total, _ = jax.lax.scan(one_block, nothing, inputs)
+    rate, perturbed, variance = total
+    return LayerFluctuations(
+        rate / num_neurons,
+        None if perturbed is None else perturbed / num_neurons,
+        None if variance is None else variance / num_neurons**2,
+    )
 
 
 def _counted(tree, where, counts: Bool[Array, "neurons 1"]):
@@ -130,18 +136,17 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
     age = ages(neuron, dt, layer.encoder.dtype)
     decay, scale = decay_factor(neuron.tau_m, dt), input_factor(neuron.tau_m, dt)
     num_probes = _num_probes(incoming, noise)
-    if readout is not None:
-        output_decay = decay_factor(readout.tau_m, dt)
-        output_jump = input_factor(readout.tau_m, dt)
 
     def advance(state, inputs):
         density, probes, moments = state
         index, increment, perturbation = inputs
         step = react(neuron, age, dt, density)
         variance = perturbed = None
-        if moments is not None:
-            moments = advance_moments(moments, step, output_decay, output_jump)
-            variance = _dot(moments.variance, readout.weights)
+        if readout is not None:
+            membrane = decay_factor(readout.tau_m, dt), input_factor(readout.tau_m, dt)
+            moments = advance_moments(moments, step, *membrane)
+            # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
+            variance = _dot(jnp.maximum(moments.variance, 0.0), readout.weights)
         if probes:
             currents = noises = [None] * num_probes
             if incoming is not None:
@@ -178,9 +183,7 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
 def _noises(noise: Noise, index, step: Step) -> list[Float[Array, "ages neurons"]]:
     deviation = transition_deviation(step)
     num_ages, size = deviation.shape
-    signs = random_signs(
-        noise.key, index, noise.num_probes, num_ages, deviation.dtype
-    )
+    signs = random_signs(noise.key, index, noise.num_probes, num_ages, deviation.dtype)
     return [deviation * sign[:, :size] for sign in signs]
 
 

@@ -1,6 +1,6 @@
 """Fluctuations of a whole network: every layer's own, and what the layers after it make of them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import diffrax
 import jax
@@ -38,26 +38,16 @@ def output_fluctuations(
     increments, probes = grid_increments(path, grid, dtype), None
     for index, layer in enumerate(network.layers[:-1]):
         noise = Noise(jax.random.fold_in(key, index), num_probes)
-        sums = layer_fluctuations(
+        increments, probes, _ = layer_fluctuations(
             layer, increments, probes, grid, noise=noise, readout=None
         )
-        increments = sums.increments / layer.num_neurons
-        probes = sums.probes / layer.num_neurons
     layer, tau_m = network.layers[-1], network.output_tau_m
-    sums = layer_fluctuations(
-        layer,
-        increments,
-        probes,
-        grid,
-        noise=None,
-        readout=Readout(tau_m, layer.decoder**2),
+    readout = Readout(tau_m, layer.decoder**2)
+    increments, probes, variance = layer_fluctuations(
+        layer, increments, probes, grid, noise=None, readout=readout
     )
-    passed_on = None
-    if sums.probes is not None:
-        passed_on = membrane_traces(sums.probes / layer.num_neurons, tau_m, grid.dt)
     return OutputFluctuations(
-        membrane_traces(sums.increments / layer.num_neurons, tau_m, grid.dt),
-        # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
-        jax.numpy.maximum(sums.variance / layer.num_neurons**2, 0.0),
-        passed_on,
+        outputs=membrane_traces(increments, tau_m, grid.dt),
+        own=cast(Array, variance),
+        passed_on=None if probes is None else membrane_traces(probes, tau_m, grid.dt),
     )

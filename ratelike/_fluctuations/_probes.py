@@ -85,5 +85,7 @@ def _signs(words: UInt32[Array, "words tiles tile"]) -> Float32[Array, "ages neu
     positions = jnp.arange(32, dtype=jnp.uint32)[:, None]
     words = words.reshape(len(words), 1, -1)
     sign_bits = (words << positions) & jnp.uint32(0x80000000)
-    signs = jax.lax.bitcast_convert_type(sign_bits | jnp.uint32(0x3F800000), jnp.float32)
+    signs = jax.lax.bitcast_convert_type(
+        sign_bits | jnp.uint32(0x3F800000), jnp.float32
+    )
     return signs.reshape(-1, words.shape[-1])
