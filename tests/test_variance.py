@@ -80,7 +80,7 @@ def check_against_enumeration(layer, hazard, dt, num_steps, memory, tau_m):
     )
 
 
-@pytest.mark.parametrize("memory", [6e-3, 12e-3])
+@pytest.mark.parametrize("memory", [4e-3, 12e-3])
 def test_equals_the_sum_over_all_spike_trains(memory):
     parameters = PARAMETERS | dict(memory=memory)
 
@@ -88,7 +88,7 @@ def test_equals_the_sum_over_all_spike_trains(memory):
         return systems.srm0_hazard(h, age, **parameters)
 
     layer = random_layer(srm0(**parameters), bias=1.0)
-    check_against_enumeration(layer, hazard, 1e-3, 10, memory, 7e-3)
+    check_against_enumeration(layer, hazard, 1e-3, 9, memory, 7e-3)
 
 
 def test_the_mark_of_a_reset_counts():
@@ -162,24 +162,28 @@ def poisson_variance(layer, increments, grid):
     return jnp.asarray(out)
 
 
+@pytest.mark.parametrize("trials", [2000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dead_time", [0.0, 4e-3])
 @pytest.mark.parametrize("size", [0.0, 6e-3], ids=["steady", "fluctuating"])
-def test_ten_thousand_trials(dead_time, size):
-    """Ratio 1 within 3.9 standard errors (of about 0.4%); the Poisson variance is more than 10 of them away."""
+def test_against_thousands_of_trials(dead_time, size, trials):
+    """Ratio 1 within 3.9 standard errors; the Poisson variance is more than 10 of them away.
+
+    The error is 0.9% with 2000 trials, 0.4% with 10^4.
+    """
     parameters = dict(
         rate=20.0, amplitude=3.0, tau=8e-3, dead_time=dead_time, memory=30e-3
     )
     layer = one_output_per_neuron(srm0(**parameters))
     grid, steps = rl.TimeGrid(1e-3, 120), slice(60, None)
     increments = drive(120, size=size)
-    squares = squared_deviations(layer, increments, grid, steps, 10_000)
+    squares = squared_deviations(layer, increments, grid, steps, trials)
 
     def ratio(variance):
         ratios = squares / float(jnp.mean(variance[steps]))
-        return ratios.mean(), ratios.std() / np.sqrt(10_000)
+        return ratios.mean(), ratios.std() / np.sqrt(trials)
 
     mean, error = ratio(rl.readout_variance(layer, increments, grid))
-    assert error < 0.006
+    assert error < 0.6 / np.sqrt(trials)
     assert abs(mean - 1.0) < 3.9 * error, (mean, error)
     mean, error = ratio(poisson_variance(layer, increments, grid))
     assert abs(mean - 1.0) > 10.0 * error, (mean, error)
