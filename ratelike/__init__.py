@@ -25,7 +25,10 @@ from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
+from ratelike._expected_error import expected_error as expected_error
 from ratelike._grid import TimeGrid as TimeGrid
+from ratelike._loss import expected_spiking_loss as expected_spiking_loss
+from ratelike._loss import rate_loss as rate_loss
 from ratelike._membrane import membrane_traces as membrane_traces
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
@@ -44,5 +47,7 @@ from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._variance import readout_covariance as readout_covariance
+from ratelike._variance import readout_variance as readout_variance
 
 __version__ = "0.1.0"
