@@ -22,6 +22,11 @@ from ratelike._error_curve import Slope as Slope
 from ratelike._escape import AbstractEscape as AbstractEscape
 from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
+from ratelike._estimator._base import AbstractEstimator as AbstractEstimator
+from ratelike._estimator._refuse import Refuse as Refuse
+from ratelike._estimator._sampled_loss import sampled_loss as sampled_loss
+from ratelike._estimator._score_function import ScoreFunction as ScoreFunction
+from ratelike._estimator._straight_through import StraightThrough as StraightThrough
 from ratelike._grid import TimeGrid as TimeGrid
 from ratelike._membrane import membrane_traces as membrane_traces
 from ratelike._network import Layer as Layer

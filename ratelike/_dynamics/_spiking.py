@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
-from ratelike._drive import grid_increments
+from ratelike import _validation as validation
+from ratelike._drive import GridPath, grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
+from ratelike._estimator._base import AbstractEstimator
+from ratelike._estimator._refuse import Refuse
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
@@ -33,10 +36,17 @@ class Spiking(AbstractDynamics):
     Needs `key` in `simulate`. The same key gives the same spikes, bit for bit, alone or in a batch; the first n
     neurons of a larger layer with the same input draw the same numbers.
 
-    Spikes are not differentiable: differentiating through them raises `ValueError`.
+    `estimator` says what the derivative of a sampled spike is. By default there is none, and differentiating raises
+    `ValueError`; `StraightThrough()` is biased, `ScoreFunction()` unbiased, in `sampled_loss`. Spikes do not depend
+    on it.
     """
 
+    estimator: AbstractEstimator
     needs_key: ClassVar[bool] = True
+
+    def __init__(self, estimator: AbstractEstimator | None = None):
+        self.estimator = Refuse() if estimator is None else estimator
+        validation.instance("Spiking.estimator", self.estimator, AbstractEstimator)
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)
@@ -52,6 +62,23 @@ class Spiking(AbstractDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         assert key is not None
+
+        def sample(layer, increments, recorded):
+            path = GridPath(increments, grid)
+            return self._sample(layer, path, grid, key, first_tile, recorded)
+
+        increments = grid_increments(path, grid, layer.encoder.dtype)
+        return self.estimator(sample, layer, increments, grid, recorded)
+
+    def _sample(
+        self,
+        layer: Layer,
+        path: diffrax.AbstractPath,
+        grid: TimeGrid,
+        key: Array,
+        first_tile: int | Integer[Array, ""],
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
         dtype = layer.encoder.dtype
         keys = tile_keys(key, layer.num_neurons, first_tile)
         oldest = num_ages(layer.neuron, grid.dt) - 1
