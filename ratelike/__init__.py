@@ -3,6 +3,7 @@
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
+from ratelike._decoders import solve_decoders as solve_decoders
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive
@@ -27,6 +28,9 @@ from ratelike._estimator._refuse import Refuse as Refuse
 from ratelike._estimator._sampled_loss import sampled_loss as sampled_loss
 from ratelike._estimator._score_function import ScoreFunction as ScoreFunction
 from ratelike._estimator._straight_through import StraightThrough as StraightThrough
+from ratelike._fit import Fit as Fit
+from ratelike._fit import FitError as FitError
+from ratelike._fit import fit as fit
 from ratelike._grid import TimeGrid as TimeGrid
 from ratelike._membrane import membrane_traces as membrane_traces
 from ratelike._network import Layer as Layer
@@ -40,5 +44,8 @@ from ratelike._refractory import NoRefractory as NoRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._trained import AbstractDomain as AbstractDomain
+from ratelike._trained import Positive as Positive
+from ratelike._trained import Unconstrained as Unconstrained
 
 __version__ = "0.1.0"
