@@ -84,7 +84,7 @@ def _ridge_regression(
 ) -> Float[Array, "neurons latents"]:
     """Argmin of mean_n |features D - target|^2 + sum_j ridge_j |D_j|^2: least squares with the ridge as more rows."""
     num_steps, num_neurons = features.shape
-    weights = jnp.broadcast_to(jnp.sqrt(num_steps * ridge), (num_neurons,))
+    weights = jnp.broadcast_to(jnp.sqrt(ridge), (num_neurons,))
     rows = jnp.concatenate([features, jnp.diag(weights)])
     q, r = jnp.linalg.qr(rows)
     projected = jnp.matmul(q[:num_steps].T, target, precision="highest")
