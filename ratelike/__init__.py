@@ -3,6 +3,7 @@
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
+from ratelike._decoders import solve_decoders as solve_decoders
 from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
@@ -25,7 +26,15 @@ from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
+from ratelike._estimator._base import AbstractEstimator as AbstractEstimator
+from ratelike._estimator._refuse import Refuse as Refuse
+from ratelike._estimator._sampled_loss import sampled_loss as sampled_loss
+from ratelike._estimator._score_function import ScoreFunction as ScoreFunction
+from ratelike._estimator._straight_through import StraightThrough as StraightThrough
 from ratelike._expected_error import expected_error as expected_error
+from ratelike._fit import Fit as Fit
+from ratelike._fit import FitError as FitError
+from ratelike._fit import fit as fit
 from ratelike._grid import TimeGrid as TimeGrid
 from ratelike._loss import expected_spiking_loss as expected_spiking_loss
 from ratelike._loss import rate_loss as rate_loss
@@ -47,6 +56,9 @@ from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._trained import AbstractDomain as AbstractDomain
+from ratelike._trained import Positive as Positive
+from ratelike._trained import Unconstrained as Unconstrained
 from ratelike._variance import readout_covariance as readout_covariance
 from ratelike._variance import readout_variance as readout_variance
 

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
+from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import Potentials, run_in_blocks
+from ratelike._estimator._base import AbstractEstimator
+from ratelike._estimator._refuse import Refuse
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
@@ -35,13 +38,20 @@ class Spiking(AbstractDynamics):
     Needs `key` in `simulate`. The same key gives the same spikes, bit for bit, alone or in a batch; the first n
     neurons of a larger layer with the same input draw the same numbers.
 
-    Spikes are not differentiable: differentiating through them raises `ValueError`.
+    `estimator` says what the derivative of a sampled spike is. By default there is none, and differentiating raises
+    `ValueError`; `StraightThrough()` is biased, `ScoreFunction()` unbiased, in `sampled_loss`. Spikes do not depend
+    on it.
     """
 
+    estimator: AbstractEstimator
     needs_key: ClassVar[bool] = True
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
-        return NEURONS_AT_ONCE
+    def __init__(self, estimator: AbstractEstimator | None = None):
+        self.estimator = Refuse() if estimator is None else estimator
+        validation.instance("Spiking.estimator", self.estimator, AbstractEstimator)
+
+    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+        return None if self.estimator.keeps_spikes else NEURONS_AT_ONCE
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)
@@ -56,27 +66,39 @@ class Spiking(AbstractDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         assert tile_keys is not None
-        dtype = layer.encoder.dtype
-        oldest = num_ages(layer.neuron, grid.dt) - 1
 
-        def draw(index):
-            def one_tile(each):
-                block_key = jax.random.fold_in(each, index)
-                return standard_exponential(block_key, (TILE,), dtype)
+        def sample(layer, increments, recorded):
+            return _sample(layer, increments, grid, tile_keys, recorded)
 
-            return per_neuron(one_tile, tile_keys, layer.num_neurons)
+        increments = grid_increments(path, grid, layer.encoder.dtype)
+        return self.estimator(sample, layer, increments, grid, recorded)
 
-        def advance(neurons, potentials, index):
-            return _advance(neurons, draw(index), potentials, layer, grid.dt, oldest)
 
-        never_fired = _Neurons(
-            age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
-        )
-        block = min(dead_steps(layer.neuron, grid.dt) + 1, LONGEST_BLOCK)
-        increments = grid_increments(path, grid, dtype)
-        return run_in_blocks(
-            layer, increments, grid, block, advance, never_fired, recorded
-        )
+def _sample(
+    layer: Layer,
+    increments: Float[Array, "time *tiles latents"],
+    grid: TimeGrid,
+    tile_keys: Array,
+    recorded: Integer[Array, " recorded"] | None,
+) -> LayerOutput:
+    dtype = layer.encoder.dtype
+    oldest = num_ages(layer.neuron, grid.dt) - 1
+
+    def draw(index):
+        def one_tile(each):
+            block_key = jax.random.fold_in(each, index)
+            return standard_exponential(block_key, (TILE,), dtype)
+
+        return per_neuron(one_tile, tile_keys, layer.num_neurons)
+
+    def advance(neurons, potentials, index):
+        return _advance(neurons, draw(index), potentials, layer, grid.dt, oldest)
+
+    never_fired = _Neurons(
+        age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
+    )
+    block = min(dead_steps(layer.neuron, grid.dt) + 1, LONGEST_BLOCK)
+    return run_in_blocks(layer, increments, grid, block, advance, never_fired, recorded)
 
 
 class _Neurons(eqx.Module):
@@ -104,32 +126,12 @@ def _advance(
         age = jnp.minimum(neurons.age + step, oldest) * dt
         before = summed
         summed = before + dt * hazard(layer.neuron, potential, age, neurons.mark)
-        spike = _fire(before, summed, endurance)
-        fired = spike > 0.0
+        fired = (summed > endurance) & (before <= endurance)
         age_after = jnp.where(fired, block - 1.0 - step, age_after)
         mark_after = jax.tree.map(
             lambda new, old, fired=fired: jnp.where(fired, new, old),
             layer.neuron.mark(potential),
             mark_after,
         )
-        spikes.append(spike)
+        spikes.append(fired.astype(endurance.dtype))
     return _Neurons(age_after, mark_after), jnp.stack(spikes)
-
-
-@jax.custom_jvp
-def _fire(
-    before: Float[Array, " neurons"],
-    summed: Float[Array, " neurons"],
-    endurance: Float[Array, " neurons"],
-) -> Float[Array, " neurons"]:
-    """1 where the summed hazard passes the endurance in this step, else 0."""
-    return ((summed > endurance) & (before <= endurance)).astype(endurance.dtype)
-
-
-@_fire.defjvp
-def _refuse(primals, tangents):
-    raise ValueError(
-        "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a derivative "
-        "through them would be wrong without saying so. Differentiate GeneralisedRate() instead, the expected activity "
-        "of the same neurons, or stop the gradient with jax.lax.stop_gradient."
-    )

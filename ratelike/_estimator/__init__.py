@@ -1,0 +1,1 @@
+"""What the derivative of a sampled spike is."""

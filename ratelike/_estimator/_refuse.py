@@ -1,0 +1,49 @@
+"""No derivative at all: the default."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ratelike._estimator._base import AbstractEstimator
+
+
+class Refuse(AbstractEstimator):
+    """Sampled spikes cannot be differentiated: trying to raises `ValueError`.
+
+    Spikes are piecewise constant in the parameters, so a derivative through them would be zero or wrong without saying
+    so.
+    """
+
+    fewest_trials: ClassVar[int] = 1
+    keeps_spikes: ClassVar[bool] = False
+
+    def __call__(self, sample, layer, increments, grid, recorded):
+        layer, increments = refuse_derivatives(
+            (layer, increments),
+            "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a "
+            "derivative through them would be wrong without saying so. Differentiate GeneralisedRate() instead, the "
+            "expected activity of the same neurons, name an estimator such as Spiking(StraightThrough()), or stop the "
+            "gradient with jax.lax.stop_gradient.",
+        )
+        return sample(layer, increments, recorded)
+
+    def mean_loss(self, trial, keys) -> Float[Array, ""]:
+        return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)
+
+
+def refuse_derivatives(tree: PyTree, message: str) -> PyTree:
+    """`tree`, which raises `ValueError(message)` where anything computed from it is differentiated."""
+
+    @jax.custom_jvp
+    def identity(arrays: PyTree[Array]) -> PyTree[Array]:
+        return arrays
+
+    @identity.defjvp
+    def _derivative(primals, tangents):
+        raise ValueError(message)
+
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(identity(arrays), rest)

@@ -1,0 +1,96 @@
+"""A layer with its spikes given: deterministic, and differentiable in every parameter."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, PyTree
+
+from ratelike._dynamics._base import LayerOutput, Recording
+from ratelike._estimator._base import Sample
+from ratelike._grid import TimeGrid
+from ratelike._membrane import decay_factor, input_factor
+from ratelike._network import Layer
+from ratelike._population import decode, directions, encode, tiled_decoder
+from ratelike._renewal import hazard, num_ages
+
+
+class Replay(eqx.Module):
+    """What led to given spikes. Nothing here is random, and all of it depends on the parameters."""
+
+    spikes: Float[Array, "time neurons"]  # constants, 0 or 1
+    potential: Float[Array, "time neurons"]  # h at the beginning of each step
+    spent: Float[Array, "time neurons"]  # dt rho: p = 1 - exp(-spent)
+
+    def layer_output(
+        self,
+        layer: Layer,
+        activity: Float[Array, "time neurons"],
+        recorded: Integer[Array, " recorded"] | None,
+        saved: PyTree = None,
+    ) -> LayerOutput:
+        """The layer hands on `activity`: the spikes, with a derivative or without."""
+        decoded = decode(tiled_decoder(layer), activity)
+        recording = None
+        if recorded is not None:
+            recording = Recording(
+                recorded, self.potential[:, recorded], activity[:, recorded]
+            )
+        return LayerOutput(decoded, recording, saved, succeeded=jnp.asarray(True))
+
+
+def replay(
+    sample: Sample,
+    layer: Layer,
+    increments: Float[Array, "time *tiles latents"],
+    grid: TimeGrid,
+) -> Replay:
+    r"""Draws the spikes, without a derivative, and goes through them once more with one.
+
+    Given its spikes, a neuron's ages are known, so that all steps are computed at once: h is a linear filter of the
+    input, and the mark is that of the step of the last spike. Memory is that of a few arrays (time, neurons).
+    """
+    everyone = jnp.arange(layer.num_neurons, dtype=jnp.int32)
+    drawn = sample(*jax.lax.stop_gradient((layer, increments)), everyone)
+    assert drawn.recording is not None
+    spikes = jax.lax.stop_gradient(drawn.recording.activity)
+    potential = _potentials(layer, increments, grid)
+    last = _last_spikes(spikes)
+    steps = jnp.arange(grid.num_steps, dtype=last.dtype)[:, None]
+    oldest = num_ages(layer.neuron, grid.dt) - 1
+    fired = last >= 0
+    age = jnp.where(fired, jnp.minimum(steps - 1 - last, oldest), oldest)
+
+    def mark_of_last_spike(marks, at_rest):
+        marks = jnp.broadcast_to(marks, potential.shape)
+        own = jnp.take_along_axis(marks, jnp.maximum(last, 0), axis=0)
+        return jnp.where(fired, own, at_rest)
+
+    mark = jax.tree.map(
+        mark_of_last_spike, layer.neuron.mark(potential), layer.neuron.mark(layer.bias)
+    )
+    seconds = age.astype(potential.dtype) * grid.dt
+    spent = grid.dt * hazard(layer.neuron, potential, seconds, mark)
+    return Replay(spikes, potential, spent)
+
+
+def _potentials(
+    layer: Layer, increments: Float[Array, "time *tiles latents"], grid: TimeGrid
+) -> Float[Array, "time neurons"]:
+    decay = decay_factor(layer.neuron.tau_m, grid.dt)
+    scale = input_factor(layer.neuron.tau_m, grid.dt)
+
+    def step(driven, current):  # driven = h - b
+        return decay * driven + scale * current, driven
+
+    rest = jnp.zeros_like(layer.bias)
+    currents = encode(increments, directions(layer), layer.num_neurons)
+    return layer.bias + jax.lax.scan(step, rest, currents)[1]
+
+
+def _last_spikes(
+    spikes: Float[Array, "time neurons"],
+) -> Integer[Array, "time neurons"]:
+    """The step of the last spike before each step; -1 where there was none."""
+    steps = jnp.arange(len(spikes), dtype=jnp.int32)[:, None]
+    until_now = jax.lax.cummax(jnp.where(spikes > 0.0, steps, -1), axis=0)
+    return jnp.concatenate([jnp.full_like(until_now[:1], -1), until_now[:-1]])
