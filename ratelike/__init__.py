@@ -3,6 +3,8 @@
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
+from ratelike._dataset import from_dataset as from_dataset
+from ratelike._dataset import to_dataset as to_dataset
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive
@@ -29,11 +31,15 @@ from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network
 from ratelike._neuron import SRM0 as SRM0
 from ratelike._neuron import AbstractNeuron as AbstractNeuron
+from ratelike._progress import Progress as Progress
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._sweep._result import SweepResult as SweepResult
+from ratelike._sweep._result import read_sweep as read_sweep
+from ratelike._sweep._sweep import sweep as sweep
 
 __version__ = "0.1.0"
