@@ -1,5 +1,8 @@
 """Generalised rate networks: the limit of large networks of noisy spiking neurons with memory."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
@@ -42,4 +45,13 @@ from ratelike._sweep._result import SweepResult as SweepResult
 from ratelike._sweep._result import read_sweep as read_sweep
 from ratelike._sweep._sweep import sweep as sweep
 
+if TYPE_CHECKING:
+    from ratelike import plot as plot
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":  # when it is used: matplotlib is slow to import
+        return importlib.import_module("ratelike.plot")
+    raise AttributeError(f"module 'ratelike' has no attribute {name!r}")
