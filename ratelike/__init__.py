@@ -1,10 +1,15 @@
 """Generalised rate networks: the limit of large networks of noisy spiking neurons with memory."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
 from ratelike._decoders import solve_decoders as solve_decoders
 from ratelike._density._age_mesh import AgeMesh as AgeMesh
+from ratelike._dataset import from_dataset as from_dataset
+from ratelike._dataset import to_dataset as to_dataset
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive
@@ -46,6 +51,7 @@ from ratelike._neuron import LIF as LIF
 from ratelike._neuron import SRM0 as SRM0
 from ratelike._neuron import AbstractNeuron as AbstractNeuron
 from ratelike._neuron import Mixture as Mixture
+from ratelike._progress import Progress as Progress
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
@@ -61,5 +67,17 @@ from ratelike._trained import Positive as Positive
 from ratelike._trained import Unconstrained as Unconstrained
 from ratelike._variance import readout_covariance as readout_covariance
 from ratelike._variance import readout_variance as readout_variance
+from ratelike._sweep._result import SweepResult as SweepResult
+from ratelike._sweep._result import read_sweep as read_sweep
+from ratelike._sweep._sweep import sweep as sweep
+
+if TYPE_CHECKING:
+    from ratelike import plot as plot
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":  # when it is used: matplotlib is slow to import
+        return importlib.import_module("ratelike.plot")
+    raise AttributeError(f"module 'ratelike' has no attribute {name!r}")

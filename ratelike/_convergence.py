@@ -32,6 +32,7 @@ class Cell(eqx.Module):
     generalised: np.ndarray  # (trials,) error of each
     conventional: np.ndarray  # (trials,)
     rates: np.ndarray  # (trials,) mean rate of the spiking network in Hz
+    neuron_steps: int = 0  # neurons of all layers and trials, times steps
 
 
 class Convergence(eqx.Module):
@@ -73,7 +74,7 @@ def convergence(
 
     `workers` cells run beside each other, in threads: on a CPU as many as there are cores pay, at their price in memory.
     Results do not depend on it. `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
-    `WienerDrive`. `progress` wraps the iterable of cells (`tqdm.tqdm` does). `on_cell` is called with every finished
+    `WienerDrive`. `progress` wraps the iterable of cells (`ratelike.Progress()` and `tqdm.tqdm` do). `on_cell` is called with every finished
     `Cell`, to save it: what is finished is not lost if a later cell fails.
 
     Raises `ValueError` for sizes < 1 or none, `trials` < 1, a budget below the largest size, a missing or raw key, and
@@ -107,10 +108,10 @@ def convergence(
     )
     for name, each in zip(("generalised", "conventional"), dynamics[1:], strict=True):
         validation.instance(name, each, AbstractDynamics)
-    _check_network(make_network, sizes[0], key, grid, dynamics)
-    study = _Study(
-        make_network, _white_noise if make_drive is None else make_drive, grid, dynamics
-    )
+    make_drive = _white_noise if make_drive is None else make_drive
+    network = _check_network(make_network, sizes[0], key, grid, dynamics)
+    _check_drive(make_drive, network, key, grid)
+    study = _Study(make_network, make_drive, grid, dynamics)
     plan = [(size, run) for size in sizes for run in range(trials)]
     cells: list[Cell] = []
     # A cell is one compiled program, of which XLA spreads little over the cores of a CPU; cells beside each other do.
@@ -174,7 +175,12 @@ def _run(
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)
     return Cell(
-        size, run * count, generalised, conventional, np.asarray(rates)[of_networks]
+        size,
+        run * count,
+        generalised,
+        conventional,
+        np.asarray(rates)[of_networks],
+        neuron_steps=count * size * networks.depth * study.grid.num_steps,
     )
 
 
@@ -197,7 +203,7 @@ def _drive_increments(drive: AbstractDrive, grid: TimeGrid) -> Array:
 
 def _check_network(
     make_network, size: int, key: Array, grid: TimeGrid, dynamics
-) -> None:
+) -> Network:
     """One small network is made for real, so that what is wrong with it is told before anything compiles."""
     network = make_network(size, key)
     if not isinstance(network, Network):
@@ -215,3 +221,20 @@ def _check_network(
         for each in dynamics:
             each.check(name, layer.neuron, grid)
     validation.finite_leaves("network", network)
+    return network
+
+
+def _check_drive(make_drive, network: Network, key: Array, grid: TimeGrid) -> None:
+    """The drive of a small network has its latents; only its shape is looked at, which compiles nothing."""
+    drive = make_drive(network, key)
+    if not isinstance(drive, AbstractDrive):
+        raise ValueError(
+            f"make_drive must return a drive such as ratelike.WienerDrive, got {drive!r}"
+        )
+    shape = eqx.filter_eval_shape(_drive_increments, drive, grid).shape
+    expected = (grid.num_steps, network.layers[0].num_latents)
+    if shape != expected:
+        raise ValueError(
+            f"make_drive must return a drive whose increments have the shape {expected} (time, latents) of the grid and "
+            f"the network, got {shape}"
+        )

@@ -20,6 +20,18 @@ class ErrorCurve(eqx.Module):
     sizes: tuple[int, ...]
     errors: tuple[np.ndarray, ...]  # one array (trials,) per size
 
+    def __check_init__(self):
+        if len(self.sizes) != len(self.errors):
+            raise ValueError(
+                f"ErrorCurve.errors must hold one array for each of the {len(self.sizes)} sizes, got {len(self.errors)}"
+            )
+        for size, errors in zip(self.sizes, self.errors, strict=True):
+            if np.ndim(errors) != 1 or np.size(errors) == 0:
+                raise ValueError(
+                    f"ErrorCurve.errors must hold an array (trials,) of at least one trial at size {size}, "
+                    f"got shape {np.shape(errors)}"
+                )
+
     def mean(self) -> np.ndarray:
         """Mean error at each size, shape (sizes,)."""
         return np.array([np.mean(errors) for errors in self.errors])
@@ -52,7 +64,8 @@ class ErrorCurve(eqx.Module):
         The interval is the percentile bootstrap over trials, each size resampled on its own (trials of different
         sizes are independent). With few trials at a size it is too narrow, by about sqrt((n - 1)/n).
 
-        Raises `ValueError` with fewer than two such sizes.
+        Raises `ValueError` with fewer than two such sizes, and for an error that is zero or negative at one of them:
+        its logarithm is not finite, and the slope would be infinite or undefined.
         """
         level = _checked_level(level)
         resamples = validation.count("resamples", resamples)
@@ -62,6 +75,13 @@ class ErrorCurve(eqx.Module):
             raise ValueError(
                 f"min_size must leave at least two sizes of {self.sizes}, got {smallest:g}"
             )
+        for i in kept:
+            smallest_error = np.min(self.errors[i])
+            if smallest_error <= 0.0:
+                raise ValueError(
+                    "a slope of log error against log N needs errors greater than 0, "
+                    f"got {smallest_error:g} at size {self.sizes[i]}"
+                )
         log_size = np.log([self.sizes[i] for i in kept])
         centred = log_size - log_size.mean()
         weights = centred / np.sum(centred**2)

@@ -1,5 +1,6 @@
 """The convergence study: its arithmetic against single simulations, its statistics against made-up data."""
 
+import io
 from typing import ClassVar
 
 import jax
@@ -175,3 +176,67 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
     assert result.conventional.slope(min_size=512).value > -0.2
     assert result.conventional.mean()[-1] > 3 * result.generalised.mean()[-1]
     assert np.all(np.abs(np.concatenate(result.rates.errors) - 16.0) < 3.0)
+
+
+def test_a_curve_holds_one_array_of_trials_for_each_size():
+    with pytest.raises(ValueError, match="one array for each of the 2 sizes, got 1"):
+        rl.ErrorCurve((1, 2), (np.ones(1),))
+    for wrong in (np.ones((2, 2)), np.ones(0), np.float64(1.0)):
+        with pytest.raises(
+            ValueError, match=r"at least one trial at size 2, got shape"
+        ):
+            rl.ErrorCurve((1, 2), (np.ones(1), wrong))
+
+
+def test_an_error_of_zero_has_no_slope():
+    curve = rl.ErrorCurve((1, 2, 4), (np.array([0.0, 1.0]), np.ones(2), np.ones(2)))
+    with pytest.raises(ValueError, match="greater than 0, got 0 at size 1"):
+        curve.slope()
+    assert curve.slope(min_size=2).value == 0.0
+    assert curve.mean()[0] == 0.5
+
+
+class Given(rl.AbstractDrive):
+    values: jax.Array
+
+    def increments(self, grid):
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("message", "drive"),
+    {
+        r"shape \(80, 3\) .* got \(80, 2\)": Given(jnp.zeros((80, 2))),
+        r"shape \(80, 3\) .* got \(79, 3\)": Given(jnp.zeros((79, 3))),
+        r"must return a drive such as .* got None": None,
+        r"twice WienerDrive.resolution": rl.WienerDrive(
+            3, key=jax.random.key(0), resolution=1e-3
+        ),
+    }.items(),
+)
+def test_a_drive_that_does_not_fit_is_refused_before_compiling(
+    message, drive, monkeypatch
+):
+    monkeypatch.setattr("ratelike._convergence._run", None)
+    arguments = dict(trials=1, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        rl.convergence(
+            relay, [64], GRID, make_drive=lambda network, key: drive, **arguments
+        )
+
+
+def test_progress_of_a_study_knows_its_neuron_steps():
+    cells, lines = [], io.StringIO()
+    rl.convergence(
+        relay,
+        [64, 128],
+        GRID,
+        trials=1,
+        key=jax.random.key(0),
+        on_cell=cells.append,
+        progress=rl.Progress(interval=0.0, file=lines),
+    )
+    # 128 neurons of the budget in each of two layers, over 80 steps.
+    assert [cell.neuron_steps for cell in cells] == [2 * 128 * 80] * 2
+    assert lines.getvalue().count("neuron-steps/s") == 2
+    assert "0.00e+00" not in lines.getvalue()

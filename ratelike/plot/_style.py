@@ -1,0 +1,40 @@
+"""The style, and the axes to draw on."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.resources import as_file, files
+
+import matplotlib.style
+from matplotlib.axes import Axes
+
+from ratelike import _validation as validation
+
+# Okabe and Ito's colours, and grey; a dynamics keeps its colour in every picture.
+COLORS = {
+    "spiking": "0.45",
+    "generalised": "#0072B2",
+    "conventional": "#D55E00",
+    "latent": "#009E73",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """`with rl.plot.style():` makes figures in the library's style: fonts, colours, lines, spines."""
+    with as_file(files("ratelike.plot") / "ratelike.mplstyle") as path:
+        return matplotlib.style.context(path)
+
+
+@contextmanager
+def drawing_on(ax: Axes | None) -> Iterator[Axes]:
+    """`ax`, in the caller's style, or the only axes of a new figure, in the library's.
+
+    Raises `ValueError` if `ax` is something else, such as the array of axes of `plt.subplots`.
+    """
+    if ax is not None:
+        validation.instance("ax", ax, Axes)
+        yield ax
+        return
+    from matplotlib import pyplot  # chooses a window system
+
+    with style():
+        yield pyplot.subplots(layout="constrained")[1]

@@ -1,0 +1,276 @@
+"""Pictures: the data and the words that are drawn, not how they look."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+import ratelike as rl
+from ratelike._density._state import RefractoryDensity
+
+SIZES = (64, 256, 1024)
+DT = 0.5e-3
+
+
+@pytest.fixture
+def ax():
+    with rl.plot.style():
+        figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+def study(sizes=SIZES, trials=3):
+    generator = np.random.default_rng(0)
+
+    def curve(exponent):
+        noise = np.exp(0.01 * generator.normal(size=(len(sizes), trials)))
+        return rl.ErrorCurve(
+            sizes, tuple(n**exponent * e for n, e in zip(sizes, noise, strict=True))
+        )
+
+    return rl.Convergence(curve(-0.5), curve(-0.1), curve(0.0))
+
+
+def lines(ax):
+    return {line.get_label(): line.get_xydata() for line in ax.lines}
+
+
+def test_convergence(ax):
+    data = study()
+    assert rl.plot.convergence(data, ax=ax) is ax
+    drawn = {label.split(" rate")[0]: xy for label, xy in lines(ax).items()}
+    for name in ("generalised", "conventional"):
+        expected = np.transpose([SIZES, getattr(data, name).mean()])
+        np.testing.assert_allclose(drawn[f"to {name}"], expected)
+    guide = lines(ax)["slope −1/2"]
+    slope = np.diff(np.log(guide[[0, -1], 1])) / np.diff(np.log(guide[[0, -1], 0]))
+    np.testing.assert_allclose(slope, -0.5)
+    fit = data.generalised.slope()
+    text = (
+        f"to generalised rate: slope {fit.value:.2f} [{fit.lower:.2f}, {fit.upper:.2f}]"
+    )
+    assert text.replace("-", "−") in lines(ax)
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert "neurons" in ax.get_xlabel()
+    assert "s.d. of input" in ax.get_ylabel()
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["64", "256", "1024"]
+    # The 95% intervals.
+    lower, upper = data.generalised.confidence_interval()
+    band = ax.collections[1].get_paths()[0].vertices
+    for size, low, high in zip(SIZES, lower, upper, strict=True):
+        here = band[np.isclose(band[:, 0], size), 1]
+        np.testing.assert_allclose([here.min(), here.max()], [low, high])
+    low, high = ax.get_ylim()
+    means = np.concatenate([data.generalised.mean(), data.conventional.mean()])
+    assert low < means.min() < means.max() < high
+
+
+def test_convergence_sorts_fits_from_and_takes_single_trials(ax):
+    data = study(sizes=(1024, 64, 256), trials=1)
+    rl.plot.convergence(data, fit_from=256, ax=ax)
+    (generalised,) = (xy for label, xy in lines(ax).items() if "generalised" in label)
+    np.testing.assert_array_equal(generalised[:, 0], SIZES)
+    np.testing.assert_array_equal(lines(ax)["slope −1/2"][:, 0], [256, 1024])
+    fit = data.generalised.slope(256)
+    assert f"to generalised rate: slope −{-fit.value:.2f}" in lines(ax)
+    one = rl.plot.convergence(study(sizes=(64,)))
+    assert "to generalised rate" in lines(one)
+    assert "slope −1/2" not in lines(one)
+    one.figure.canvas.draw()
+
+
+def test_many_sizes_do_not_crowd_their_labels(ax):
+    sizes = tuple(16 * 2**k for k in range(20))
+    rl.plot.convergence(study(sizes=sizes), ax=ax)
+    assert len(ax.get_xticks()) <= 10
+
+
+def trajectory(steps=100, *, activity=None, neurons=(4, 8, 6)):
+    generator = np.random.default_rng(1)
+    if activity is None:
+        activity = generator.random((steps, len(neurons))) < 0.1
+    recording = rl.Recording(
+        jnp.asarray(neurons),
+        jnp.zeros((steps, len(neurons))),
+        jnp.asarray(activity, float),
+    )
+    return rl.Trajectory(
+        times=jnp.asarray(np.arange(1, steps + 1) * DT),
+        outputs=jnp.asarray(generator.normal(size=(steps, 2))),
+        increments=jnp.zeros((1, steps, 2)),
+        rates=jnp.zeros((1, steps)),
+        recordings={1: recording},
+        saved=(None,),
+        succeeded=jnp.ones(1, bool),
+    )
+
+
+def test_traces(ax):
+    first, second = trajectory(), trajectory(steps=60)
+    named = {"spiking": first, "rate": second}
+    assert rl.plot.traces(named, latent=1, start=10e-3, ax=ax) is ax
+    for name, each in named.items():
+        times = np.asarray(each.times)
+        shown = times > 10e-3
+        expected = np.transpose([1e3 * times[shown], each.outputs[shown, 1]])
+        np.testing.assert_allclose(lines(ax)[name], expected)
+    assert ax.get_xlabel() == "time (ms)"
+    assert "y_{2}" in ax.get_ylabel()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["spiking", "rate"]
+    assert len({line.get_color() for line in ax.lines}) == 2
+
+
+def test_raster(ax):
+    data = trajectory()
+    assert rl.plot.raster(data, 1, ax=ax) is ax
+    activity = np.asarray(data.recordings[1].activity)
+    for row, train in enumerate(ax.collections):
+        np.testing.assert_allclose(
+            train.get_positions(), 1e3 * np.asarray(data.times)[activity[:, row] > 0]
+        )
+        assert train.get_lineoffset() == row
+    assert len(ax.collections) == 3
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "8", "6"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "neuron of layer 1")
+    assert ax.get_xlim() == (0.0, 50.0)
+
+
+def test_raster_of_silent_neurons_and_of_one(ax):
+    rl.plot.raster(trajectory(activity=np.zeros((100, 3))), 1, ax=ax)
+    one = rl.plot.raster(trajectory(neurons=(3,)), 1)
+    assert [t.get_text() for t in one.get_yticklabels()] == ["3"]
+    one.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("neuron", [None, 1])
+def test_density(ax, neuron):
+    """Probabilities per bin become densities per second; the bin of all older ages is left out."""
+    times = np.array([2.0, 4.0, 6.0]) * DT
+    bins = np.random.default_rng(2).dirichlet(np.ones(5), size=(3, 2)).swapaxes(1, 2)
+    assert rl.plot.density((times, bins), age_step=DT, neuron=neuron, ax=ax) is ax
+    (mesh,) = ax.collections
+    shown = bins.mean(axis=2) if neuron is None else bins[:, :, neuron]
+    np.testing.assert_allclose(mesh.get_array(), shown[:, :-1].T / DT)
+    corners = mesh.get_coordinates()
+    np.testing.assert_allclose(corners[0, :, 0], 1e3 * np.array([1, 3, 5, 7]) * DT)
+    np.testing.assert_allclose(corners[:, 0, 1], 1e3 * DT * (np.arange(5) - 0.5))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "age (ms)")
+    assert mesh.colorbar.ax.get_ylabel() == "density $q$ (1/s)"
+    whole = RefractoryDensity(jnp.zeros((3, 2)), jnp.asarray(bins), None, jnp.zeros((3, 2)))  # fmt: skip
+    same = rl.plot.density((times, whole), age_step=DT, neuron=neuron)
+    np.testing.assert_allclose(same.collections[0].get_array(), mesh.get_array())
+
+
+def network(depth=3, size=6):
+    generator = np.random.default_rng(3)
+    tau_m = 5e-3 + 10e-3 * generator.random(size)
+    arrays = generator.normal(size=(depth, 2, size, 2))
+    return rl.Network([rl.Layer(rl.SRM0(tau_m), *each) for each in arrays])
+
+
+def test_weights(ax):
+    data = network()
+    assert rl.plot.weights(data, 1, ax=ax) is ax
+    (image,) = (each for each in ax.get_children() if isinstance(each, AxesImage))
+    tau_m = np.asarray(data.layers[2].neuron.tau_m)[:, None]
+    jumps = np.asarray(data.weights(1)) / tau_m
+    np.testing.assert_allclose(image.get_array(), jumps)
+    assert image.get_clim() == pytest.approx(
+        (-np.abs(jumps).max(), np.abs(jumps).max())
+    )
+    assert ax.get_xlabel() == "from neuron $j$ of layer 1"
+    assert ax.get_ylabel() == "to neuron $i$ of layer 2"
+    few = rl.plot.weights(data, 1, num_neurons=4)
+    (image,) = (each for each in few.get_children() if isinstance(each, AxesImage))
+    np.testing.assert_allclose(image.get_array(), jumps[:4, :4])
+    assert [t.get_text() for t in few.get_xticklabels()] == ["1", "4"]
+
+
+def test_own_figure_is_in_the_style_and_the_callers_is_not_changed():
+    before = dict(mpl.rcParams)
+    ax = rl.plot.traces({"a": trajectory()})
+    assert isinstance(ax, Axes)
+    assert not ax.spines["top"].get_visible()
+    assert ax.xaxis.label.get_fontsize() == 9
+    assert not ax.get_legend().get_frame_on()
+    assert dict(mpl.rcParams) == before
+
+
+BAD = {
+    "convergence must be an instance": lambda: rl.plot.convergence(3),
+    "fit_from must be": lambda: rl.plot.convergence(study(), fit_from=0),
+    "ax must be an instance of Axes": lambda: rl.plot.traces(
+        {"a": trajectory()}, ax=np.zeros(2)
+    ),
+    "trajectories must name": lambda: rl.plot.traces({}),
+    "trajectories must be an instance of Mapping": lambda: rl.plot.traces(trajectory()),
+    "latent must be less than the 2": lambda: rl.plot.traces(
+        {"a": trajectory()}, latent=2
+    ),
+    r"start must be before the end of 'a' at 0\.05 s": lambda: rl.plot.traces(
+        {"a": trajectory()}, start=0.05
+    ),
+    r"layer must be one of the recorded ones, \[1\]": lambda: rl.plot.raster(
+        trajectory(), 0
+    ),
+    r"trajectory must be one of Spiking\(\)": lambda: rl.plot.raster(
+        trajectory(activity=np.full((100, 3), 0.01)), 1
+    ),
+    "saved must be a pair": lambda: rl.plot.density(None, age_step=DT),
+    r"saved\[1\] must have shape \(3, ages, neurons\)": lambda: rl.plot.density(
+        (np.arange(3.0), np.zeros((2, 4, 1))), age_step=DT
+    ),
+    "at least two times and two ages": lambda: rl.plot.density(
+        (np.arange(3.0), np.zeros((3, 1, 1))), age_step=DT
+    ),
+    "increasing times": lambda: rl.plot.density(
+        (np.zeros(3), np.zeros((3, 4, 1))), age_step=DT
+    ),
+    "neuron must be less than the 1": lambda: rl.plot.density(
+        (np.arange(3.0), np.zeros((3, 4, 1))), age_step=DT, neuron=1
+    ),
+    "age_step must be finite and greater than 0": lambda: rl.plot.density(
+        (np.arange(3.0), np.zeros((3, 4, 1))), age_step=0.0
+    ),
+    "layer must have a next one: at most 1": lambda: rl.plot.weights(network(), 2),
+    "network must be an instance of Network": lambda: rl.plot.weights(None, 0),
+}
+
+
+@pytest.mark.parametrize(("message", "call"), BAD.items(), ids=list(BAD))
+def test_refuses(message, call):
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert not plt.get_fignums(), "left an empty figure"
+
+
+def test_plot_is_there_without_being_imported():
+    script = """
+import sys, ratelike as rl
+assert "matplotlib" not in sys.modules
+assert callable(rl.plot.raster)
+assert "matplotlib.pyplot" not in sys.modules, "chose a window system"
+try:
+    rl.nothing
+except AttributeError as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
