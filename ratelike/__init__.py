@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
-from ratelike._decoders import solve_decoders as solve_decoders
-from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._dataset import from_dataset as from_dataset
 from ratelike._dataset import to_dataset as to_dataset
+from ratelike._decoders import solve_decoders as solve_decoders
+from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._drive import AbstractDrive as AbstractDrive
@@ -62,14 +62,14 @@ from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._sweep._result import SweepResult as SweepResult
+from ratelike._sweep._result import read_sweep as read_sweep
+from ratelike._sweep._sweep import sweep as sweep
 from ratelike._trained import AbstractDomain as AbstractDomain
 from ratelike._trained import Positive as Positive
 from ratelike._trained import Unconstrained as Unconstrained
 from ratelike._variance import readout_covariance as readout_covariance
 from ratelike._variance import readout_variance as readout_variance
-from ratelike._sweep._result import SweepResult as SweepResult
-from ratelike._sweep._result import read_sweep as read_sweep
-from ratelike._sweep._sweep import sweep as sweep
 
 if TYPE_CHECKING:
     from ratelike import plot as plot
