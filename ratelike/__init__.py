@@ -44,6 +44,8 @@ from ratelike._grid import TimeGrid as TimeGrid
 from ratelike._loss import expected_spiking_loss as expected_spiking_loss
 from ratelike._loss import rate_loss as rate_loss
 from ratelike._membrane import membrane_traces as membrane_traces
+from ratelike._network import AbstractConnectivity as AbstractConnectivity
+from ratelike._network import AbstractLayer as AbstractLayer
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network
@@ -62,6 +64,8 @@ from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._streamed import StreamedLayer as StreamedLayer
+from ratelike._streamed import streamed_relay_network as streamed_relay_network
 from ratelike._sweep._result import SweepResult as SweepResult
 from ratelike._sweep._result import read_sweep as read_sweep
 from ratelike._sweep._sweep import sweep as sweep

@@ -186,7 +186,7 @@ def _run(
 
 @eqx.filter_jit
 def _make_networks(study: _Study, size: int, keys: Array) -> Network:
-    return eqx.filter_vmap(lambda key: study.make_network(size, key))(keys)
+    return eqx.filter_vmap(lambda key: study.make_network(size, key).stored())(keys)
 
 
 def _increments(

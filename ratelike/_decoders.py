@@ -47,6 +47,7 @@ def solve_decoders(
     """
     validation.instance("network", network, Network)
     validation.instance("grid", grid, TimeGrid)
+    network = network.stored()
     layer = network.layers[-1]
     size, dtype = layer.num_neurons, network.layers[0].encoder.dtype
     target = validation.parameter("target", target)

@@ -84,7 +84,7 @@ def _mean_square(outputs, target, burn_in: int) -> Float[Array, ""]:
 def _checked_target(target, network: Network, grid: TimeGrid) -> Array:
     if not isinstance(target, jax.Array):
         target = validation.parameter("target", target)
-    latents = network.layers[-1].decoder.shape[-1]
+    latents = network.layers[-1].num_latents_out
     validation.shape("target", target, (grid.num_steps, latents))
     validation.finite_leaves("target", target)
     return target

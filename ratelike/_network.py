@@ -1,12 +1,14 @@
 """Layers, networks of layers, and the random relay network."""
 
+import abc
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron import AbstractNeuron, Mixture, check_neuron
@@ -14,7 +16,41 @@ from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
 
 
-class Layer(eqx.Module):
+class AbstractLayer(eqx.Module):
+    """A population of neurons with their connections, wherever these are kept."""
+
+    neuron: eqx.AbstractVar[AbstractNeuron]
+
+    @property
+    @abc.abstractmethod
+    def num_neurons(self) -> int:
+        """N."""
+
+    @property
+    @abc.abstractmethod
+    def num_latents(self) -> int:
+        """Latents that come in."""
+
+    @property
+    @abc.abstractmethod
+    def num_latents_out(self) -> int:
+        """Latents that are handed on."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """The floating-point type of the connections."""
+
+    @abc.abstractmethod
+    def stored(self) -> "Layer":
+        """The same population with its connections in memory."""
+
+    @abc.abstractmethod
+    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
+        """Whole tiles of neurons, from number `first_tile` on; neurons beyond the last one stand for no one."""
+
+
+class Layer(AbstractLayer):
     r"""A population that maps an incoming path X to an outgoing path: dY = (1/N) sum_j D_j dN_j.
 
     Neuron i has input potential h_i = bias_i + kappa * sum_k E_ik dX_k. Rows of the encoder should differ from neuron
@@ -60,8 +96,23 @@ class Layer(eqx.Module):
 
     @property
     def num_latents(self) -> int:
-        """Latents that come in."""
         return self.encoder.shape[-1]
+
+    @property
+    def num_latents_out(self) -> int:
+        return self.decoder.shape[-1]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.encoder.dtype
+
+    def stored(self) -> "Layer":
+        return self
+
+    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
+        neurons = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
+        neurons = jnp.minimum(neurons, self.num_neurons - 1)
+        return jax.tree.map(lambda leaf: leaf[neurons] if leaf.ndim > 0 else leaf, self)
 
 
 class Network(eqx.Module):
@@ -73,20 +124,22 @@ class Network(eqx.Module):
     Raises `ValueError` for no layers, or for a layer that does not take as many latents as the one before hands on.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Any, ...]  # of `Layer`, or of another `AbstractLayer`
     output_tau_m: Float[Array, ""]
 
-    def __init__(self, layers: Sequence[Layer], output_tau_m: ArrayLike | None = None):
+    def __init__(
+        self, layers: Sequence[AbstractLayer], output_tau_m: ArrayLike | None = None
+    ):
         validation.instance("Network.layers", layers, Iterable)
         self.layers = tuple(layers)
         for index, layer in enumerate(self.layers):
-            validation.instance(f"Network.layers[{index}]", layer, Layer)
+            validation.instance(f"Network.layers[{index}]", layer, AbstractLayer)
         if not self.layers:
             raise ValueError("Network.layers must hold at least one layer, got none")
         for index, (before, after) in enumerate(
             zip(self.layers[:-1], self.layers[1:], strict=True)
         ):
-            handed_on = before.decoder.shape[-1]
+            handed_on = before.num_latents_out
             if after.num_latents != handed_on:
                 raise ValueError(
                     f"Network.layers[{index + 1}].encoder must take the {handed_on} latents that layer {index} hands "
@@ -103,9 +156,14 @@ class Network(eqx.Module):
     def depth(self) -> int:
         return len(self.layers)
 
+    def stored(self) -> "Network":
+        """The same network with all connections in memory."""
+        layers = tuple(layer.stored() for layer in self.layers)
+        return eqx.tree_at(lambda network: network.layers, self, layers)
+
     def weights(self, layer: int) -> Float[Array, "neurons_out neurons_in"]:
         """W = E_{l+1} D_l^T / N from layer `layer` to the next: for pictures; nothing computes with it."""
-        before, after = self.layers[layer], self.layers[layer + 1]
+        before, after = self.layers[layer].stored(), self.layers[layer + 1].stored()
         return (
             jnp.matmul(after.encoder, before.decoder.T, precision="highest")
             / before.num_neurons
@@ -139,32 +197,75 @@ def relay_network(
     num_latents = validation.count("num_latents", num_latents)
     depth = validation.count("depth", depth)
     key = validation.typed_key("key", key)
-    spread = validation.parameter("gain", gain, above=0.0)
-    validation.shape("gain", spread, ())
     bias = validation.parameter("bias", bias)
     if bias.ndim != 0:
         validation.shape("bias", bias, (num_neurons,))
     validation.instance("neuron", neuron, AbstractNeuron)
     check_neuron("neuron", neuron, num_neurons)
-    slope = jnp.mean(gaussian_gain(neuron, bias, spread))
+    relay = relay_connectivity(neuron, num_latents, gain, bias)
 
     def encoder(layer_key: Array) -> Array:
-        def draw(tile_key):
-            # Drawn flat: the same numbers as a matrix of them, for a seventh of the compile time.
-            numbers = jax.random.normal(tile_key, (TILE * num_latents,), slope.dtype)
-            return numbers.reshape(TILE, num_latents)
-
-        directions = per_neuron(draw, tile_keys(layer_key, num_neurons), num_neurons)
-        return directions * (spread / np.sqrt(num_latents))
+        keys = tile_keys(layer_key, num_neurons)
+        return per_neuron(relay.encoder, keys, num_neurons)
 
     layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))
     encoders = jax.vmap(encoder)(layer_keys)
-    decoders = encoders * (num_latents / (spread**2 * slope))
     return Network(
-        [
-            Layer(neuron, *arrays, bias)
-            for arrays in zip(encoders, decoders, strict=True)
-        ]
+        [Layer(neuron, each, relay.readout * each, bias) for each in encoders]
+    )
+
+
+class AbstractConnectivity(eqx.Module):
+    """How the connections of a population are drawn, tile by tile: a tile's key determines its own."""
+
+    num_latents: eqx.AbstractVar[int]
+    num_latents_out: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def __call__(
+        self, tile_key: Array
+    ) -> tuple[
+        Float[Array, "tile latents"],
+        Float[Array, "tile latents_out"],
+        Float[Array, "#tile"],
+    ]:
+        """Encoder, decoder and bias of a tile of neurons, of which there are `ratelike.TILE`."""
+
+
+class RelayConnectivity(AbstractConnectivity):
+    """Of `relay_network`: Gaussian encoders, and decoders parallel to them."""
+
+    num_latents: int = eqx.field(static=True)
+    num_latents_out: int = eqx.field(static=True)
+    spread: Float[Array, ""]  # standard deviation of the encoder's entries
+    readout: Float[Array, ""]  # decoder per encoder
+    bias: Float[Array, "#neurons"]
+
+    def encoder(self, tile_key: Array) -> Float[Array, "tile latents"]:
+        # Drawn flat: the same numbers as a matrix of them, for a seventh of the compile time.
+        shape = (TILE * self.num_latents,)
+        numbers = jax.random.normal(tile_key, shape, self.spread.dtype)
+        # Multiplied as written, whether this is compiled by itself or with what uses it.
+        numbers = jax.lax.optimization_barrier(numbers)
+        return self.spread * numbers.reshape(TILE, self.num_latents)
+
+    def __call__(self, tile_key: Array):
+        encoder = jax.lax.optimization_barrier(self.encoder(tile_key))
+        return encoder, self.readout * encoder, self.bias
+
+
+def relay_connectivity(
+    neuron: AbstractNeuron, num_latents: int, gain: ArrayLike, bias: Array
+) -> RelayConnectivity:
+    spread = validation.parameter("gain", gain, above=0.0)
+    validation.shape("gain", spread, ())
+    slope = jnp.mean(gaussian_gain(neuron, bias, spread))
+    return RelayConnectivity(
+        num_latents,
+        num_latents,
+        spread / np.sqrt(num_latents),
+        num_latents / (spread**2 * slope),
+        bias,
     )
 
 

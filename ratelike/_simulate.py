@@ -17,7 +17,6 @@ from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Network
 from ratelike._neuron import check_neuron
-from ratelike._population import with_count
 
 
 class Trajectory(eqx.Module):
@@ -49,12 +48,14 @@ def simulate(
     *,
     key: Array | None = None,
     record: Mapping[int, Sequence[int]] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Trajectory:
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
     `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
     `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
-    activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`.
+    activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
+    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes, which changes no bit of the result.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -64,7 +65,9 @@ def simulate(
     reach the end. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded` outside.
     """
     path, key, chosen = _checked(network, increments, grid, dynamics, key, record)
-    trajectory = _simulate(network, path, grid, dynamics, key, chosen)
+    if mesh is not None:
+        validation.instance("mesh", mesh, jax.sharding.Mesh)
+    trajectory = _simulate(network, path, grid, dynamics, key, chosen, mesh)
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
@@ -83,8 +86,9 @@ def _simulate(
     dynamics: AbstractDynamics,
     key: Array | None,
     chosen: dict[int, Integer[Array, " recorded"]],
+    mesh: jax.sharding.Mesh | None,
 ) -> Trajectory:
-    dtype = network.layers[0].encoder.dtype
+    dtype = network.layers[0].dtype
     network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
     # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
@@ -95,11 +99,12 @@ def _simulate(
         layer_key = None if key is None else jax.random.fold_in(key, index)
         output = run_layer(
             dynamics,
-            with_count(layer),
+            layer,
             path,
             grid,
             key=layer_key,
             recorded=chosen.get(index),
+            mesh=mesh,
         )
         mean = output.decoded / layer.num_neurons
         increments.append(mean[:, :-1])
@@ -153,7 +158,7 @@ def _checked(network, increments, grid, dynamics, key, record):
         check_neuron(name, layer.neuron, layer.num_neurons)
         dynamics.check(name, layer.neuron, grid)
     first = network.layers[0]
-    path = _checked_path(increments, grid, first.num_latents, first.encoder.dtype)
+    path = _checked_path(increments, grid, first.num_latents, first.dtype)
     return path, key, _checked_record(network, record)
 
 

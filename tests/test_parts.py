@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._dynamics import _generalised, _spiking
+from ratelike._dynamics import _part_size
 
 GRID = rl.TimeGrid(0.5e-3, 60)
 
@@ -31,8 +31,8 @@ def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
         run(num_neurons, depth, record=record, **each) for each in (spiking, rate)
     ]
     jax.clear_caches()
-    monkeypatch.setattr(_spiking, "NEURONS_AT_ONCE", 64)
-    monkeypatch.setattr(_generalised, "DENSITY_IN_CACHE", 201 * 128)
+    monkeypatch.setattr(_part_size, "IN_CACHE", 201 * 128)
+    monkeypatch.setattr(_part_size, "LARGEST", 128)
     assert rl.GeneralisedRate().neurons_at_once(rl.SRM0(), GRID) == 128
     apart = [run(num_neurons, depth, record=record, **each) for each in (spiking, rate)]
     jax.clear_caches()

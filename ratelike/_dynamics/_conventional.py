@@ -15,6 +15,7 @@ from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
+from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
@@ -22,7 +23,6 @@ from ratelike._renewal import num_ages, stationary_rate
 
 # Steps that share one interpolation of g.
 BLOCK = 32
-NEURONS_AT_ONCE = 2048
 
 
 class AbstractGain(eqx.Module):
@@ -118,7 +118,7 @@ class ConventionalRate(AbstractDynamics):
         validation.instance("ConventionalRate.gain", self.gain, AbstractGain)
 
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
-        return NEURONS_AT_ONCE
+        return part_size(BLOCK)
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)

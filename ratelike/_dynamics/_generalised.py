@@ -28,17 +28,15 @@ from ratelike._density._method_of_lines import (
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._population import decode, tiled_decoder
-from ratelike._random import TILE
 from ratelike._renewal import memory_steps
 
 # Steps of the grid within one step of the solver, which has a cost of its own.
 BLOCK = 8
-# Numbers of a density that stay in the second-level cache of a core.
-DENSITY_IN_CACHE = 2**16
 
 
 class GeneralisedRate(AbstractDynamics):
@@ -131,8 +129,7 @@ class GeneralisedRate(AbstractDynamics):
             return None
         mesh = cast(AgeShift, self.solver).mesh
         bins = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt).num_bins
-        tiles = max(1, DENSITY_IN_CACHE // (bins * TILE))
-        return TILE * 2 ** min(tiles.bit_length() - 1, 6)
+        return part_size(bins)
 
     def block(self, grid: TimeGrid) -> int:
         """Steps of the grid in one step of the solver: one where the caller looks at the density."""

@@ -12,6 +12,7 @@ from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import Potentials, run_in_blocks
+from ratelike._dynamics._part_size import part_size
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
 from ratelike._grid import TimeGrid
@@ -22,8 +23,6 @@ from ratelike._renewal import hazard, num_ages
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
-# Their state over a block fits into the second-level cache of a core.
-NEURONS_AT_ONCE = 4096
 
 
 class Spiking(AbstractDynamics):
@@ -51,7 +50,9 @@ class Spiking(AbstractDynamics):
         validation.instance("Spiking.estimator", self.estimator, AbstractEstimator)
 
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
-        return None if self.estimator.keeps_spikes else NEURONS_AT_ONCE
+        if self.estimator.keeps_spikes:
+            return None
+        return part_size(2 * LONGEST_BLOCK)
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, grid.dt)

@@ -33,7 +33,8 @@ def output_fluctuations(
 
     The last layer, whose own variance is known exactly, adds no noise to them.
     """
-    dtype = network.layers[0].encoder.dtype
+    network = network.stored()
+    dtype = network.layers[0].dtype
     network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
     increments, probes = grid_increments(path, grid, dtype), None
     for index, layer in enumerate(network.layers[:-1]):

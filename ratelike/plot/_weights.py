@@ -26,7 +26,7 @@ def weights(
         raise ValueError(
             f"layer must have a next one: at most {network.depth - 2} in a network of {network.depth} layers, got {layer}"
         )
-    before, after = network.layers[layer], network.layers[layer + 1]
+    before, after = network.layers[layer].stored(), network.layers[layer + 1].stored()
     senders, receivers = (
         min(num_neurons, each.num_neurons) for each in (before, after)
     )

@@ -1,0 +1,75 @@
+"""Run by test_devices.py in a process with eight virtual devices: prints whether results agree, bit for bit."""
+
+import jax
+import numpy as np
+
+import ratelike as rl
+
+GRID = rl.TimeGrid(0.5e-3, 40)
+
+
+def mesh(num_devices):
+    devices = jax.devices()[:num_devices]
+    return jax.make_mesh((num_devices,), ("neurons",), devices=devices)
+
+
+def run(make_network, dynamics, mesh):
+    network = make_network(
+        rl.SRM0(), num_neurons=1500, num_latents=3, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+    key = jax.random.key(2) if dynamics.needs_key else None
+    record = {0: [3, 999]}
+    trajectory = rl.simulate(
+        network, increments, GRID, dynamics, key=key, record=record, mesh=mesh
+    )
+    return [np.asarray(x) for x in jax.tree.leaves(trajectory)]
+
+
+def same(name, one, other):
+    equal = all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    print(name, "same" if equal else "DIFFERENT", flush=True)
+
+
+def neurons():
+    for dynamics, make_network, others in (
+        (rl.Spiking(), rl.streamed_relay_network, (mesh(2), mesh(8), None)),
+        (rl.Spiking(), rl.relay_network, (mesh(2),)),
+        (rl.GeneralisedRate(), rl.relay_network, (mesh(8), None)),
+        (rl.ConventionalRate(), rl.relay_network, (mesh(8),)),
+    ):
+        one = run(make_network, dynamics, mesh(1))
+        for other in others:
+            name = f"{type(dynamics).__name__} {make_network.__name__} {other}"
+            same(name, run(make_network, dynamics, other), one)
+
+
+def trials():
+    """A batch of trials that lies on several devices."""
+    network = rl.relay_network(
+        rl.SRM0(), num_neurons=100, num_latents=3, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+
+    @jax.jit
+    @jax.vmap
+    def trial(key):
+        return rl.simulate(network, increments, GRID, rl.Spiking(), key=key).outputs
+
+    keys = jax.random.split(jax.random.key(2), 8)
+    alone = trial(keys)
+    for count in (2, 8):
+        axis = jax.make_mesh(
+            (count,),
+            ("trials",),
+            axis_types=(jax.sharding.AxisType.Auto,),
+            devices=jax.devices()[:count],
+        )
+        spec = jax.sharding.NamedSharding(axis, jax.sharding.PartitionSpec("trials"))
+        same(f"trials {count}", [trial(jax.device_put(keys, spec))], [alone])
+
+
+if __name__ == "__main__":
+    assert jax.device_count() == 8
+    neurons()
+    trials()

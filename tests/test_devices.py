@@ -1,0 +1,56 @@
+"""Results do not depend on the number of devices, to the last bit; on virtual devices of one processor."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+STUDY = Path(__file__).parent / "devices_study.py"
+
+
+def test_one_two_and_eight_devices_agree():
+    flags = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(STUDY)],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    verdicts = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert verdicts == ["same"] * 9, done.stdout
+
+
+def test_two_processes_agree_with_one():
+    study = Path(__file__).parent / "distributed_study.py"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+
+    def start(num_processes, process_id):
+        return subprocess.Popen(
+            [
+                sys.executable,
+                str(study),
+                coordinator,
+                f"{num_processes}",
+                f"{process_id}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    digests = []
+    for processes in ([start(2, 0), start(2, 1)], [start(1, 0)]):
+        for process in processes:
+            output, errors = process.communicate()
+            assert process.returncode == 0, errors
+            digests.append(output.split()[-1])  # after what the collectives say
+    assert len(digests) == 3
+    assert len(digests[0]) == 64
+    assert len(set(digests)) == 1, digests
