@@ -60,6 +60,7 @@ def convergence(
     conventional: AbstractDynamics | None = None,
     budget: int | None = None,
     workers: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
     on_cell: Callable[[Cell], None] | None = None,
 ) -> Convergence:
@@ -73,9 +74,13 @@ def convergence(
     program serves all sizes. Networks are made of tiles of 64 neurons: sizes that are multiples of 64 waste nothing.
 
     `workers` cells run beside each other, in threads: on a CPU as many as there are cores pay, at their price in memory.
-    Results do not depend on it. `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
-    `WienerDrive`. `progress` wraps the iterable of cells (`ratelike.Progress()` and `tqdm.tqdm` do). `on_cell` is called with every finished
-    `Cell`, to save it: what is finished is not lost if a later cell fails.
+    Results do not depend on it. The neurons of a cell, and so its networks, are shared out among the devices of `mesh`.
+    `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
+    `WienerDrive`. `progress` wraps the iterable of cells (`ratelike.Progress()` and `tqdm.tqdm` do). `on_cell` is
+    called with every finished `Cell`, to save it: what is finished is not lost if a later cell fails.
+
+    A cell keeps its connections and a few numbers per tile of 64 neurons and step. For networks of which one alone is
+    too large for that, `simulate` a `streamed_relay_network` under each dynamics (`sweep(measure=...)`).
 
     Raises `ValueError` for sizes < 1 or none, `trials` < 1, a budget below the largest size, a missing or raw key, and
     whatever `make_network`, the drive and the grid object to.
@@ -111,7 +116,9 @@ def convergence(
     make_drive = _white_noise if make_drive is None else make_drive
     network = _check_network(make_network, sizes[0], key, grid, dynamics)
     _check_drive(make_drive, network, key, grid)
-    study = _Study(make_network, make_drive, grid, dynamics)
+    if mesh is not None:
+        validation.instance("mesh", mesh, jax.sharding.Mesh)
+    study = _Study(make_network, make_drive, grid, dynamics, mesh)
     plan = [(size, run) for size in sizes for run in range(trials)]
     cells: list[Cell] = []
     # A cell is one compiled program, of which XLA spreads little over the cores of a CPU; cells beside each other do.
@@ -149,6 +156,7 @@ class _Study(eqx.Module):
     make_drive: Callable[[Network, Array], AbstractDrive] = eqx.field(static=True)
     grid: TimeGrid
     dynamics: tuple[AbstractDynamics, AbstractDynamics, AbstractDynamics]
+    mesh: jax.sharding.Mesh | None = eqx.field(static=True, default=None)
 
 
 def _white_noise(network: Network, key: Array) -> WienerDrive:
@@ -171,7 +179,9 @@ def _run(
     tiles = cut_into_tiles(
         networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget)
     )
-    errors, rates = errors_of_tiles(tiles, study.grid, study.dynamics, burn_in)
+    errors, rates = errors_of_tiles(
+        tiles, study.grid, study.dynamics, burn_in, study.mesh
+    )
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)
     return Cell(

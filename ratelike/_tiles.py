@@ -3,10 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Integer
 
 from ratelike._drive import GridPath
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._run_layer import FEWEST_PARTS
+from ratelike._dynamics._tree import map_over_devices
 from ratelike._error import mean_absolute_error
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
@@ -78,9 +81,11 @@ def _once_if_equal(leaf: Array) -> Array:
 @eqx.filter_jit(  # pyright: ignore[reportCallIssue]
     compiler_options={"xla_cpu_multi_thread_eigen": False}
 )
-def errors_of_tiles(tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int):
+def errors_of_tiles(
+    tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int, mesh: Mesh | None
+):
     """For every tile the error of its network: one program for all sizes."""
-    spiking, *rate_networks = [_outputs(tiles, grid, each) for each in dynamics]
+    spiking, *rate_networks = [_outputs(tiles, grid, each, mesh) for each in dynamics]
     errors = [
         mean_absolute_error(spiking[0], outputs, burn_in=burn_in)
         for outputs, _ in rate_networks
@@ -88,14 +93,16 @@ def errors_of_tiles(tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int):
     return errors, spiking[1]
 
 
-def _outputs(tiles: Tiles, grid: TimeGrid, dynamics: AbstractDynamics):
+def _outputs(
+    tiles: Tiles, grid: TimeGrid, dynamics: AbstractDynamics, mesh: Mesh | None
+):
     """Output membranes and mean rate of each tile's network."""
 
     def run(increments, inputs):
         layer, index = inputs
         keys = jax.vmap(jax.random.fold_in, (0, None))(tiles.spike_key, index)
         keys = jax.vmap(jax.random.fold_in)(keys, tiles.number)
-        own = _sums_over_tiles(layer, increments, keys, grid, dynamics)
+        own = _sums_over_tiles(layer, increments, keys, grid, dynamics, mesh)
         pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
         return pooled[..., :-1], jnp.mean(pooled[..., -1], axis=1) / grid.dt
 
@@ -131,11 +138,14 @@ def _sums_over_tiles(
     keys: Array,
     grid: TimeGrid,
     dynamics: AbstractDynamics,
+    mesh: Mesh | None,
 ) -> Float[Array, "tiles time decoded"]:
     """Tiles of several networks advance together, as one population in which each tile has a path of its own."""
     total = len(keys)
     at_once = dynamics.neurons_at_once(layer.neuron, grid)
     together = total if at_once is None else min(total, at_once // TILE)
+    if mesh is not None:
+        together = min(together, -(-total // max(FEWEST_PARTS, mesh.size)))
     groups = -(-total // together)
 
     def grouped(leaf):
@@ -151,6 +161,8 @@ def _sums_over_tiles(
 
     arrays, shared = eqx.partition(layer, lambda leaf: leaf.ndim > 0)
     inputs = jax.tree.map(grouped, (arrays, increments, keys))
-    decoded = jax.lax.map(one_group, inputs)  # (groups, time, together, decoded)
+    decoded = map_over_devices(
+        one_group, inputs, mesh
+    )  # (groups, time, together, decoded)
     decoded = jnp.swapaxes(decoded, 1, 2)
     return decoded.reshape(-1, *decoded.shape[2:])[:total]

@@ -44,6 +44,23 @@ def neurons():
             same(name, run(make_network, dynamics, other), one)
 
 
+def study():
+    """A convergence study, whose cells hold several networks."""
+
+    def make_network(num_neurons, key):
+        return rl.relay_network(
+            rl.SRM0(), num_neurons=num_neurons, num_latents=2, depth=1, key=key
+        )
+
+    def errors(mesh):
+        found = rl.convergence(
+            make_network, [128, 640], GRID, trials=1, key=jax.random.key(0), mesh=mesh
+        )
+        return [*found.generalised.errors, *found.conventional.errors]
+
+    same("study 8", errors(mesh(8)), errors(mesh(1)))
+
+
 def trials():
     """A batch of trials that lies on several devices."""
     network = rl.relay_network(
@@ -72,4 +89,5 @@ def trials():
 if __name__ == "__main__":
     assert jax.device_count() == 8
     neurons()
+    study()
     trials()

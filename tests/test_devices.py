@@ -22,7 +22,7 @@ def test_one_two_and_eight_devices_agree():
     )
     assert done.returncode == 0, done.stderr
     verdicts = [line.split()[-1] for line in done.stdout.splitlines()]
-    assert verdicts == ["same"] * 9, done.stdout
+    assert verdicts == ["same"] * 10, done.stdout
 
 
 def test_two_processes_agree_with_one():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._population import tree_sum
 
@@ -48,6 +48,32 @@ def sum_over_devices(run_part: RunPart, count: int, mesh: Mesh) -> Sum:
         return _add(gathered)
 
     return on_each_device()
+
+
+def map_over_devices(
+    run: Callable[[PyTree], Float[Array, "..."]], inputs: PyTree, mesh: Mesh | None
+) -> Float[Array, "inputs ..."]:
+    """`jax.lax.map(run, inputs)` with the inputs shared out among devices, on all of which the result is."""
+    if mesh is None:
+        return jax.lax.map(run, inputs)
+    count = len(jax.tree.leaves(inputs)[0])
+    padded = -(-count // mesh.size) * mesh.size
+    inputs = jax.tree.map(
+        lambda x: jnp.take(x, jnp.arange(padded), axis=0, mode="clip"), inputs
+    )
+    mesh = Mesh(mesh.devices, mesh.axis_names)
+
+    @functools.partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=PartitionSpec(mesh.axis_names),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    def on_each_device(mine):
+        return jax.lax.all_gather(jax.lax.map(run, mine), mesh.axis_names, tiled=True)
+
+    return on_each_device(inputs)[:count]
 
 
 def _in_groups(
