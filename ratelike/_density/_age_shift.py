@@ -143,8 +143,9 @@ class AgeShift(diffrax.AbstractSolver):
         y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / jnp.sum(y0.share, axis=0))
         path = args.path[solver_state // block]
         currents = encode(path, args.inwards, args.layer.num_neurons)
+        # Reverse mode computes a step again rather than keep all that came up in it.
         (y1, step), (activity, past) = jax.lax.scan(
-            one_step, (y1, solver_state), currents
+            jax.checkpoint(one_step, prevent_cse=False), (y1, solver_state), currents
         )
         y1 = eqx.tree_at(lambda y: (y.activity, y.past_potential), y1, (activity, past))
         memory, dt = args.schedule.memory, args.dt
