@@ -1,5 +1,6 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
+import math
 from types import NoneType
 from typing import Any, ClassVar, cast
 
@@ -35,9 +36,6 @@ from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._population import decode, tiled_decoder
 from ratelike._renewal import memory_steps
 
-# Steps of the grid within one step of the solver, which has a cost of its own.
-BLOCK = 8
-
 
 class GeneralisedRate(AbstractDynamics):
     r"""r_j = expected activity of neuron j, marginalised over its spike histories: the N -> infinity limit.
@@ -69,7 +67,7 @@ class GeneralisedRate(AbstractDynamics):
 
     solver: diffrax.AbstractSolver
     stepsize_controller: diffrax.AbstractStepSizeController | None
-    adjoint: diffrax.AbstractAdjoint
+    adjoint: diffrax.AbstractAdjoint | None
     progress_meter: diffrax.AbstractProgressMeter
     saveat: diffrax.SaveAt | None
     age_step: float | None = eqx.field(static=True)
@@ -91,9 +89,7 @@ class GeneralisedRate(AbstractDynamics):
             "GeneralisedRate.solver", self.solver, diffrax.AbstractSolver
         )
         self.stepsize_controller = stepsize_controller
-        self.adjoint = (
-            diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint
-        )
+        self.adjoint = adjoint
         self.progress_meter = (
             diffrax.NoProgressMeter() if progress_meter is None else progress_meter
         )
@@ -132,8 +128,11 @@ class GeneralisedRate(AbstractDynamics):
         return part_size(bins)
 
     def block(self, grid: TimeGrid) -> int:
-        """Steps of the grid in one step of the solver: one where the caller looks at the density."""
-        return 1 if self.saveat is not None else min(BLOCK, grid.num_steps)
+        """Steps of the grid in one step of the solver: about the root of all, or one where the caller looks at each."""
+        if self.saveat is not None:
+            return 1
+        num_blocks = math.isqrt(grid.num_steps - 1) + 1
+        return -(-grid.num_steps // num_blocks)
 
     def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
         check_dead_time(name, neuron, self._age_step(grid))
@@ -162,6 +161,11 @@ class GeneralisedRate(AbstractDynamics):
 
     def _solve(self, terms, controller, times, dt0, initial, args, ours, max_steps):
         """What diffrax saved for us and for the caller, and whether it reached the end."""
+        adjoint = self.adjoint
+        if adjoint is None:
+            # The states at the beginning of all blocks; with the steps of one block, about sqrt(steps) of them twice.
+            few = _on_the_grid(self.solver) and self.saveat is None
+            adjoint = diffrax.RecursiveCheckpointAdjoint(max_steps if few else None)
         theirs = None if self.saveat is None else _seeing_densities(self.saveat.subs)
         solution = diffrax.diffeqsolve(
             terms,
@@ -173,7 +177,7 @@ class GeneralisedRate(AbstractDynamics):
             args=args,
             saveat=diffrax.SaveAt(subs=(ours, theirs)),
             stepsize_controller=controller,
-            adjoint=self.adjoint,
+            adjoint=adjoint,
             max_steps=max_steps,
             progress_meter=self.progress_meter,
             throw=False,
