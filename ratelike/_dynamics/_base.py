@@ -44,8 +44,8 @@ class AbstractDynamics(eqx.Module):
         """
 
     @abc.abstractmethod
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        """Raises `ValueError` if the neuron (called `name`) cannot be run on the grid."""
+    def check(self, name: str, layer: Layer, grid: TimeGrid) -> None:
+        """Raises `ValueError` if the layer (called `name`) cannot be run on the grid."""
 
     @abc.abstractmethod
     def __call__(

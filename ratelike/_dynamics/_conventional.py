@@ -120,8 +120,8 @@ class ConventionalRate(AbstractDynamics):
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
         return NEURONS_AT_ONCE
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, grid.dt)
+    def check(self, name: str, layer: Layer, grid: TimeGrid) -> None:
+        check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
 
     def __call__(
         self,

@@ -138,12 +138,19 @@ class GeneralisedRate(AbstractDynamics):
         """Steps of the grid in one step of the solver: one where the caller looks at the density."""
         return 1 if self.saveat is not None else min(BLOCK, grid.num_steps)
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, self._age_step(grid))
-        if not _on_the_grid(self.solver) and neuron.mark(jnp.zeros(())) is not None:
+    def check(self, name: str, layer: Layer, grid: TimeGrid) -> None:
+        neuron = layer.neuron
+        check_dead_time(f"{name}.neuron", neuron, self._age_step(grid))
+        if _on_the_grid(self.solver):
+            return
+        if neuron.mark(jnp.zeros(())) is not None:
             raise ValueError(
-                f"{name} must leave no mark at a spike for the method of lines, got {type(neuron).__name__}; "
+                f"{name}.neuron must leave no mark at a spike for the method of lines, got {type(neuron).__name__}; "
                 "use AgeShift()"
+            )
+        if layer.feedback is not None:
+            raise ValueError(
+                f"{name}.feedback must be None for the method of lines, got {layer.feedback!r}; use AgeShift()"
             )
 
     def _age_step(self, grid: TimeGrid) -> float:
@@ -197,18 +204,18 @@ def _on_grid(
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
     """`AgeShift`, in blocks of steps."""
-    dtype, block = layer.encoder.dtype, dynamics.block(grid)
+    dtype = layer.encoder.dtype
     # Another path is cut into the grid's increments, so that every dynamics sees the same input.
     problem = renewal_problem(
         layer,
         cast(AgeShift, dynamics.solver).mesh,
         grid.dt,
         grid_increments(path, grid, dtype),
-        block,
+        dynamics.block(grid),
         tiled_decoder(layer),
         recorded,
     )
-    num_blocks = problem.path.shape[0]
+    num_blocks, block = problem.path.shape[:2]
     times = np.arange(num_blocks + 1) * block * grid.dt
     controller = GridSteps(jnp.asarray(times, dtype))
     kept, theirs, reached = dynamics._solve(

@@ -42,6 +42,8 @@ def run_layer(
         return dynamics(part, path, grid, tile_keys=keys, recorded=chosen)
 
     size = dynamics.neurons_at_once(layer.neuron, grid)
+    if layer.feedback is not None:
+        size = None  # its neurons have to wait for each other
     most = recorded is not None and len(recorded) * TILE >= layer.num_neurons
     if size is None or layer.num_neurons <= size or most:
         output = run(layer, 0, recorded)

@@ -53,8 +53,13 @@ class Spiking(AbstractDynamics):
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
         return None if self.estimator.keeps_spikes else NEURONS_AT_ONCE
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, grid.dt)
+    def check(self, name: str, layer: Layer, grid: TimeGrid) -> None:
+        check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
+        if layer.feedback is not None and not self.estimator.allows_feedback:
+            raise ValueError(
+                f"{name}.feedback must be None for {type(self.estimator).__name__}, got {layer.feedback!r}; "
+                "use ScoreFunction(), or GeneralisedRate()"
+            )
 
     def __call__(
         self,
