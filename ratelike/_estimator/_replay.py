@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
-from ratelike._loop import loop_of
 from ratelike._estimator._base import Sample
 from ratelike._grid import TimeGrid
+from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._population import decode, directions, encode, tiled_decoder
