@@ -146,7 +146,7 @@ class AgeShift(diffrax.AbstractSolver):
         y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / jnp.sum(y0.share, axis=0))
         path = args.path[solver_state // block]
         currents = encode(path, args.inwards, args.layer.num_neurons)
-        if args.loop is not None:
+        if y0.arriving is not None:
             currents = currents + y0.arriving[:block]
         (y1, step), (activity, past) = jax.lax.scan(
             one_step, (y1, solver_state), currents
