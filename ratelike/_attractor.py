@@ -15,7 +15,7 @@ from ratelike._renewal import stationary_rate
 # The rate within a pattern is that of continuous time up to about one part in a hundred.
 STEPS_IN_MEMORY = 200
 # The trapezoidal rule converges geometrically for a smooth function times a Gaussian.
-NODES = np.linspace(-8.0, 8.0, 257)
+NODES = np.linspace(-8.0, 8.0, 129)
 
 
 def attractor_network(

@@ -49,8 +49,8 @@ def expected_error(
     Linear noise: van Kampen, *Stochastic Processes in Physics and Chemistry*, ch. X; for refractory densities
     Schwalger, Deger and Gerstner, PLoS Comput. Biol. 13, e1005507 (2017).
 
-    Raises `ValueError` as `simulate` does, for a layer with feedback, unless 0 <= burn_in < number of steps, for `num_probes` < 1, and for a raw
-    key.
+    Raises `ValueError` as `simulate` does, for a layer with feedback, unless 0 <= burn_in < number of steps, for
+    `num_probes` < 1, and for a raw key.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
     refuse_feedback("network", network)
