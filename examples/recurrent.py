@@ -14,7 +14,8 @@ D  mean difference of the overlaps against N: falls as N^(-1/2) for one of the t
 
 The cue lies between the thresholds of the two rate networks: neurons that have not fired
 for a while answer more strongly than their stationary rate says. So the spiking network
-and the generalised rate retrieve the pattern, and the conventional rate forgets it.
+and the generalised rate retrieve the pattern, and the conventional rate forgets it. In D
+the cue is strong enough for both.
 
 Writes recurrent.png, recurrent.pdf and recurrent.csv (a row for each trial, as it
 finishes).
@@ -79,7 +80,14 @@ class Pulses(rl.AbstractDrive):
         return jnp.asarray(strength * grid.dt)
 
 
-CUES = Pulses(((50.0, 60.0, (0.5, 0.25, 0.0)), (250.0, 260.0, (-1.0, 2.0, 0.0))))
+def cues(strength: float) -> Pulses:
+    """A cue for the first pattern with some of the second, and a pulse from the first to the second."""
+    cue = (50.0, 54.0, (strength, 0.5 * strength, 0.0))
+    return Pulses((cue, (250.0, 260.0, (-1.0, 2.0, 0.0))))
+
+
+# Between the thresholds of both rate networks, which are about 0.8 and 1.2; and above both.
+WEAK, STRONG = cues(1.0), cues(3.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,7 +187,7 @@ def simulate_traces(size: int, keys: jax.Array) -> Traces:
     network = memory(size, keys[0])
     shown = range(min(RASTER_NEURONS, size))
     runs = [
-        rl.simulate(network, CUES, GRID, each, key=keys[1], record={0: shown})
+        rl.simulate(network, WEAK, GRID, each, key=keys[1], record={0: shown})
         for each in (rl.Spiking(), rl.GeneralisedRate(), conventional())
     ]
     return Traces(
@@ -212,7 +220,7 @@ def run_study(
         GRID,
         trials=trials,
         key=key,
-        make_drive=lambda network, key: CUES,
+        make_drive=lambda network, key: STRONG,
         conventional=conventional(),
         workers=workers,
         progress=progress,
@@ -247,7 +255,11 @@ def draw(traces: Traces, study: rl.Convergence) -> Figure:
     axes = figure.subplot_mosaic("AB;CD", width_ratios=[1.7, 1])
     axes["A"].sharex(axes["C"])
     draw_overlaps(axes["A"], traces)
-    axes["A"].legend(loc="upper left", bbox_to_anchor=(0, 0.93), handlelength=1.4)
+    for time_shown, name in ((165, "with pattern 1"), (385, "with pattern 2")):
+        axes["A"].text(time_shown, 1.22, name, ha="center")
+    axes["A"].set_ylim(-0.45, 1.4)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 0.32)}
+    axes["A"].legend(**place, handlelength=1.4)
     draw_magnified(axes["B"], traces)
     draw_raster(axes["C"], traces)
     draw_errors(axes["D"], study)
@@ -255,7 +267,7 @@ def draw(traces: Traces, study: rl.Convergence) -> Figure:
         "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {traces.size})",
         "B": "After the switch",
         "C": f"{len(traces.pattern)} of the neurons, ordered by pattern 2",
-        "D": "Distance to either rate network",
+        "D": "Distance to either rate network (strong cue)",
     }
     for letter, title in titles.items():
         title = rf"$\bf{{{letter}}}$  {title}"
@@ -270,26 +282,26 @@ def draw_overlaps(ax: Axes, traces: Traces) -> None:
         ("conventional rate", CONVENTIONAL, 1.1),
     ]
     for overlaps, (name, color, width) in zip(traces.overlaps, styles, strict=True):
-        for pattern, line in enumerate(("-", "--")):
+        for pattern in (1, 0):
             label = name if pattern == 0 else None
-            style = dict(color=color, linewidth=width, linestyle=line, label=label)
+            style = dict(color=color, linewidth=width, label=label)
             ax.plot(traces.times, overlaps[:, pattern], **style)
     mark_cues(ax)
-    ax.set_ylabel("overlap $m$ with pattern 1 (—), 2 (- -)")
+    ax.set_ylabel("overlap $m$")
     ax.tick_params(labelbottom=False)
 
 
 def mark_cues(ax: Axes) -> None:
-    for begin, end, _ in CUES.pulses:
+    for begin, end, _ in WEAK.pulses:
         ax.axvspan(begin, end, color="#009E73", alpha=0.25, linewidth=0)
     top = ax.get_xaxis_transform()
-    for (begin, _, _), text in zip(CUES.pulses, ("cue", "pulse"), strict=True):
+    for (begin, _, _), text in zip(WEAK.pulses, ("cue", "pulse"), strict=True):
         ax.text(begin - 2, 0.98, text, ha="right", va="top", transform=top)
 
 
 def draw_magnified(ax: Axes, traces: Traces) -> None:
     draw_overlaps(ax, traces)
-    begin = CUES.pulses[1][0]
+    begin = WEAK.pulses[1][0]
     last = traces.overlaps[0][traces.times > begin + 20, 1].max()
     ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last), xlabel="time (ms)")
     ax.tick_params(labelbottom=True)
