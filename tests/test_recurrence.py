@@ -4,8 +4,6 @@ The reference knows J = E D^T / N, with zeros in its diagonal, and nothing of en
 steps (but for the random numbers of the spikes, which are drawn for a block each).
 """
 
-from functools import partial
-
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -299,10 +297,14 @@ def attractor(num_neurons, key, **changes):
     )
 
 
+# Compiles once, where each operation by itself would.
+made_at_once = jax.jit(attractor, static_argnums=0)
+
+
 def test_weights_store_patterns():
     """J_ij = (1/N) sum_mu gain xi_i (phi(xi_j) - mean) / var; the integrals by adaptive quadrature."""
     gain, bias, size = 4.0, -1.0, 70
-    layer = attractor(size, KEY).layers[0]
+    layer = made_at_once(size, KEY).layers[0]
     patterns = np.asarray(layer.encoder) / gain
     # As the library does, where the rate depends on the step: 200 steps in the memory.
     fine = OLDEST * DT / 200
@@ -331,7 +333,7 @@ def test_weights_store_patterns():
     # Standard normal (p > 10^-3), and the first neurons of a larger network.
     assert abs(patterns.mean()) < 3.3 / np.sqrt(patterns.size)
     assert abs(patterns.var() - 1.0) < 3.3 * np.sqrt(2.0 / patterns.size)
-    larger = attractor(130, KEY).layers[0]
+    larger = made_at_once(130, KEY).layers[0]
     np.testing.assert_array_equal(larger.encoder[:size], layer.encoder)
     np.testing.assert_allclose(larger.decoder[:size], layer.decoder, rtol=1e-12)
 
@@ -355,7 +357,7 @@ def test_convergence_of_recurrent_networks_is_that_of_each_simulated_alone():
     for trial in range(2):
         trial_key = jax.random.fold_in(jax.random.fold_in(key, size), trial)
         keys = jax.random.split(trial_key, 3)
-        alone = attractor(size, keys[0])
+        alone = made_at_once(size, keys[0])
         drive = rl.WienerDrive(2, tau_m=TAU_M, key=keys[1]).increments(grid)
         spiking = rl.simulate(alone, drive, grid, rl.Spiking(), key=keys[2])
         for each, curve in zip(dynamics, curves, strict=True):
@@ -452,10 +454,11 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         lambda: rl.expected_spiking_loss(recurrent, *run_of, target),
     ):
         refused("must have no feedback", call)
-    study = dict(sizes=[2], trials=1, key=KEY)
+    study = dict(sizes=[5], grid=GRID, trials=1, key=KEY)
+    off_the_grid = network(values, 1.5e-3)
     refused(
         r"layers\[0\].feedback.delay",
-        lambda: rl.convergence(partial(attractor, delay=1.5e-3), grid=GRID, **study),
+        lambda: rl.convergence(lambda size, key: off_the_grid, **study),
     )
     for bad, got in (
         (dict(num_neurons=0), "num_neurons"),
