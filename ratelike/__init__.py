@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ratelike._attractor import attractor_network as attractor_network
 from ratelike._convergence import Cell as Cell
 from ratelike._convergence import Convergence as Convergence
 from ratelike._convergence import convergence as convergence
@@ -37,6 +38,7 @@ from ratelike._estimator._sampled_loss import sampled_loss as sampled_loss
 from ratelike._estimator._score_function import ScoreFunction as ScoreFunction
 from ratelike._estimator._straight_through import StraightThrough as StraightThrough
 from ratelike._expected_error import expected_error as expected_error
+from ratelike._feedback import Feedback as Feedback
 from ratelike._fit import Fit as Fit
 from ratelike._fit import FitError as FitError
 from ratelike._fit import fit as fit

@@ -17,6 +17,7 @@ from ratelike._dynamics._conventional import ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
 from ratelike._error_curve import ErrorCurve
+from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
 from ratelike._neuron import check_neuron
@@ -226,10 +227,11 @@ def _check_network(
                 f"make_network must give every layer the {size} neurons it is asked for, "
                 f"got {layer.num_neurons} in layer {index}"
             )
-        name = f"network.layers[{index}].neuron"
-        check_neuron(name, layer.neuron, layer.num_neurons)
+        name = f"network.layers[{index}]"
+        check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
+        check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
         for each in dynamics:
-            each.check(name, layer.neuron, grid)
+            each.check(name, layer, grid)
     validation.finite_leaves("network", network)
     return network
 

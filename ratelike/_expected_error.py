@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._fluctuations._network import output_fluctuations
+from ratelike._fluctuations._network import output_fluctuations, refuse_feedback
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
 from ratelike._simulate import _checked
@@ -49,10 +49,11 @@ def expected_error(
     Linear noise: van Kampen, *Stochastic Processes in Physics and Chemistry*, ch. X; for refractory densities
     Schwalger, Deger and Gerstner, PLoS Comput. Biol. 13, e1005507 (2017).
 
-    Raises `ValueError` as `simulate` does, unless 0 <= burn_in < number of steps, for `num_probes` < 1, and for a raw
-    key.
+    Raises `ValueError` as `simulate` does, for a layer with feedback, unless 0 <= burn_in < number of steps, for
+    `num_probes` < 1, and for a raw key.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
+    refuse_feedback("network", network)
     return _expected_error(network, *arguments)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _validation as validation
+from ratelike._feedback import Feedback
 from ratelike._neuron import AbstractNeuron, Mixture, check_neuron
 from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
@@ -20,6 +21,7 @@ class AbstractLayer(eqx.Module):
     """A population of neurons with their connections, wherever these are kept."""
 
     neuron: eqx.AbstractVar[AbstractNeuron]
+    feedback: eqx.AbstractVar[Feedback | None]
 
     @property
     @abc.abstractmethod
@@ -57,7 +59,7 @@ class Layer(AbstractLayer):
     to neuron: *duplicates* (equal rows) share their fluctuations with no one to average them out.
 
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
-    potential; a scalar bias is shared.
+    potential; a scalar bias is shared. With `feedback` the neurons also hear each other: see `Feedback`.
 
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite.
     """
@@ -66,6 +68,7 @@ class Layer(AbstractLayer):
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
+    feedback: Feedback | None
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Layer(AbstractLayer):
         encoder: ArrayLike,
         decoder: ArrayLike,
         bias: ArrayLike = 0.0,
+        feedback: Feedback | None = None,
     ):
         validation.instance("Layer.neuron", neuron, AbstractNeuron)
         self.neuron = neuron
@@ -89,6 +93,13 @@ class Layer(AbstractLayer):
         if bias.ndim != 0:
             validation.shape("Layer.bias", bias, (num_neurons,))
         self.bias = jnp.broadcast_to(bias, (num_neurons,))
+        if feedback is not None:
+            validation.instance("Layer.feedback", feedback, Feedback)
+            if feedback.num_neurons != num_neurons:
+                raise ValueError(
+                    f"Layer.feedback must have the {num_neurons} neurons of the layer, got {feedback.num_neurons}"
+                )
+        self.feedback = feedback
 
     @property
     def num_neurons(self) -> int:

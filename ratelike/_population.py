@@ -22,7 +22,7 @@ def with_count(layer: Layer) -> Layer:
 
 def directions(layer: Layer) -> Float[Array, "tiles latents tile"]:
     """The encoder as `encode` wants it, dealt into tiles; made once, before the loop over time."""
-    return jnp.swapaxes(_in_tiles(layer.encoder), 1, 2)
+    return jnp.swapaxes(in_tiles(layer.encoder), 1, 2)
 
 
 def encode(
@@ -37,13 +37,13 @@ def encode(
         paths = jnp.broadcast_to(increments, shape)
     else:
         paths = jnp.swapaxes(increments, 0, 1)
-    currents = jnp.swapaxes(_product(paths, directions), 0, 1)
+    currents = jnp.swapaxes(matrix_product(paths, directions), 0, 1)
     return currents.reshape(-1, tiles * TILE)[:, :num_neurons]
 
 
 def tiled_decoder(layer: Layer) -> Float[Array, "tiles tile decoded"]:
     """D dealt into tiles and padded with zeros."""
-    return _in_tiles(layer.decoder)
+    return in_tiles(layer.decoder)
 
 
 def decode(
@@ -55,17 +55,20 @@ def decode(
     tiles = decoder.shape[0]
     padded = jnp.pad(activity, ((0, 0), (0, tiles * TILE - num_neurons)))
     padded = jnp.swapaxes(padded.reshape(num_steps, tiles, TILE), 0, 1)
-    return jnp.swapaxes(_product(padded, decoder), 0, 1)
+    return jnp.swapaxes(matrix_product(padded, decoder), 0, 1)
 
 
-def _in_tiles(rows: Float[Array, "neurons columns"]) -> Array:
+def in_tiles(
+    rows: Float[Array, "neurons columns"],
+) -> Float[Array, "tiles tile columns"]:
+    """Rows dealt into tiles, the last one padded with zeros."""
     tiles = num_tiles(rows.shape[0])
     padding = tiles * TILE - rows.shape[0]
     return jnp.pad(rows, ((0, padding), (0, 0))).reshape(tiles, TILE, -1)
 
 
 @jax.custom_jvp
-def _product(
+def matrix_product(
     left: Float[Array, "tiles rows inner"], right: Float[Array, "tiles inner columns"]
 ) -> Float[Array, "tiles rows columns"]:
     """A matrix product for each tile, rounded the same beside whatever else.
@@ -76,12 +79,12 @@ def _product(
     return _product_of_tiles(left, right)
 
 
-@_product.defjvp
+@matrix_product.defjvp
 def _(primals, tangents):
     (left, right), (dleft, dright) = primals, tangents
     tangent = jnp.matmul(dleft, right, precision="highest")
     tangent += jnp.matmul(left, dright, precision="highest")
-    return _product(left, right), tangent
+    return matrix_product(left, right), tangent
 
 
 @jax.custom_batching.custom_vmap

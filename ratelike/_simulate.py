@@ -13,6 +13,7 @@ from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, GridPath, as_path
 from ratelike._dynamics._base import AbstractDynamics, Recording
 from ratelike._dynamics._run_layer import LayerRun, run_layer
+from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Network
@@ -154,9 +155,10 @@ def _checked(network, increments, grid, dynamics, key, record):
         key = validation.typed_key("key", key)
     validation.finite_leaves("network", network)
     for index, layer in enumerate(network.layers):
-        name = f"network.layers[{index}].neuron"
-        check_neuron(name, layer.neuron, layer.num_neurons)
-        dynamics.check(name, layer.neuron, grid)
+        name = f"network.layers[{index}]"
+        check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
+        check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
+        dynamics.check(name, layer, grid)
     first = network.layers[0]
     path = _checked_path(increments, grid, first.num_latents, first.dtype)
     return path, key, _checked_record(network, record)

@@ -68,6 +68,10 @@ class StreamedLayer(AbstractLayer):
             validation.shape("StreamedLayer.connectivity's bias", bias, (TILE,))
 
     @property
+    def feedback(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return None
+
+    @property
     def num_neurons(self) -> int:
         return self.size
 

@@ -59,7 +59,11 @@ def cut_into_tiles(
         decoder = jnp.pad(layer.decoder, ones, constant_values=1.0)
         decoder = cut(decoder, "constant")
         tiles = jax.tree.map(cut, layer)
-        layers.append(eqx.tree_at(lambda part: part.decoder, tiles, decoder))
+        tiles = eqx.tree_at(lambda part: part.decoder, tiles, decoder)
+        if layer.feedback is not None:
+            silent = cut(layer.feedback.decoder, "constant")
+            tiles = eqx.tree_at(lambda part: part.feedback.decoder, tiles, silent)
+        layers.append(tiles)
     together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
     tau_m = networks.output_tau_m
     return Tiles(
@@ -102,7 +106,9 @@ def _outputs(
         layer, index = inputs
         keys = jax.vmap(jax.random.fold_in, (0, None))(tiles.spike_key, index)
         keys = jax.vmap(jax.random.fold_in)(keys, tiles.number)
-        own = _sums_over_tiles(layer, increments, keys, grid, dynamics, mesh)
+        own = _sums_over_tiles(
+            layer, tiles.pool, increments, keys, grid, dynamics, mesh
+        )
         pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
         return pooled[..., :-1], jnp.mean(pooled[..., -1], axis=1) / grid.dt
 
@@ -134,6 +140,7 @@ def _one_after_the_other(run, increments, layers: tuple[Layer, ...]):
 
 def _sums_over_tiles(
     layer: Layer,
+    pool: Float[Array, "tiles tiles"],
     increments: Float[Array, "tiles time latents"],
     keys: Array,
     grid: TimeGrid,
@@ -143,9 +150,13 @@ def _sums_over_tiles(
     """Tiles of several networks advance together, as one population in which each tile has a path of its own."""
     total = len(keys)
     at_once = dynamics.neurons_at_once(layer.neuron, grid)
-    together = total if at_once is None else min(total, at_once // TILE)
-    if mesh is not None:
-        together = min(together, -(-total // max(FEWEST_PARTS, mesh.size)))
+    if layer.feedback is not None:
+        at_once = None  # tiles of one network have to wait for each other
+    together = total
+    if at_once is not None:
+        together = min(total, at_once // TILE)
+        if mesh is not None:
+            together = min(together, -(-total // max(FEWEST_PARTS, mesh.size)))
     groups = -(-total // together)
 
     def grouped(leaf):
@@ -157,12 +168,17 @@ def _sums_over_tiles(
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), arrays)
         path = GridPath(jnp.swapaxes(paths, 0, 1), grid)
         part = eqx.combine(flat, shared)
+        if layer.feedback is not None:
+            part = eqx.tree_at(_pool, part, pool, is_leaf=lambda leaf: leaf is None)
         return dynamics(part, path, grid, tile_keys=tile_keys, recorded=None).decoded
 
     arrays, shared = eqx.partition(layer, lambda leaf: leaf.ndim > 0)
     inputs = jax.tree.map(grouped, (arrays, increments, keys))
-    decoded = map_over_devices(
-        one_group, inputs, mesh
-    )  # (groups, time, together, decoded)
-    decoded = jnp.swapaxes(decoded, 1, 2)
+    decoded = map_over_devices(one_group, inputs, mesh)
+    decoded = jnp.swapaxes(decoded, 1, 2)  # (groups, together, time, decoded)
     return decoded.reshape(-1, *decoded.shape[2:])[:total]
+
+
+def _pool(layer: Layer) -> Array | None:
+    assert layer.feedback is not None
+    return layer.feedback.pool

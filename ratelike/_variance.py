@@ -11,6 +11,7 @@ from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, grid_increments
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._layer import Readout, layer_fluctuations
+from ratelike._fluctuations._network import refuse_feedback
 from ratelike._grid import TimeGrid
 from ratelike._network import Layer, Network
 from ratelike._simulate import _cast, _checked
@@ -34,7 +35,7 @@ def readout_variance(
     the mean of the neurons'. Takes about twice the time of a rate solve. Differentiable in reverse and forward mode;
     reverse mode keeps about sqrt(steps) densities of 256 neurons.
 
-    Raises `ValueError` as `simulate` does, and unless `tau_m` > 0.
+    Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
     """
     network, path = _checked_layer(layer, increments, grid, tau_m)
     return _variance(network, path, grid)
@@ -90,4 +91,5 @@ def _checked_layer(layer, increments, grid, tau_m):
         validation.shape("tau_m", tau_m, ())
     network = Network([layer], tau_m)
     path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    refuse_feedback("the network of layer", network)
     return network, path

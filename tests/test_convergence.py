@@ -70,7 +70,7 @@ class CountingRate(AbstractDynamics):
     def neurons_at_once(self, neuron, grid):
         return 128
 
-    def check(self, name, neuron, grid):
+    def check(self, name, layer, grid):
         pass
 
     def __call__(self, layer, path, grid, *, tile_keys, recorded):

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._density._age_mesh import AgeMesh, Event, MergeSchedule
 from ratelike._density._state import Cohorts, RefractoryDensity
+from ratelike._loop import Loop, loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._population import directions, encode
@@ -55,6 +56,7 @@ class RenewalProblem(eqx.Module):
     inwards: Float[Array, "tiles latents tile"]
     decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
+    loop: Loop | None
 
 
 def initial_cohorts(problem: RenewalProblem) -> Cohorts:
@@ -74,6 +76,7 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
         ),
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
         past_potential=jnp.zeros((block, recorded), layer.bias.dtype),
+        arriving=None if problem.loop is None else problem.loop.silence(),
     )
 
 
@@ -143,11 +146,16 @@ class AgeShift(diffrax.AbstractSolver):
         y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / jnp.sum(y0.share, axis=0))
         path = args.path[solver_state // block]
         currents = encode(path, args.inwards, args.layer.num_neurons)
+        if y0.arriving is not None:
+            currents = currents + y0.arriving[:block]
         # Reverse mode computes a step again rather than keep all that came up in it.
         (y1, step), (activity, past) = jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False), (y1, solver_state), currents
         )
         y1 = eqx.tree_at(lambda y: (y.activity, y.past_potential), y1, (activity, past))
+        if args.loop is not None:
+            arriving = args.loop.queue(y0.arriving, activity)
+            y1 = eqx.tree_at(lambda y: y.arriving, y1, arriving)
         memory, dt = args.schedule.memory, args.dt
         dense_info = dict(y0=y0.density(memory, dt), y1=y1.density(memory, dt))
         return y1, None, dense_info, step, diffrax.RESULTS.successful
@@ -165,14 +173,17 @@ def renewal_problem(
     decoder: Array,
     recorded: Array | None,
 ) -> RenewalProblem:
-    """With the path in blocks; the last one is filled up with zeros."""
+    """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
+    loop = loop_of(layer, dt)
+    if loop is not None:
+        block = min(block, loop.delay)
     schedule = mesh.schedule(memory_steps(layer.neuron, dt), dt)
     num_blocks = -(-len(increments) // block)
     padding = num_blocks * block - len(increments)
     blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
     blocks = blocks.reshape(num_blocks, block, *increments.shape[1:])
     return RenewalProblem(
-        layer, schedule, dt, blocks, directions(layer), decoder, recorded
+        layer, schedule, dt, blocks, directions(layer), decoder, recorded, loop
     )
 
 
@@ -203,6 +214,7 @@ def _advance(
         mark=mark,
         activity=y.activity,
         past_potential=y.past_potential,
+        arriving=y.arriving,
     )
     return new, activity
 

@@ -30,6 +30,7 @@ class Cohorts(eqx.Module):
     mark: PyTree[Float[Array, "bins neurons"]]
     activity: Float[Array, "block neurons"]  # expected spikes in the last steps
     past_potential: Float[Array, "block recorded"]  # at the beginning of these
+    arriving: Float[Array, "delay neurons"] | None  # feedback under way
 
     def density(self, memory: int, dt: float) -> RefractoryDensity:
         """In the order of age."""

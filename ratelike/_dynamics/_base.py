@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer
+from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron
 
 
@@ -44,8 +44,8 @@ class AbstractDynamics(eqx.Module):
         """
 
     @abc.abstractmethod
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        """Raises `ValueError` if the neuron (called `name`) cannot be run on the grid."""
+    def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
+        """Raises `ValueError` if the layer (called `name`) cannot be run on the grid."""
 
     @abc.abstractmethod
     def __call__(

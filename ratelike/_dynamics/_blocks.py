@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._grid import TimeGrid
+from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._population import decode, directions, encode, tiled_decoder
@@ -34,8 +35,12 @@ def run_in_blocks(
 ) -> LayerOutput:
     """Scans `advance(state, potentials of the block's steps, index of the block) -> (state, activity)`.
 
-    The last block is filled up with zero increments, and what comes of them is cut off.
+    The last block is filled up with zero increments, and what comes of them is cut off. With feedback no block is
+    longer than its delay, so that all that arrives within a block is known at its beginning.
     """
+    loop = loop_of(layer, grid.dt)
+    if loop is not None:
+        block = min(block, loop.delay)
     num_blocks = -(-grid.num_steps // block)
     padding = num_blocks * block - grid.num_steps
     blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
@@ -45,20 +50,26 @@ def run_in_blocks(
     inwards, decoder = directions(layer), tiled_decoder(layer)
 
     def one_block(carry, inputs):
-        driven, state = carry  # driven = h - b
+        driven, state, arriving = carry  # driven = h - b
         index, block_increments = inputs
+        currents = encode(block_increments, inwards, layer.num_neurons)
+        if loop is not None:
+            currents = currents + arriving[:block]
         potentials = []
-        for current in encode(block_increments, inwards, layer.num_neurons):
+        for current in currents:
             potentials.append(layer.bias + driven)
             driven = decay * driven + scale * current
         state, activity = advance(state, potentials, index)
+        if loop is not None:
+            arriving = loop.queue(arriving, activity)
         kept = None
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])
             kept = (potential, activity[:, recorded])
-        return (driven, state), (decode(decoder, activity), kept)
+        return (driven, state, arriving), (decode(decoder, activity), kept)
 
-    carry = (jnp.zeros_like(layer.bias), state)
+    silence = None if loop is None else loop.silence()
+    carry = (jnp.zeros_like(layer.bias), state, silence)
     inputs = (jnp.arange(num_blocks, dtype=jnp.int32), blocks)
     _, outputs = jax.lax.scan(one_block, carry, inputs)
     decoded, kept = jax.tree.map(

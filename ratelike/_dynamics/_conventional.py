@@ -17,7 +17,7 @@ from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer
+from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
 from ratelike._renewal import num_ages, stationary_rate
 
@@ -120,8 +120,8 @@ class ConventionalRate(AbstractDynamics):
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
         return part_size(BLOCK)
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, grid.dt)
+    def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
+        check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
 
     def __call__(
         self,

@@ -31,7 +31,7 @@ from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer
+from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._population import decode, tiled_decoder
 from ratelike._renewal import memory_steps
@@ -134,12 +134,19 @@ class GeneralisedRate(AbstractDynamics):
         num_blocks = math.isqrt(grid.num_steps - 1) + 1
         return -(-grid.num_steps // num_blocks)
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, self._age_step(grid))
-        if not _on_the_grid(self.solver) and neuron.mark(jnp.zeros(())) is not None:
+    def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
+        neuron = layer.neuron
+        check_dead_time(f"{name}.neuron", neuron, self._age_step(grid))
+        if _on_the_grid(self.solver):
+            return
+        if neuron.mark(jnp.zeros(())) is not None:
             raise ValueError(
-                f"{name} must leave no mark at a spike for the method of lines, got {type(neuron).__name__}; "
+                f"{name}.neuron must leave no mark at a spike for the method of lines, got {type(neuron).__name__}; "
                 "use AgeShift()"
+            )
+        if layer.feedback is not None:
+            raise ValueError(
+                f"{name}.feedback must be None for the method of lines, got {layer.feedback!r}; use AgeShift()"
             )
 
     def _age_step(self, grid: TimeGrid) -> float:
@@ -198,18 +205,18 @@ def _on_grid(
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
     """`AgeShift`, in blocks of steps."""
-    dtype, block = layer.encoder.dtype, dynamics.block(grid)
+    dtype = layer.encoder.dtype
     # Another path is cut into the grid's increments, so that every dynamics sees the same input.
     problem = renewal_problem(
         layer,
         cast(AgeShift, dynamics.solver).mesh,
         grid.dt,
         grid_increments(path, grid, dtype),
-        block,
+        dynamics.block(grid),
         tiled_decoder(layer),
         recorded,
     )
-    num_blocks = problem.path.shape[0]
+    num_blocks, block = problem.path.shape[:2]
     times = np.arange(num_blocks + 1) * block * grid.dt
     controller = GridSteps(jnp.asarray(times, dtype))
     kept, theirs, reached = dynamics._solve(

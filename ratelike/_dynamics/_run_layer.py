@@ -86,6 +86,8 @@ def _part_size(
     grid: TimeGrid,
     mesh: jax.sharding.Mesh | None,
 ) -> int | None:
+    if layer.feedback is not None:
+        return None  # its neurons have to wait for each other
     size = dynamics.neurons_at_once(layer.neuron, grid)
     if size is None or mesh is None:
         return size

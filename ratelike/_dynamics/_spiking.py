@@ -16,7 +16,7 @@ from ratelike._dynamics._part_size import part_size
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer
+from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
 from ratelike._random import TILE, per_neuron, standard_exponential
 from ratelike._renewal import hazard, num_ages
@@ -54,8 +54,13 @@ class Spiking(AbstractDynamics):
             return None
         return part_size(2 * LONGEST_BLOCK)
 
-    def check(self, name: str, neuron: AbstractNeuron, grid: TimeGrid) -> None:
-        check_dead_time(name, neuron, grid.dt)
+    def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
+        check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
+        if layer.feedback is not None and not self.estimator.allows_feedback:
+            raise ValueError(
+                f"{name}.feedback must be None for {type(self.estimator).__name__}, got {layer.feedback!r}; "
+                "use ScoreFunction(), or GeneralisedRate()"
+            )
 
     def __call__(
         self,

@@ -26,6 +26,7 @@ class AbstractEstimator(eqx.Module):
     """
 
     fewest_trials: ClassVar[int]  # that `mean_loss` needs
+    allows_feedback: ClassVar[bool]  # whether neurons of a layer may hear each other
     keeps_spikes: ClassVar[bool]  # over all of time, so that a layer runs as a whole
 
     @abc.abstractmethod

@@ -18,6 +18,7 @@ class Refuse(AbstractEstimator):
     """
 
     fewest_trials: ClassVar[int] = 1
+    allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = False
 
     def __call__(self, sample, layer, increments, grid, recorded):

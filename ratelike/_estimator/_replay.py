@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._estimator._base import Sample
 from ratelike._grid import TimeGrid
+from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._population import decode, directions, encode, tiled_decoder
@@ -46,14 +47,14 @@ def replay(
 ) -> Replay:
     r"""Draws the spikes, without a derivative, and goes through them once more with one.
 
-    Given its spikes, a neuron's ages are known, so that all steps are computed at once: h is a linear filter of the
+    Given the spikes, ages and feedback are known, so that all steps are computed at once: h is a linear filter of the
     input, and the mark is that of the step of the last spike. Memory is that of a few arrays (time, neurons).
     """
     everyone = jnp.arange(layer.num_neurons, dtype=jnp.int32)
     drawn = sample(*jax.lax.stop_gradient((layer, increments)), everyone)
     assert drawn.recording is not None
     spikes = jax.lax.stop_gradient(drawn.recording.activity)
-    potential = _potentials(layer, increments, grid)
+    potential = _potentials(layer, increments, spikes, grid)
     last = _last_spikes(spikes)
     steps = jnp.arange(grid.num_steps, dtype=last.dtype)[:, None]
     oldest = num_ages(layer.neuron, grid.dt) - 1
@@ -74,7 +75,10 @@ def replay(
 
 
 def _potentials(
-    layer: Layer, increments: Float[Array, "time *tiles latents"], grid: TimeGrid
+    layer: Layer,
+    increments: Float[Array, "time *tiles latents"],
+    spikes: Float[Array, "time neurons"],
+    grid: TimeGrid,
 ) -> Float[Array, "time neurons"]:
     decay = decay_factor(layer.neuron.tau_m, grid.dt)
     scale = input_factor(layer.neuron.tau_m, grid.dt)
@@ -84,6 +88,10 @@ def _potentials(
 
     rest = jnp.zeros_like(layer.bias)
     currents = encode(increments, directions(layer), layer.num_neurons)
+    loop = loop_of(layer, grid.dt)
+    if loop is not None:
+        arrived = jnp.concatenate([loop.silence(), loop.currents(spikes)])
+        currents = currents + arrived[: grid.num_steps]
     return layer.bias + jax.lax.scan(step, rest, currents)[1]
 
 

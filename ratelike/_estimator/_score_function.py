@@ -30,6 +30,7 @@ class ScoreFunction(AbstractEstimator):
     """
 
     fewest_trials: ClassVar[int] = 2
+    allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
     def __call__(self, sample, layer, increments, grid, recorded):
@@ -56,6 +57,7 @@ class _GivenSpikes(AbstractEstimator):
     """The derivative at given spikes; `saved` is the log-likelihood of the layer's spikes."""
 
     fewest_trials: ClassVar[int] = 2
+    allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
     def __call__(self, sample, layer, increments, grid, recorded):

@@ -30,6 +30,7 @@ class StraightThrough(AbstractEstimator):
     """
 
     fewest_trials: ClassVar[int] = 1
+    allows_feedback: ClassVar[bool] = False
     keeps_spikes: ClassVar[bool] = True
 
     def __call__(self, sample, layer, increments, grid, recorded):

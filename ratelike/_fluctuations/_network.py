@@ -14,6 +14,16 @@ from ratelike._network import Network
 from ratelike._simulate import _cast
 
 
+def refuse_feedback(name: str, network: Network) -> None:
+    """Neurons that hear each other are not independent given the input of their layer."""
+    for index, layer in enumerate(network.layers):
+        if layer.feedback is not None:
+            raise ValueError(
+                f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
+                f"their input; got {layer.feedback!r} in layer {index}"
+            )
+
+
 class OutputFluctuations(NamedTuple):
     """Of the output membranes."""
 

@@ -1,0 +1,348 @@
+"""A recurrent network of spiking neurons remembers patterns as its generalised rate does.
+
+The weights store random patterns (Schmutz, Brea and Gerstner 2025), here between neurons
+that are refractory for 8 ms. A weak cue, mixed with another pattern, is completed; a
+strong pulse then moves the network to the other pattern:
+
+    python examples/recurrent.py            # N from 256 to 4096
+    python examples/recurrent.py --quick    # N from 64 to 256, for a first look
+
+A  overlaps of the activity with two stored patterns, spiking and as either rate network
+B  the same, magnified: refractory neurons that were excited together fire together again
+C  spikes of a few neurons, ordered by their place in the second pattern
+D  mean difference of the overlaps against N: falls as N^(-1/2) for one of the two
+
+The cue lies between the thresholds of the two rate networks: neurons that have not fired
+for a while answer more strongly than their stationary rate says. So the spiking network
+and the generalised rate retrieve the pattern, and the conventional rate forgets it. In D
+the cue is strong enough for both.
+
+Writes recurrent.png, recurrent.pdf and recurrent.csv (a row for each trial, as it
+finishes).
+"""
+
+import argparse
+import csv
+import functools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.typing import RcKeyType
+from tqdm import tqdm
+
+import ratelike as rl
+
+# Okabe and Ito's colours, and grey.
+SPIKING, GENERALISED, CONVENTIONAL = "0.6", "#0072B2", "#D55E00"
+STYLE: dict[RcKeyType, Any] = {
+    "font.size": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,  # text stays text
+}
+QUICK = dict(min_size=64, max_size=256, trials=2)
+
+GRID = rl.TimeGrid(0.5e-3, 1000)
+NEURON = rl.SRM0(
+    refractory=rl.ExponentialRefractory(
+        amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3
+    )
+)
+PATTERNS = 3
+RASTER_NEURONS = 120
+
+
+class Pulses(rl.AbstractDrive):
+    """Input along the patterns: for each pulse its beginning and end in ms, and a strength for each pattern."""
+
+    pulses: tuple[tuple[float, float, tuple[float, ...]], ...] = eqx.field(static=True)
+
+    def increments(self, grid: rl.TimeGrid) -> jax.Array:
+        times = 1e3 * grid.times[:-1, None]
+        strength = sum(
+            ((times >= begin - 1e-6) & (times < end - 1e-6)) * np.array(along)
+            for begin, end, along in self.pulses
+        )
+        return jnp.asarray(strength * grid.dt)
+
+
+def cues(strength: float) -> Pulses:
+    """A cue for the first pattern with some of the second, and a pulse from the first to the second."""
+    cue = (50.0, 54.0, (strength, 0.5 * strength, 0.0))
+    return Pulses((cue, (250.0, 260.0, (-1.0, 2.0, 0.0))))
+
+
+# Between the thresholds of both rate networks, which are about 0.8 and 1.2; and above both.
+WEAK, STRONG = cues(1.0), cues(3.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    began = time.perf_counter()
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.quick:
+        parser.set_defaults(**QUICK)  # what is given explicitly still wins
+        options = parser.parse_args(arguments)
+    # As many as fit: floor(log2(max / min)) + 1.
+    count = (options.max_size // options.min_size).bit_length()
+    sizes = [options.min_size * 2**k for k in range(count)]
+    if count < 2:
+        parser.error(f"--max-size must be at least twice --min-size, got {sizes}")
+    # with_suffix would eat a dot in the stem.
+    png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
+    keys = jax.random.split(jax.random.key(options.seed), 3)
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        file = table.open("w", newline="")
+    except OSError as error:
+        parser.error(str(error))
+    with file:
+        study = run_study(sizes, options.trials, options.workers, keys[2], file)
+    traces = simulate_traces(sizes[-1], keys[:2])
+    with mpl.rc_context(STYLE):
+        figure = draw(traces, study)
+        figure.savefig(png, dpi=200)
+        figure.savefig(pdf)
+    print_table(study)
+    print(f"wrote {png}, {pdf}, {table}")
+    print(f"total wall time {time.perf_counter() - began:.1f} s")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Draws how a recurrent spiking network follows its rate network.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+    def add(name, kind, default, text):
+        parser.add_argument(name, type=kind, default=default, metavar="X", help=text)
+
+    add("--min-size", count, 256, "smallest number N of neurons")
+    add("--max-size", count, 4096, "largest N; sizes double from the smallest on")
+    add("--trials", count, 4, "trials at the largest N, proportionally more at others")
+    cores = os.cpu_count() or 1
+    add("--workers", count, cores, "parts of the study run beside each other")
+    add("--seed", int, 0, "seed of patterns and spikes")
+    add("--output", str, "recurrent", "path of the files without .png, .pdf and .csv")
+    small = ", ".join(f"{k.replace('_', '-')} {v}" for k, v in QUICK.items())
+    text = f"a small run, with other defaults: {small}"
+    parser.add_argument("--quick", action="store_true", help=text)
+    return parser
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 2**30:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 2^30, got {text}")
+    return value
+
+
+# Simulations
+
+
+@dataclass
+class Traces:
+    """One network under the cues."""
+
+    size: int
+    times: np.ndarray  # ms
+    overlaps: list[np.ndarray]  # spiking, generalised, conventional: (time, patterns)
+    spikes: np.ndarray  # (time, neurons)
+    pattern: np.ndarray  # the second one, of these neurons
+
+
+def memory(num_neurons: int, key: jax.Array) -> rl.Network:
+    """Silent at about 1 Hz, or within a pattern at about 30 Hz."""
+    return rl.attractor_network(
+        NEURON,
+        num_neurons=num_neurons,
+        num_patterns=PATTERNS,
+        key=key,
+        gain=8.0,
+        bias=-2.0,
+        delay=1e-3,
+    )
+
+
+def conventional() -> rl.ConventionalRate:
+    # Potentials span 60 escape widths: 10^-7 of the largest rate with so many nodes, 10^-3 with the default.
+    return rl.ConventionalRate(rl.ChebyshevGain(256))
+
+
+def simulate_traces(size: int, keys: jax.Array) -> Traces:
+    network = memory(size, keys[0])
+    shown = range(min(RASTER_NEURONS, size))
+    runs = [
+        rl.simulate(network, WEAK, GRID, each, key=keys[1], record={0: shown})
+        for each in (rl.Spiking(), rl.GeneralisedRate(), conventional())
+    ]
+    return Traces(
+        size=size,
+        times=1e3 * GRID.times[1:],
+        overlaps=[np.asarray(run.outputs) for run in runs],
+        spikes=np.asarray(runs[0].recordings[0].activity) > 0,
+        pattern=np.asarray(network.layers[0].encoder[: len(shown), 1]),
+    )
+
+
+def run_study(
+    sizes: list[int], trials: int, workers: int, key: jax.Array, file: TextIO
+) -> rl.Convergence:
+    writer = csv.writer(file)
+    errors = ["error_generalised", "error_conventional"]
+    writer.writerow(["size", "trial", *errors, "rate_hz"])
+
+    def save(cell: rl.Cell) -> None:
+        trials = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
+        for trial, values in enumerate(trials, start=cell.first_trial):
+            writer.writerow([cell.size, trial, *(f"{value:.8g}" for value in values)])
+        file.flush()  # an interrupted run keeps what is finished
+
+    # disable=None: no bar where nobody watches.
+    progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
+    return rl.convergence(
+        memory,
+        sizes,
+        GRID,
+        trials=trials,
+        key=key,
+        make_drive=lambda network, key: STRONG,
+        conventional=conventional(),
+        workers=workers,
+        progress=progress,
+        on_cell=save,
+    )
+
+
+def print_table(study: rl.Convergence) -> None:
+    curves = {"generalised": study.generalised, "conventional": study.conventional}
+    print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
+    for index, size in enumerate(study.sizes):
+        errors = [curve.mean()[index] for curve in curves.values()]
+        rates = study.rates.errors[index]
+        print(f"{size:5}  {len(rates):6}", end="")
+        print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
+    for name, curve in curves.items():
+        print(f"slope to {name} rate: {slope(curve)}")
+
+
+def slope(curve: rl.ErrorCurve) -> str:
+    """With its 95% interval."""
+    fit = curve.slope()
+    return f"{fit.value:.2f} [{fit.lower:.2f}, {fit.upper:.2f}]"
+
+
+# The figure
+
+
+def draw(traces: Traces, study: rl.Convergence) -> Figure:
+    figure = Figure(figsize=(11, 7))
+    figure.set_layout_engine("constrained", w_pad=0.07)
+    axes = figure.subplot_mosaic("AB;CD", width_ratios=[1.7, 1])
+    axes["A"].sharex(axes["C"])
+    draw_overlaps(axes["A"], traces)
+    for time_shown, name in ((165, "with pattern 1"), (385, "with pattern 2")):
+        axes["A"].text(time_shown, 1.22, name, ha="center")
+    axes["A"].set_ylim(-0.45, 1.4)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 0.32)}
+    axes["A"].legend(**place, handlelength=1.4)
+    draw_magnified(axes["B"], traces)
+    draw_raster(axes["C"], traces)
+    draw_errors(axes["D"], study)
+    titles = {
+        "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {traces.size})",
+        "B": "After the switch",
+        "C": f"{len(traces.pattern)} of the neurons, ordered by pattern 2",
+        "D": "Distance to either rate network (strong cue)",
+    }
+    for letter, title in titles.items():
+        title = rf"$\bf{{{letter}}}$  {title}"
+        axes[letter].set_title(title, loc="left", fontsize=9.5)
+    return figure
+
+
+def draw_overlaps(ax: Axes, traces: Traces) -> None:
+    styles = [
+        ("spiking", SPIKING, 2.6),
+        ("generalised rate", GENERALISED, 1.1),
+        ("conventional rate", CONVENTIONAL, 1.1),
+    ]
+    for overlaps, (name, color, width) in zip(traces.overlaps, styles, strict=True):
+        for pattern in (1, 0):
+            label = name if pattern == 0 else None
+            style = dict(color=color, linewidth=width, label=label)
+            ax.plot(traces.times, overlaps[:, pattern], **style)
+    mark_cues(ax)
+    ax.set_ylabel("overlap $m$")
+    ax.tick_params(labelbottom=False)
+
+
+def mark_cues(ax: Axes) -> None:
+    for begin, end, _ in WEAK.pulses:
+        ax.axvspan(begin, end, color="#009E73", alpha=0.25, linewidth=0)
+    top = ax.get_xaxis_transform()
+    for (begin, _, _), text in zip(WEAK.pulses, ("cue", "pulse"), strict=True):
+        ax.text(begin - 2, 0.98, text, ha="right", va="top", transform=top)
+
+
+def draw_magnified(ax: Axes, traces: Traces) -> None:
+    draw_overlaps(ax, traces)
+    begin = WEAK.pulses[1][0]
+    last = traces.overlaps[0][traces.times > begin + 20, 1].max()
+    ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last), xlabel="time (ms)")
+    ax.tick_params(labelbottom=True)
+    for text in ax.texts:
+        text.set_visible(False)
+    ax.set_ylabel("overlap with pattern 2")
+
+
+def draw_raster(ax: Axes, traces: Traces) -> None:
+    order = np.argsort(traces.pattern)
+    step, row = np.nonzero(traces.spikes[:, order])
+    ax.plot(traces.times[step], row, "|", color="black", markersize=2.5)
+    mark_cues(ax)
+    ax.set(xlabel="time (ms)", ylabel="neuron", ylim=(-1, len(order)))
+    ax.set_xlim(0, traces.times[-1])
+
+
+def draw_errors(ax: Axes, study: rl.Convergence) -> None:
+    sizes = np.array(study.sizes)
+    for curve, name, color, marker in (
+        (study.conventional, "conventional", CONVENTIONAL, "s"),
+        (study.generalised, "generalised", GENERALISED, "o"),
+    ):
+        label = f"to {name} rate: slope {slope(curve)}".replace("-", "−")
+        style = {"color": color, "marker": marker, "markersize": 5}
+        ax.loglog(sizes, curve.mean(), **style, label=label)
+        # NaN, and no band, where there is one trial.
+        lower, upper = curve.confidence_interval()
+        ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
+    means = np.array([study.generalised.mean(), study.conventional.mean()])
+    guide = 0.75 * means[0, -1] * (sizes / sizes[-1]) ** -0.5
+    ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
+    ax.set_ylim(means.min() / 5, means.max() * 1.5)
+    ax.set_xticks(sizes, [f"{size}" for size in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="neurons $N$")
+    ax.set_ylabel(r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$")
+    ax.legend(loc="lower left", title="95% intervals", alignment="left")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Recurrence: a layer that hears itself."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+
+
+class Feedback(eqx.Module):
+    r"""Recurrent weights of low rank within a layer, J = E D^T / N, with a delay:
+
+        dI_i[n] += sum_mu E_i,mu (1/N) sum_{j != i} D_j,mu s_j[n - d],      s_j the spikes, or their expected number.
+
+    Like what one layer hands on to the next, the decoded activity is an increment: `encoder` is in units of the
+    potential per latent, `decoder` in latents times seconds, both (neurons, latents), of as many latents as the weights
+    have rank. J is never formed; what a neuron would send to itself is taken off again, unless `self_connection`.
+
+    `delay` (s, static) is d dt, a multiple of the time step and at least one; by default one step. Spikes of step n
+    change the potential from the beginning of step n + d + 1 on. Nothing arrives before the first spikes.
+
+    *Exactness.* For a layer with feedback the generalised rate is no longer an exact expectation at finite N, since
+    spikes of different neurons depend on each other: it is the limit N -> infinity, as for a network of layers, and the
+    error falls as N^(-1/2) where the rate network is stable.
+
+    *Cost.* The population runs as a whole, in blocks no longer than the delay.
+
+    Schmutz, Brea and Gerstner, Phys. Rev. Lett. 134, 018401 (2025).
+
+    Raises `ValueError` for shapes that do not fit each other, entries that are not finite and `delay` <= 0.
+    """
+
+    encoder: Float[Array, "neurons latents"]
+    decoder: Float[Array, "neurons latents"]
+    delay: float | None = eqx.field(static=True)  # s; None: one step
+    self_connection: bool = eqx.field(static=True)
+    # From sums over tiles to means over networks, where the tiles of several networks run as one population.
+    pool: Float[Array, "tiles tiles"] | None
+
+    def __init__(
+        self,
+        encoder: ArrayLike,
+        decoder: ArrayLike,
+        delay: float | None = None,
+        self_connection: bool = False,
+    ):
+        self.encoder = validation.parameter("Feedback.encoder", encoder)
+        validation.shape("Feedback.encoder", self.encoder, ("neurons", "latents"))
+        if 0 in self.encoder.shape:
+            raise ValueError(
+                f"Feedback.encoder must have at least one neuron and one latent, got shape {self.encoder.shape}"
+            )
+        self.decoder = validation.parameter("Feedback.decoder", decoder)
+        validation.shape("Feedback.decoder", self.decoder, self.encoder.shape)
+        if delay is not None:
+            delay = validation.number("Feedback.delay", delay, above=0.0)
+        self.delay = delay
+        if not isinstance(self_connection, (bool, np.bool_)):
+            raise ValueError(
+                f"Feedback.self_connection must be True or False, got {self_connection!r}"
+            )
+        self.self_connection = bool(self_connection)
+        self.pool = None
+
+    @property
+    def num_neurons(self) -> int:
+        return self.encoder.shape[-2]
+
+    @property
+    def weights(self) -> Float[Array, "neurons neurons"]:
+        """J, to neuron i from neuron j: for pictures; nothing computes with it."""
+        product = jnp.matmul(self.encoder, self.decoder.T, precision="highest")
+        if not self.self_connection:
+            product = jnp.where(jnp.eye(len(product), dtype=bool), 0.0, product)
+        return product / self.num_neurons
+
+    def delay_steps(self, dt: float) -> int:
+        """d."""
+        return 1 if self.delay is None else round(self.delay / dt)
+
+
+def check_feedback(name: str, feedback: Feedback | None, dt: float) -> None:
+    """The delay is a multiple of the time step (to one part in 10^4 of a step), and at least one."""
+    if feedback is None or feedback.delay is None:
+        return
+    steps = feedback.delay / dt
+    if abs(steps - round(steps)) > 1e-4 or round(steps) < 1:
+        raise ValueError(
+            f"{name}.delay must be a multiple of the step dt = {dt:g} s, got {feedback.delay:g} s"
+        )
