@@ -86,8 +86,8 @@ def cues(strength: float) -> Pulses:
     return Pulses((cue, (250.0, 260.0, (-1.0, 2.0, 0.0))))
 
 
-# Between the thresholds of both rate networks, which are about 0.8 and 1.2; and above both.
-WEAK, STRONG = cues(1.0), cues(3.0)
+# Between the thresholds of both rate networks, which are about 0.4 and 0.7; and above both.
+WEAK, STRONG = cues(0.55), cues(2.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,14 +166,14 @@ class Traces:
 
 
 def memory(num_neurons: int, key: jax.Array) -> rl.Network:
-    """Silent at about 1 Hz, or within a pattern at about 30 Hz."""
+    """Silent at a few hertz, or within a pattern at about 30 Hz."""
     return rl.attractor_network(
         NEURON,
         num_neurons=num_neurons,
         num_patterns=PATTERNS,
         key=key,
         gain=8.0,
-        bias=-2.0,
+        bias=-1.0,
         delay=1e-3,
     )
 
