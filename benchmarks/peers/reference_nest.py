@@ -15,16 +15,20 @@ import argparse
 import nest
 import numpy as np
 from summaries import (
+    BIN,
     END,
     STEP_DOWN,
     STEP_UP,
     input_steps,
+    rounded,
     save,
     summary,
 )
 
 TAU_M = 10.0  # ms
-CAPACITANCE = 10.0  # pF; with TAU_M a leak of 1 nS, so that a current in pA is a potential in mV
+CAPACITANCE = (
+    10.0  # pF; with TAU_M a leak of 1 nS, so that a current in pA is a potential in mV
+)
 
 
 def fresh(dt: float, seed: int, threads: int = 2) -> None:
@@ -189,11 +193,11 @@ def mean_of_population(repeats: int) -> dict:
 
     The first 0.3 s are left out: the population does not begin as one whose neurons have never fired.
     """
-    num_neurons, base, step, v_reset = 10**8, 1.0, 1.0, -4.0
-    begin, width = 0.3, 2.5e-3
+    num_neurons, base, step, v_reset = 10**7, 1.0, 1.0, -4.0
+    begin, left_out = STEP_UP - 0.5, 0.3
     runs = []
     for dt in (0.1e-3, 0.05e-3):
-        fresh(dt, 5, threads=1)
+        fresh(dt, 6, threads=1)
         populations = nest.Create(
             "gif_pop_psc_exp",
             repeats,
@@ -214,7 +218,7 @@ def mean_of_population(repeats: int) -> dict:
                 len_kernel=round(100e-3 / dt),
             ),
         )
-        drive = input_steps(dt, 0.0, step)[round((STEP_UP - 0.5) / dt) :]
+        drive = input_steps(dt, 0.0, step)[round(begin / dt) :]
         changes = np.flatnonzero(np.diff(drive)) + 1
         generator = nest.Create(
             "step_current_generator",
@@ -231,8 +235,30 @@ def mean_of_population(repeats: int) -> dict:
         events = meter.events
         order = np.lexsort((events["times"], events["senders"]))
         mean = events["mean"][order].reshape(repeats, -1) / num_neurons / dt
-        runs.append(dict(dt=dt, mean=mean))
-    return runs
+        mean = mean[:, round(left_out / dt) : len(drive)]
+        bins = mean.reshape(repeats, -1, round(BIN / dt)).mean(axis=2)
+        error = bins.std(axis=0, ddof=1) / np.sqrt(repeats)
+        runs.append(
+            dict(
+                dt=dt,
+                begin=begin + left_out,
+                bin=BIN,
+                rate=rounded(bins.mean(axis=0), digits=8),
+                standard_error=rounded(error),
+            )
+        )
+    parameters = dict(
+        tau_m=10e-3,
+        rate=10.0,
+        threshold=0.0,
+        width=1.0,
+        v_reset=v_reset,
+        dead_time="dt",
+        memory=100e-3,
+        base=base,
+        step=step,
+    )
+    return dict(parameters=parameters, repeats=repeats, runs=runs)
 
 
 def main() -> None:
@@ -246,6 +272,7 @@ def main() -> None:
         reset=reset(options.neurons),
         gif=gif(options.neurons, refractory_steps=1, seed=4),
         gif_held=gif(options.neurons, refractory_steps=20, seed=5),
+        mean_of_population=mean_of_population(repeats=16),
     )
     save(
         "nest.json",

@@ -52,7 +52,7 @@ def _stationary(steps, neurons, num_neurons, dt) -> dict:
     counts = np.bincount(neurons[within], minlength=num_neurons)
     rates = counts / (STEP_UP - SETTLED)
     error = rates.std(ddof=1) / np.sqrt(num_neurons)
-    return dict(rate=_rounded(rates.mean()), standard_error=_rounded(error))
+    return dict(rate=rounded(rates.mean()), standard_error=rounded(error))
 
 
 def _intervals(steps, neurons, dt) -> dict:
@@ -78,9 +78,9 @@ def _intervals(steps, neurons, dt) -> dict:
     return dict(
         edges_in_steps=edges.tolist(),
         counts=counts.tolist(),
-        mean=_rounded(seconds.mean()),
-        coefficient_of_variation=_rounded(seconds.std() / seconds.mean()),
-        shortest=_rounded(seconds.min()),
+        mean=rounded(seconds.mean()),
+        coefficient_of_variation=rounded(seconds.std() / seconds.mean()),
+        shortest=rounded(seconds.min()),
     )
 
 
@@ -98,16 +98,16 @@ def _response(steps, neurons, num_neurons, dt, begin, end) -> dict:
     return dict(
         begin=begin,
         bin=BIN,
-        rate=_rounded(first / BIN),
-        standard_error=_rounded(error / BIN),
+        rate=rounded(first / BIN),
+        standard_error=rounded(error / BIN),
     )
 
 
-def _rounded(values):
-    """Six digits: far below any standard error here."""
+def rounded(values, digits: int = 6):
+    """Six digits are far below any standard error of the sampled quantities."""
     if np.ndim(values) == 0:
-        return float(f"{values:.6g}")
-    return [_rounded(value) for value in values]
+        return float(f"{values:.{digits}g}")
+    return [rounded(value, digits) for value in values]
 
 
 def save(name: str, program: str, command: str, cases: dict) -> None:
@@ -122,6 +122,7 @@ def save(name: str, program: str, command: str, cases: dict) -> None:
                 step_down=STEP_DOWN,
                 end=END,
                 settled=SETTLED,
+                last_interval_begins=LAST_INTERVAL_BEGINS,
             ),
             cases=cases,
         ),
