@@ -54,7 +54,7 @@ def two_kinds(p) -> rl.SRM0:
 CASES = {
     "Brian2, SRM0": (
         *("brian2", "srm0", srm0),
-        [dict(amplitude=5.1), dict(tau_m=10.8e-3)],
+        [dict(amplitude=5.1), dict(tau_m=12e-3)],
     ),
     "Brian2, SRM0 of two kinds": (
         *("brian2", "sigmoid_power_law", two_kinds),
