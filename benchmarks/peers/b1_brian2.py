@@ -101,9 +101,7 @@ class Job:
 
     def decode(self, neurons: b2.NeuronGroup, relay: b2.NeuronGroup) -> b2.Synapses:
         updates = "\n".join(f"z{k}_post += gain*D{k}_pre" for k in range(self.latents))
-        synapses = b2.Synapses(
-            neurons, relay, on_pre=updates, namespace=self.namespace
-        )
+        synapses = b2.Synapses(neurons, relay, on_pre=updates, namespace=self.namespace)
         synapses.connect()
         return synapses
 
