@@ -234,7 +234,10 @@ def spiking_scores(neuron, program, which, num_neurons=8192):
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("Brian2, SRM0", dict(amplitude=5.3)), ("Brian2, LIF", dict(v_reset=-4.5))],
+    [
+        ("NEST pp_psc_delta, dead time", dict(rate=21.0)),
+        ("Brian2, LIF", dict(v_reset=-4.5)),
+    ],
 )
 def test_spikes_follow_the_same_law(name, wrong):
     """Two samples: the joint standard error is about 3.6 times that of the reference."""
