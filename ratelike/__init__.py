@@ -49,8 +49,13 @@ from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network
 from ratelike._neuron import LIF as LIF
 from ratelike._neuron import SRM0 as SRM0
+from ratelike._neuron import AbstractClosure as AbstractClosure
 from ratelike._neuron import AbstractNeuron as AbstractNeuron
+from ratelike._neuron import Adaptation as Adaptation
+from ratelike._neuron import AdaptiveSRM as AdaptiveSRM
+from ratelike._neuron import MeanTrace as MeanTrace
 from ratelike._neuron import Mixture as Mixture
+from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._progress import Progress as Progress
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import AlphaRefractory as AlphaRefractory

@@ -14,6 +14,7 @@ from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
+from ratelike._neuron import check_renewal
 from ratelike._simulate import _checked
 
 # Beyond so many standard deviations the sign of a Gaussian variable is certain, in float64 too.
@@ -53,6 +54,7 @@ def expected_error(
     key.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
+    check_renewal_layers(network)
     return _expected_error(network, *arguments)
 
 
@@ -76,6 +78,13 @@ def folded_mean(
     spread = math.sqrt(2.0 / math.pi) * sigma * jnp.exp(-0.5 * ratio**2)
     folded = spread + mean * jax.scipy.special.erf(math.sqrt(0.5) * ratio)
     return jnp.where(spreads, folded, jnp.abs(mean))
+
+
+def check_renewal_layers(network: Network) -> None:
+    """Fluctuations are known for neurons that remember nothing but their last spike."""
+    for index, layer in enumerate(network.layers):
+        name = f"network.layers[{index}].neuron"
+        check_renewal(name, layer.neuron, "the variance of its spikes")
 
 
 def checked(network, increments, grid, burn_in, num_probes, key):

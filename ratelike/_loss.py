@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._expected_error import checked
+from ratelike._expected_error import check_renewal_layers, checked
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
@@ -63,6 +63,7 @@ def expected_spiking_loss(
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
+    check_renewal_layers(network)
     target = _checked_target(target, network, grid)
     return _expected_spiking_loss(network, *arguments, target)
 
