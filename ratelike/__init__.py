@@ -41,6 +41,7 @@ from ratelike._fit import Fit as Fit
 from ratelike._fit import FitError as FitError
 from ratelike._fit import fit as fit
 from ratelike._grid import TimeGrid as TimeGrid
+from ratelike._infinite import infinite_relay_network as infinite_relay_network
 from ratelike._loss import expected_spiking_loss as expected_spiking_loss
 from ratelike._loss import rate_loss as rate_loss
 from ratelike._membrane import membrane_traces as membrane_traces
@@ -56,6 +57,9 @@ from ratelike._neuron import AdaptiveSRM as AdaptiveSRM
 from ratelike._neuron import MeanTrace as MeanTrace
 from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
+from ratelike._nodes import AbstractNodes as AbstractNodes
+from ratelike._nodes import GaussHermite as GaussHermite
+from ratelike._nodes import QuasiMonteCarlo as QuasiMonteCarlo
 from ratelike._progress import Progress as Progress
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import AlphaRefractory as AlphaRefractory

@@ -18,7 +18,7 @@ from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
 from ratelike._error_curve import ErrorCurve
 from ratelike._grid import TimeGrid
-from ratelike._network import Network
+from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
 from ratelike._random import num_tiles
 from ratelike._tiles import cut_into_tiles, errors_of_tiles
@@ -218,6 +218,7 @@ def _check_network(
             )
         name = f"network.layers[{index}].neuron"
         check_neuron(name, layer.neuron, layer.num_neurons)
+        check_population(f"network.layers[{index}]", layer, "spikes")
         for each in dynamics:
             each.check(name, layer.neuron, grid)
     validation.finite_leaves("network", network)

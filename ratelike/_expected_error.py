@@ -13,7 +13,7 @@ from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._grid import TimeGrid
-from ratelike._network import Network
+from ratelike._network import Network, check_population
 from ratelike._neuron import check_renewal
 from ratelike._simulate import _checked
 
@@ -81,10 +81,11 @@ def folded_mean(
 
 
 def check_renewal_layers(network: Network) -> None:
-    """Fluctuations are known for neurons that remember nothing but their last spike."""
+    """Fluctuations are known for neurons that remember nothing but their last spike, and that spike at all."""
     for index, layer in enumerate(network.layers):
-        name = f"network.layers[{index}].neuron"
-        check_renewal(name, layer.neuron, "the variance of its spikes")
+        name, what = f"network.layers[{index}]", "the variance of its spikes"
+        check_population(name, layer, what)
+        check_renewal(f"{name}.neuron", layer.neuron, what)
 
 
 def checked(network, increments, grid, burn_in, num_probes, key):

@@ -23,6 +23,9 @@ class Layer(eqx.Module):
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
     potential; a scalar bias is shared.
 
+    `weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
+    counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
+
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite.
     """
 
@@ -30,6 +33,7 @@ class Layer(eqx.Module):
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
+    weights: Float[Array, " neurons"] | None
 
     def __init__(
         self,
@@ -37,6 +41,8 @@ class Layer(eqx.Module):
         encoder: ArrayLike,
         decoder: ArrayLike,
         bias: ArrayLike = 0.0,
+        *,
+        weights: ArrayLike | None = None,
     ):
         validation.instance("Layer.neuron", neuron, AbstractNeuron)
         self.neuron = neuron
@@ -53,6 +59,10 @@ class Layer(eqx.Module):
         if bias.ndim != 0:
             validation.shape("Layer.bias", bias, (num_neurons,))
         self.bias = jnp.broadcast_to(bias, (num_neurons,))
+        if weights is not None:
+            weights = validation.parameter("Layer.weights", weights, at_least=0.0)
+            validation.shape("Layer.weights", weights, (num_neurons,))
+        self.weights = weights
 
     @property
     def num_neurons(self) -> int:
@@ -62,6 +72,14 @@ class Layer(eqx.Module):
     def num_latents(self) -> int:
         """Latents that come in."""
         return self.encoder.shape[-1]
+
+
+def check_population(name: str, layer: Layer, what: str) -> None:
+    """Its neurons are neurons, and not the nodes of an expectation."""
+    if layer.weights is not None:
+        raise ValueError(
+            f"{name} must be a population of neurons for {what}, got the weighted nodes of an infinite one"
+        )
 
 
 class Network(eqx.Module):

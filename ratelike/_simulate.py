@@ -15,7 +15,7 @@ from ratelike._dynamics._base import AbstractDynamics, Recording
 from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
-from ratelike._network import Network
+from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
 from ratelike._population import with_count
 
@@ -152,6 +152,8 @@ def _checked(network, increments, grid, dynamics, key, record):
         name = f"network.layers[{index}].neuron"
         check_neuron(name, layer.neuron, layer.num_neurons)
         dynamics.check(name, layer.neuron, grid)
+        if dynamics.needs_key:
+            check_population(f"network.layers[{index}]", layer, "spikes")
     first = network.layers[0]
     path = _checked_path(increments, grid, first.num_latents, first.encoder.dtype)
     return path, key, _checked_record(network, record)

@@ -199,7 +199,10 @@ def _advance(
     survivors = jnp.where(firing < y.share, y.share - firing, 0.0)
     new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
     older = eqx.tree_at(
-        lambda y: y.mark, y, faded(layer.neuron, y.mark, dt), is_leaf=lambda x: x is None
+        lambda y: y.mark,
+        y,
+        faded(layer.neuron, y.mark, dt),
+        is_leaf=lambda x: x is None,
     )
     share, age, mark = _grow_older(
         older, step, survivors, activity, new_mark, args.schedule

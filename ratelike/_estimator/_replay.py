@@ -80,9 +80,7 @@ def _of_last_spike(neuron, bias, potential, last) -> PyTree:
     return jax.tree.map(choose, neuron.mark(potential), neuron.mark(bias))
 
 
-def _accumulated(
-    neuron: AbstractAccumulatingNeuron, bias, spikes, dt: float
-) -> PyTree:
+def _accumulated(neuron: AbstractAccumulatingNeuron, bias, spikes, dt: float) -> PyTree:
     """The mark of a neuron that remembers all its spikes, in each step."""
 
     def step(mark, spike):

@@ -145,7 +145,9 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
         return self.escape(potential + self.refractory(age))
 
 
-def _width(escape: AbstractEscape, closure: AbstractClosure) -> Float[Array, "#neurons"]:
+def _width(
+    escape: AbstractEscape, closure: AbstractClosure
+) -> Float[Array, "#neurons"]:
     width = getattr(escape, "width", None)
     if isinstance(width, jax.Array):
         return width

@@ -106,9 +106,7 @@ class QuasiRenewal(AbstractClosure):
             "QuasiRenewal.tolerance", tolerance, above=0.0
         )
         self.powers = (
-            None
-            if powers is None
-            else validation.count("QuasiRenewal.powers", powers)
+            None if powers is None else validation.count("QuasiRenewal.powers", powers)
         )
 
     def orders(self, strengths):

@@ -39,9 +39,7 @@ class AbstractExpectedNeuron(AbstractFadingNeuron):
         """The mark in the step after a spike, from the traces of the activity before the spike."""
 
     @abc.abstractmethod
-    def stationary_trace(
-        self, rate: Float[Array, "..."], dt: float
-    ) -> Mark:
+    def stationary_trace(self, rate: Float[Array, "..."], dt: float) -> Mark:
         """The traces at constant `rate` in hertz."""
 
 
