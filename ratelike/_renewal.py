@@ -88,7 +88,8 @@ def stationary_rate(
 
     # From a silent past. The excess falls and is convex where adaptation lowers the rate: Newton's method rises towards
     # the solution, by a factor of e in the hazard at least while far from it, and does not pass it.
-    silent = jnp.zeros_like(excess(jnp.zeros((), potential.dtype)))
+    shape = jax.eval_shape(excess, jnp.zeros((), potential.dtype))
+    silent = jnp.zeros(shape.shape, shape.dtype)
     solution, _ = jax.lax.scan(newton, silent, length=NEWTON_STEPS)
     # One more step, through which alone there is a derivative: that of the implicit function.
     solution = jax.lax.stop_gradient(solution)
