@@ -55,6 +55,13 @@ def infinite_relay_network(
             "num_parameters must be at least 1 where neuron or bias is a function of them, got 0"
         )
 
+    # Of neurons alike, the same in all layers.
+    alike = (
+        None
+        if any(varies)
+        else gaussian_gain(neuron, validation.parameter("bias", bias), spread)
+    )
+
     def layer(index: int) -> Layer:
         points, weights = nodes(num_latents, num_parameters, index)
         directions = jnp.asarray(points[:, :num_latents], dtype=spread.dtype)
@@ -67,7 +74,7 @@ def infinite_relay_network(
         )
         if own_bias.ndim != 0:
             validation.shape("bias", own_bias, (len(weights),))
-        slopes = gaussian_gain(own, own_bias, spread)
+        slopes = gaussian_gain(own, own_bias, spread) if alike is None else alike
         shares = jnp.asarray(weights, dtype=slopes.dtype)
         slope = jnp.sum(shares * jnp.broadcast_to(slopes, shares.shape))
         # Layers take means over neurons: a node of weight w counts for w times their number.

@@ -29,18 +29,17 @@ class RenewalTerm(diffrax.AbstractTerm):
     def vf(self, t, y: Cohorts, args: "RenewalProblem") -> Float[Array, "bins neurons"]:
         neuron = args.layer.neuron
 
-        def at(age, later=0.0):
+        def at(age, mark):
             age = jnp.minimum(age, args.schedule.memory)[:, None] * args.dt
-            mark = y.mark
-            if np.ndim(later):
-                mark = faded(neuron, mark, later[:, None] * args.dt)
             return hazard(neuron, y.potential, age, mark)
 
         spread = args.schedule.spreads()
         if not np.any(spread):
-            return at(y.age)
+            return at(y.age, y.mark)
         spread = jnp.asarray(spread, y.age.dtype)
-        return 0.5 * (at(y.age - spread, -spread) + at(y.age + spread, spread))
+        later = spread[:, None] * args.dt
+        younger = at(y.age - spread, faded(neuron, y.mark, -later))
+        return 0.5 * (younger + at(y.age + spread, faded(neuron, y.mark, later)))
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0

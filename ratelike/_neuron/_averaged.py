@@ -35,6 +35,17 @@ class AveragedPast(AbstractExpectedNeuron):
     adaptation: tuple[Adaptation, ...]
     terms: tuple[Term, ...]
 
+    def __init__(
+        self,
+        tau_m: Float[Array, "#neurons"],
+        escape: AbstractEscape,
+        refractory: AbstractRefractory,
+        adaptation: tuple[Adaptation, ...],
+        terms: tuple[Term, ...],
+    ):
+        self.tau_m, self.escape, self.refractory = tau_m, escape, refractory
+        self.adaptation, self.terms = adaptation, terms
+
     @property
     def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time

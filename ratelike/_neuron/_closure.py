@@ -1,6 +1,7 @@
 """How a rate stands for the spikes before the last one."""
 
 import abc
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ class QuasiRenewal(AbstractClosure):
 
     Where the amplitude is being traced, powers cannot be counted: give `powers`, as many for each exponential.
 
-    Naud and Gerstner, PLoS Comput. Biol. 8, e1002711 (2012), eqs. 11-14; *Neuronal Dynamics*, section 14.5.
+    Naud and Gerstner, PLoS Comput. Biol. 8, e1002711 (2012); *Neuronal Dynamics*, section 14.5.
 
     Raises `ValueError` unless `tolerance` > 0 and `powers` >= 1.
     """
@@ -132,13 +133,13 @@ class QuasiRenewal(AbstractClosure):
         for powers in itertools.product(*(range(order + 1) for order in orders)):
             if not any(powers):
                 continue
-            coefficient, rate = width, 0.0
-            for power, expansion, each in zip(
-                powers, expansions, adaptation, strict=True
-            ):
+            coefficient = width
+            for power, expansion in zip(powers, expansions, strict=True):
                 coefficient = coefficient * expansion[power]
-                rate = rate + power / each.tau
-            terms.append(Term(coefficient, 1.0 / rate))
+            rates = [
+                power / each.tau for power, each in zip(powers, adaptation, strict=True)
+            ]
+            terms.append(Term(coefficient, 1.0 / functools.reduce(jnp.add, rates)))
         return tuple(terms)
 
 
