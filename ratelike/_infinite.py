@@ -49,18 +49,14 @@ def infinite_relay_network(
     validation.instance("nodes", nodes, AbstractNodes)
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())
-    varies = [callable(bias), not isinstance(neuron, AbstractNeuron)]
-    if any(varies) and num_parameters == 0:
+    # Of neurons alike, the same in all layers.
+    alike = None
+    if isinstance(neuron, AbstractNeuron) and not callable(bias):
+        alike = gaussian_gain(neuron, validation.parameter("bias", bias), spread)
+    elif num_parameters == 0:
         raise ValueError(
             "num_parameters must be at least 1 where neuron or bias is a function of them, got 0"
         )
-
-    # Of neurons alike, the same in all layers.
-    alike = (
-        None
-        if any(varies)
-        else gaussian_gain(neuron, validation.parameter("bias", bias), spread)
-    )
 
     def layer(index: int) -> Layer:
         points, weights = nodes(num_latents, num_parameters, index)
