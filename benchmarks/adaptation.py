@@ -84,9 +84,9 @@ def network(sizes: list[int], trials: int, steps: int, amplitude: float, tau: fl
     )
     curves = {}
     for name, closure in CLOSURES.items():
+        own = neuron(amplitude, tau, closure)
 
-        def make(num_neurons, key, closure=closure):
-            own = neuron(amplitude, tau, closure)
+        def make(num_neurons, key, own=own):
             return single(
                 rl.relay_network(
                     own, num_neurons=num_neurons, num_latents=10, depth=2, key=key

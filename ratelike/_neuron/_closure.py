@@ -92,7 +92,8 @@ class QuasiRenewal(AbstractClosure):
     kernel below `tolerance` (3 for an amplitude of one width and the default). Several exponentials give all products
     of their powers: (m_1 + 1)(m_2 + 1) ... - 1 traces.
 
-    Where the amplitude is being traced, powers cannot be counted: give `powers`, as many for each exponential.
+    Where the amplitude is being traced, powers cannot be counted: give `powers`, as many for each exponential. So it is
+    for a neuron made within jit, for instance by the `make_network` of a `convergence` study: make it outside.
 
     Naud and Gerstner, PLoS Comput. Biol. 8, e1002711 (2012); *Neuronal Dynamics*, section 14.5.
 
@@ -116,7 +117,7 @@ class QuasiRenewal(AbstractClosure):
         if not validation.is_concrete(tuple(strengths)):
             raise ValueError(
                 "QuasiRenewal.powers must be given where an amplitude is being traced, because it sets the number of "
-                "traces; got None"
+                "traces; got None. Or make the neuron outside jit, in a convergence study outside make_network"
             )
         return tuple(
             _order_needed(float(np.max(np.asarray(each))), self.tolerance)
