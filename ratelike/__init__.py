@@ -43,6 +43,7 @@ from ratelike._fit import Fit as Fit
 from ratelike._fit import FitError as FitError
 from ratelike._fit import fit as fit
 from ratelike._grid import TimeGrid as TimeGrid
+from ratelike._infinite import infinite_relay_network as infinite_relay_network
 from ratelike._loss import expected_spiking_loss as expected_spiking_loss
 from ratelike._loss import rate_loss as rate_loss
 from ratelike._membrane import membrane_traces as membrane_traces
@@ -53,8 +54,16 @@ from ratelike._network import Network as Network
 from ratelike._network import relay_network as relay_network
 from ratelike._neuron import LIF as LIF
 from ratelike._neuron import SRM0 as SRM0
+from ratelike._neuron import AbstractClosure as AbstractClosure
 from ratelike._neuron import AbstractNeuron as AbstractNeuron
+from ratelike._neuron import Adaptation as Adaptation
+from ratelike._neuron import AdaptiveSRM as AdaptiveSRM
+from ratelike._neuron import MeanTrace as MeanTrace
 from ratelike._neuron import Mixture as Mixture
+from ratelike._neuron import QuasiRenewal as QuasiRenewal
+from ratelike._nodes import AbstractNodes as AbstractNodes
+from ratelike._nodes import GaussHermite as GaussHermite
+from ratelike._nodes import QuasiMonteCarlo as QuasiMonteCarlo
 from ratelike._progress import Progress as Progress
 from ratelike._refractory import AbstractRefractory as AbstractRefractory
 from ratelike._refractory import AlphaRefractory as AlphaRefractory

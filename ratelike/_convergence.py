@@ -19,7 +19,7 @@ from ratelike._dynamics._spiking import Spiking
 from ratelike._error_curve import ErrorCurve
 from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
-from ratelike._network import Network
+from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
 from ratelike._random import num_tiles
 from ratelike._tiles import cut_into_tiles, errors_of_tiles
@@ -230,6 +230,7 @@ def _check_network(
         name = f"network.layers[{index}]"
         check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
         check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
+        check_population(name, layer, "spikes")
         for each in dynamics:
             each.check(name, layer, grid)
     validation.finite_leaves("network", network)

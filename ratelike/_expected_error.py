@@ -13,7 +13,8 @@ from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._network import output_fluctuations, refuse_feedback
 from ratelike._grid import TimeGrid
-from ratelike._network import Network
+from ratelike._network import Network, check_population
+from ratelike._neuron import check_renewal
 from ratelike._simulate import _checked
 
 # Beyond so many standard deviations the sign of a Gaussian variable is certain, in float64 too.
@@ -54,6 +55,7 @@ def expected_error(
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
     refuse_feedback("network", network)
+    check_renewal_layers(network)
     return _expected_error(network, *arguments)
 
 
@@ -77,6 +79,14 @@ def folded_mean(
     spread = math.sqrt(2.0 / math.pi) * sigma * jnp.exp(-0.5 * ratio**2)
     folded = spread + mean * jax.scipy.special.erf(math.sqrt(0.5) * ratio)
     return jnp.where(spreads, folded, jnp.abs(mean))
+
+
+def check_renewal_layers(network: Network) -> None:
+    """Fluctuations are known for neurons that remember nothing but their last spike, and that spike at all."""
+    for index, layer in enumerate(network.layers):
+        name, what = f"network.layers[{index}]", "the variance of its spikes"
+        check_population(name, layer, what)
+        check_renewal(f"{name}.neuron", layer.neuron, what)
 
 
 def checked(network, increments, grid, burn_in, num_probes, key):

@@ -11,6 +11,16 @@ from jaxtyping import Array, Float, PyTree
 
 from ratelike._exponential import one_minus_exp
 from ratelike._neuron import AbstractNeuron
+from ratelike._neuron._history import (
+    AbstractExpectedNeuron,
+    Mark,
+    expected_neuron,
+    faded,
+)
+
+# Of the stationary rate with adaptation: 30 widths of input potential need about so many.
+NEWTON_STEPS = 24
+LAST_BIN_STEPS = 24
 
 
 def memory_steps(neuron: AbstractNeuron, dt: float) -> int:
@@ -56,18 +66,79 @@ def stationary_rate(
         (1/g) = dt (S_0 + ... + S_{K-1} + S_K / p_K).
 
     No closed form is assumed. *Neuronal Dynamics*, section 7.5 (renewal statistics), in discrete time.
+
+    For a neuron with adaptation the p_k depend on the traces that the rate itself has left: g solves g = F(h, g), and is
+    what the generalised rate comes to at constant h.
     """
-    mark = neuron.mark(potential)
+    neuron = expected_neuron(neuron)
+    if not isinstance(neuron, AbstractExpectedNeuron):
+        return _renewal_rate(neuron, potential, neuron.mark(potential), dt)
+
+    def excess(rate):
+        trace = neuron.stationary_trace(rate, dt)
+        mark = neuron.mark_of_spike(neuron.faded_trace(trace, dt))
+        return _renewal_rate(neuron, potential, mark, dt) - rate
+
+    def with_slope(rate):
+        return jax.jvp(excess, (rate,), (jnp.ones_like(rate),))
+
+    def newton(rate, _):
+        value, slope = with_slope(rate)
+        return rate - value / slope, None
+
+    # From a silent past. The excess falls and is convex where adaptation lowers the rate: Newton's method rises towards
+    # the solution, by a factor of e in the hazard at least while far from it, and does not pass it.
+    shape = jax.eval_shape(excess, jnp.zeros((), potential.dtype))
+    silent = jnp.zeros(shape.shape, shape.dtype)
+    solution, _ = jax.lax.scan(newton, silent, length=NEWTON_STEPS)
+    # One more step, through which alone there is a derivative: that of the implicit function.
+    solution = jax.lax.stop_gradient(solution)
+    slope = jax.lax.stop_gradient(with_slope(solution)[1])
+    return solution - excess(solution) / slope
+
+
+def _renewal_rate(
+    neuron: AbstractNeuron,
+    potential: Float[Array, "... #neurons"],
+    mark: Mark,
+    dt: float,
+) -> Float[Array, "... neurons"]:
+    """The stationary rate where `mark` is that of the step after each spike."""
     age = ages(neuron, dt, potential.dtype)[:, 0]
+    fades = isinstance(neuron, AbstractExpectedNeuron)
 
     def next_age(carry, a):
         survivor, steps = carry
-        survived = jnp.exp(-dt * hazard(neuron, potential, a, mark))
+        survived = jnp.exp(-dt * hazard(neuron, potential, a, faded(neuron, mark, a)))
         return (survivor * survived, steps + survivor), None
 
-    last = firing_probability(hazard(neuron, potential, age[-1], mark), dt)
+    if fades:
+        last = _last_bin(neuron, potential, age[-1], mark, dt)
+    else:
+        last = firing_probability(hazard(neuron, potential, age[-1], mark), dt)
     # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
     carry = (jnp.ones_like(last), jnp.zeros_like(last))
     (survivor, steps), _ = jax.lax.scan(next_age, carry, age[:-1])
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt
+
+
+def _last_bin(neuron, potential, age, mark, dt: float) -> Float[Array, "..."]:
+    """The chance to fire in the last bin, with the mean of marks that come in and of those that have faded there.
+
+    Of the neurons of the bin the share p comes in anew in each step, with the mark m: the mean mark M is
+    p m + (1 - p) M faded by a step, and p depends on it.
+    """
+    incoming = faded(neuron, mark, age)
+    factors = faded(neuron, jax.tree.map(jnp.ones_like, mark), dt)
+
+    def step(probability, _):
+        def mean(m, factor):
+            return m * probability / (1.0 - factor * (1.0 - probability))
+
+        marks = jax.tree.map(mean, incoming, factors)
+        new = firing_probability(hazard(neuron, potential, age, marks), dt)
+        return 0.5 * (probability + new), None
+
+    start = firing_probability(hazard(neuron, potential, age, incoming), dt)
+    return jax.lax.scan(step, start, length=LAST_BIN_STEPS)[0]

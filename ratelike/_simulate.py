@@ -16,7 +16,7 @@ from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
-from ratelike._network import Network
+from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
 
 
@@ -159,6 +159,8 @@ def _checked(network, increments, grid, dynamics, key, record):
         check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
         check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
         dynamics.check(name, layer, grid)
+        if dynamics.needs_key:
+            check_population(name, layer, "spikes")
     first = network.layers[0]
     path = _checked_path(increments, grid, first.num_latents, first.dtype)
     return path, key, _checked_record(network, record)

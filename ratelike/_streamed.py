@@ -72,6 +72,10 @@ class StreamedLayer(AbstractLayer):
         return None
 
     @property
+    def weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return None
+
+    @property
     def num_neurons(self) -> int:
         return self.size
 

@@ -13,7 +13,8 @@ from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._layer import Readout, layer_fluctuations
 from ratelike._fluctuations._network import refuse_feedback
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer, Network
+from ratelike._network import Layer, Network, check_population
+from ratelike._neuron import check_renewal
 from ratelike._simulate import _cast, _checked
 
 
@@ -86,6 +87,8 @@ def _weighted(network, path, grid, weights):
 
 def _checked_layer(layer, increments, grid, tau_m):
     validation.instance("layer", layer, Layer)
+    check_population("layer", layer, "the variance of its spikes")
+    check_renewal("layer.neuron", layer.neuron, "the variance of its spikes")
     if tau_m is not None:
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())

@@ -7,6 +7,7 @@ from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron import AbstractNeuron
+from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
 
 
 class AgeMesh(eqx.Module):
@@ -92,7 +93,9 @@ def _steepness(neuron: AbstractNeuron, potential: float) -> np.ndarray:
     """|d rho/da| S(a) in Hz^2, for each neuron."""
     ages = jnp.linspace(0.0, neuron.memory, POINTS)[:, None]
     h = jnp.asarray(potential, ages.dtype)
-    rho = neuron.hazard(h, ages, neuron.mark(h))
+    neuron = expected_neuron(neuron)
+    mark, _ = newborn(neuron, h, no_trace(neuron, h), jnp.zeros_like(h), 0.0)
+    rho = neuron.hazard(h, ages, faded(neuron, mark, ages))
     rho = np.asarray(jnp.broadcast_to(rho, jnp.broadcast_shapes(rho.shape, ages.shape)))
     age = np.asarray(ages)
     step = neuron.memory / (POINTS - 1)

@@ -16,6 +16,7 @@ from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._loop import Loop, loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
+from ratelike._neuron._history import faded, newborn, no_trace
 from ratelike._population import directions, encode
 from ratelike._renewal import firing_probability, hazard, memory_steps
 
@@ -27,15 +28,19 @@ class RenewalTerm(diffrax.AbstractTerm):
     """
 
     def vf(self, t, y: Cohorts, args: "RenewalProblem") -> Float[Array, "bins neurons"]:
-        def at(age):
+        neuron = args.layer.neuron
+
+        def at(age, mark):
             age = jnp.minimum(age, args.schedule.memory)[:, None] * args.dt
-            return hazard(args.layer.neuron, y.potential, age, y.mark)
+            return hazard(neuron, y.potential, age, mark)
 
         spread = args.schedule.spreads()
         if not np.any(spread):
-            return at(y.age)
+            return at(y.age, y.mark)
         spread = jnp.asarray(spread, y.age.dtype)
-        return 0.5 * (at(y.age - spread) + at(y.age + spread))
+        later = spread[:, None] * args.dt
+        younger = at(y.age - spread, faded(neuron, y.mark, -later))
+        return 0.5 * (younger + at(y.age + spread, faded(neuron, y.mark, later)))
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
@@ -74,6 +79,7 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
             lambda mark: jnp.broadcast_to(mark, empty.shape),
             layer.neuron.mark(layer.bias),
         ),
+        trace=no_trace(layer.neuron, layer.bias),
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
         past_potential=jnp.zeros((block, recorded), layer.bias.dtype),
         arriving=None if problem.loop is None else problem.loop.silence(),
@@ -202,8 +208,15 @@ def _advance(
     activity = jnp.sum(firing, axis=0)
     # Whatever is rounded where, no share becomes negative.
     survivors = jnp.where(firing < y.share, y.share - firing, 0.0)
+    new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
+    older = eqx.tree_at(
+        lambda y: y.mark,
+        y,
+        faded(layer.neuron, y.mark, dt),
+        is_leaf=lambda x: x is None,
+    )
     share, age, mark = _grow_older(
-        y, step, survivors, activity, layer.neuron.mark(y.potential), args.schedule
+        older, step, survivors, activity, new_mark, args.schedule
     )
     driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)
     driven = driven + input_factor(layer.neuron.tau_m, dt) * current
@@ -212,6 +225,7 @@ def _advance(
         share=share,
         age=age,
         mark=mark,
+        trace=trace,
         activity=y.activity,
         past_potential=y.past_potential,
         arriving=y.arriving,

@@ -28,6 +28,9 @@ class Cohorts(eqx.Module):
     share: Float[Array, "bins neurons"]  # probability
     age: Float[Array, " bins"]  # mean age in steps; of an empty bin it means nothing
     mark: PyTree[Float[Array, "bins neurons"]]
+    trace: PyTree[
+        Float[Array, " neurons"]
+    ]  # of the expected activity, if spikes before the last one act
     activity: Float[Array, "block neurons"]  # expected spikes in the last steps
     past_potential: Float[Array, "block recorded"]  # at the beginning of these
     arriving: Float[Array, "delay neurons"] | None  # feedback under way

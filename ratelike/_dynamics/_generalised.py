@@ -33,6 +33,7 @@ from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time
+from ratelike._neuron._history import expected_neuron
 from ratelike._population import decode, tiled_decoder
 from ratelike._renewal import memory_steps
 
@@ -163,6 +164,9 @@ class GeneralisedRate(AbstractDynamics):
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
+        layer = eqx.tree_at(
+            lambda part: part.neuron, layer, expected_neuron(layer.neuron)
+        )
         solve = _on_grid if _on_the_grid(self.solver) else _by_lines
         return solve(self, layer, path, grid, recorded)
 

@@ -17,7 +17,13 @@ from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
+from ratelike._neuron import (
+    AbstractNeuron,
+    check_can_fire,
+    check_dead_time,
+    dead_steps,
+)
+from ratelike._neuron._history import faded, mark_of_spike
 from ratelike._random import TILE, per_neuron, standard_exponential
 from ratelike._renewal import hazard, num_ages
 
@@ -55,6 +61,7 @@ class Spiking(AbstractDynamics):
         return part_size(2 * LONGEST_BLOCK)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
+        check_can_fire(f"{name}.neuron", layer.neuron)
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
         if layer.feedback is not None and not self.estimator.allows_feedback:
             raise ValueError(
@@ -127,17 +134,18 @@ def _advance(
     block = len(potentials)
     summed, spikes = jnp.zeros_like(endurance), []
     age_after = jnp.minimum(neurons.age + block, oldest)
-    mark_after = neurons.mark
+    mark = mark_after = neurons.mark
     for step, potential in enumerate(potentials):
         age = jnp.minimum(neurons.age + step, oldest) * dt
         before = summed
-        summed = before + dt * hazard(layer.neuron, potential, age, neurons.mark)
+        summed = before + dt * hazard(layer.neuron, potential, age, mark)
         fired = (summed > endurance) & (before <= endurance)
         age_after = jnp.where(fired, block - 1.0 - step, age_after)
         mark_after = jax.tree.map(
             lambda new, old, fired=fired: jnp.where(fired, new, old),
-            layer.neuron.mark(potential),
-            mark_after,
+            mark_of_spike(layer.neuron, potential, mark, dt),
+            faded(layer.neuron, mark_after, dt),
         )
+        mark = faded(layer.neuron, mark, dt)
         spikes.append(fired.astype(endurance.dtype))
     return _Neurons(age_after, mark_after), jnp.stack(spikes)

@@ -11,6 +11,7 @@ from ratelike._grid import TimeGrid
 from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
+from ratelike._neuron._history import AbstractAccumulatingNeuron
 from ratelike._population import decode, directions, encode, tiled_decoder
 from ratelike._renewal import hazard, num_ages
 
@@ -60,18 +61,39 @@ def replay(
     oldest = num_ages(layer.neuron, grid.dt) - 1
     fired = last >= 0
     age = jnp.where(fired, jnp.minimum(steps - 1 - last, oldest), oldest)
-
-    def mark_of_last_spike(marks, at_rest):
-        marks = jnp.broadcast_to(marks, potential.shape)
-        own = jnp.take_along_axis(marks, jnp.maximum(last, 0), axis=0)
-        return jnp.where(fired, own, at_rest)
-
-    mark = jax.tree.map(
-        mark_of_last_spike, layer.neuron.mark(potential), layer.neuron.mark(layer.bias)
-    )
+    if isinstance(layer.neuron, AbstractAccumulatingNeuron):
+        mark = _accumulated(layer.neuron, layer.bias, spikes, grid.dt)
+    else:
+        mark = _of_last_spike(layer.neuron, layer.bias, potential, last)
     seconds = age.astype(potential.dtype) * grid.dt
     spent = grid.dt * hazard(layer.neuron, potential, seconds, mark)
     return Replay(spikes, potential, spent)
+
+
+def _of_last_spike(neuron, bias, potential, last) -> PyTree:
+    """The mark of a renewal neuron in each step."""
+
+    def choose(marks, at_rest):
+        marks = jnp.broadcast_to(marks, potential.shape)
+        own = jnp.take_along_axis(marks, jnp.maximum(last, 0), axis=0)
+        return jnp.where(last >= 0, own, at_rest)
+
+    return jax.tree.map(choose, neuron.mark(potential), neuron.mark(bias))
+
+
+def _accumulated(neuron: AbstractAccumulatingNeuron, bias, spikes, dt: float) -> PyTree:
+    """The mark of a neuron that remembers all its spikes, in each step."""
+
+    def step(mark, spike):
+        silent = neuron.faded(mark, dt)
+        after = jax.tree.map(
+            lambda fired, not_fired: jnp.where(spike > 0.0, fired, not_fired),
+            neuron.with_spike(silent),
+            silent,
+        )
+        return after, mark
+
+    return jax.lax.scan(step, neuron.mark(bias), spikes)[1]
 
 
 def _potentials(

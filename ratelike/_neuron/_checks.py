@@ -7,6 +7,7 @@ import numpy as np
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeuron
 from ratelike._neuron._mixture import Mixture
 
 
@@ -54,6 +55,23 @@ def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
     if np.any(dead_times * (1.0 - 1e-6) > memory):
         raise ValueError(
             f"{name}.dead_time must be at most its memory = {memory:g} s, got {dead_times.max():g} s"
+        )
+
+
+def check_can_fire(name: str, neuron: AbstractNeuron) -> None:
+    """The neuron is no stand-in of the rate dynamics."""
+    if isinstance(neuron, AbstractExpectedNeuron):
+        raise ValueError(
+            f"{name} must be a neuron that spikes, got {type(neuron).__name__}, which stands for one in the rate "
+            "dynamics"
+        )
+
+
+def check_renewal(name: str, neuron: AbstractNeuron, what: str) -> None:
+    """The neuron remembers no spike but its last."""
+    if isinstance(neuron, AbstractFadingNeuron):
+        raise ValueError(
+            f"{name} must remember nothing but its last spike for {what}, got {type(neuron).__name__}"
         )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._history import AbstractFadingNeuron
 
 
 class Mixture(AbstractNeuron):
@@ -28,7 +29,7 @@ class Mixture(AbstractNeuron):
 
     `kind` is an array of integers: differentiate with `equinox.filter_grad`, which passes over it.
 
-    Raises `ValueError` for no neurons, and for a `kind` that is not one-dimensional or names a type that is not there.
+    Raises `ValueError` for no neurons, for one with adaptation, and for a `kind` that is not one-dimensional or names a type that is not there.
     """
 
     neurons: tuple[AbstractNeuron, ...]
@@ -41,6 +42,10 @@ class Mixture(AbstractNeuron):
         self.neurons = tuple(neurons)
         for index, neuron in enumerate(self.neurons):
             validation.instance(f"Mixture.neurons[{index}]", neuron, AbstractNeuron)
+            if isinstance(neuron, AbstractFadingNeuron):
+                raise ValueError(
+                    f"Mixture.neurons[{index}] must remember nothing but its last spike, got {type(neuron).__name__}"
+                )
         if not self.neurons:
             raise ValueError(
                 "Mixture.neurons must hold at least one neuron type, got none"

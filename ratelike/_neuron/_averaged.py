@@ -1,0 +1,105 @@
+"""The neuron with adaptation as a refractory density sees it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ratelike._escape import AbstractEscape
+from ratelike._neuron._closure import Adaptation, Term
+from ratelike._neuron._history import AbstractExpectedNeuron
+from ratelike._refractory import AbstractRefractory
+
+Traces = tuple[Float[Array, "..."], ...]
+
+
+class Past(NamedTuple):
+    """A mark."""
+
+    last: Traces  # what is left of the after-potentials of the last spike: exp(-a / tau_i)
+    earlier: Traces  # of the expected activity before it, for each term of the closure
+
+
+class AveragedPast(AbstractExpectedNeuron):
+    r"""The last spike as it is, those before it by a sum of traces of the expected activity:
+
+        u = h + eta(a) - sum_i amplitude_i exp(-a/tau_i) + sum_n c_n y_n,    y_n = int_{s > a} exp(-s/tau_n) r(t - s) ds.
+
+    `AdaptiveSRM.expected` makes it from a closure. It cannot spike.
+    """
+
+    tau_m: Float[Array, "#neurons"]
+    escape: AbstractEscape
+    refractory: AbstractRefractory
+    adaptation: tuple[Adaptation, ...]
+    terms: tuple[Term, ...]
+
+    def __init__(
+        self,
+        tau_m: Float[Array, "#neurons"],
+        escape: AbstractEscape,
+        refractory: AbstractRefractory,
+        adaptation: tuple[Adaptation, ...],
+        terms: tuple[Term, ...],
+    ):
+        self.tau_m, self.escape, self.refractory = tau_m, escape, refractory
+        self.adaptation, self.terms = adaptation, terms
+
+    @property
+    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.refractory.dead_time
+
+    @property
+    def shortest_dead_time(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.refractory.shortest_dead_time
+
+    @property
+    def memory(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.refractory.memory
+
+    def mark(self, potential: Float[Array, "..."]) -> Past:
+        nothing = tuple(jnp.zeros_like(potential) for _ in self.adaptation)
+        return Past(nothing, self.no_trace(potential))
+
+    def faded(self, mark: Past, seconds: Float[Array, "..."] | float) -> Past:
+        return Past(
+            _faded(mark.last, self.adaptation, seconds),
+            _faded(mark.earlier, self.terms, seconds),
+        )
+
+    def no_trace(self, potential: Float[Array, "..."]) -> Traces:
+        return tuple(jnp.zeros_like(potential) for _ in self.terms)
+
+    def faded_trace(self, trace: Traces, seconds: float) -> Traces:
+        return _faded(trace, self.terms, seconds)
+
+    def mark_of_spike(self, trace: Traces) -> Past:
+        ones = jax.tree.map(jnp.ones_like, trace[0])
+        return Past((ones,) * len(self.adaptation), trace)
+
+    def stationary_trace(self, rate: Float[Array, "..."], dt: float) -> Traces:
+        return tuple(rate * dt / -jnp.expm1(-dt / term.tau) for term in self.terms)
+
+    def hazard(
+        self,
+        potential: Float[Array, "..."],
+        age: Float[Array, "..."],
+        mark: Past,
+    ) -> Float[Array, "..."]:
+        for left, each in zip(mark.last, self.adaptation, strict=True):
+            potential = potential - each.amplitude * left
+        for trace, term in zip(mark.earlier, self.terms, strict=True):
+            potential = potential + term.coefficient * trace
+        return self.escape(potential + self.refractory(age))
+
+
+def _faded(
+    traces: Traces,
+    exponentials: tuple[Adaptation | Term, ...],
+    seconds: Float[Array, "..."] | float,
+) -> Traces:
+    return tuple(
+        trace * jnp.exp(-seconds / each.tau)
+        for trace, each in zip(traces, exponentials, strict=True)
+    )
