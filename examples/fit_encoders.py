@@ -145,9 +145,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--neurons", type=count, default=100, help="hidden neurons")
     text = "length in s of the input of a step of training"
     parser.add_argument("--duration", type=seconds, default=1.0, help=text)
-    parser.add_argument("--steps", type=count, default=150, help="steps of training")
+    parser.add_argument("--steps", type=count, default=100, help="steps of training")
     text = "trials of spikes in the test, of ten times the length"
-    parser.add_argument("--trials", type=count, default=50, help=text)
+    parser.add_argument("--trials", type=count, default=30, help=text)
     return _script.parse(parser, arguments, output="fit_encoders", quick=QUICK)
 
 

@@ -36,7 +36,7 @@ from tqdm import tqdm
 import ratelike as rl
 
 QUICK = dict(
-    max_size=256, exponents=[0.0, 1.0], trials=2, duration=0.1, burn_in=0.05, depth=1
+    max_size=128, exponents=[1.0], trials=2, duration=0.1, burn_in=0.05, depth=1
 )
 DT = 1e-3  # s
 DISTINCT = 64  # neurons of a layer with duplicates
@@ -52,6 +52,13 @@ class Family:
     color: str
     num_latents: Callable[[int], int]  # p of N
     distinct: int | None = None  # neurons per layer that are not copies
+
+    @property
+    def plain_name(self) -> str:
+        """Without mathematics."""
+        return self.name.translate(str.maketrans("", "", "${}")).replace(
+            r"\propto", "~"
+        )
 
 
 @dataclass
@@ -70,7 +77,8 @@ class Study:
         sizes = np.array(self.curve.sizes)
         kept = sizes >= fit_from
         ratio = np.log(self.latents_per_neuron[kept])
-        return 0.5 * float(np.polyfit(np.log(sizes[kept]), ratio, 1)[0])
+        slope = 0.5 * np.polyfit(np.log(sizes[kept]), ratio, 1)[0]
+        return float(np.round(slope, 6)) + 0.0  # no minus zero
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,7 +115,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-size", type=count, default=4096, help=text)
     parser.add_argument("--depth", type=count, default=2, help="layers of neurons")
     text = "trials at the largest N, proportionally more at others"
-    parser.add_argument("--trials", type=count, default=4, help=text)
+    parser.add_argument("--trials", type=count, default=3, help=text)
     text = "time after the burn-in in s"
     parser.add_argument("--duration", type=seconds, default=0.4, help=text)
     text = "time left out at the start in s"
@@ -137,10 +145,12 @@ def make_families(options: argparse.Namespace) -> list[Family]:
     def latents(alpha: float, size: int) -> int:
         return round(options.latents * (size / options.min_size) ** alpha)
 
+    def name_of(alpha: float) -> str:
+        names = {0.0: f"$p$ = {options.latents}", 1.0: r"$p \propto N$"}
+        return names.get(alpha, rf"$p \propto N^{{{alpha:g}}}$")
+
     families = [
-        Family(
-            rf"$p \propto N^{{{alpha:g}}}$", color, functools.partial(latents, alpha)
-        )
+        Family(name_of(alpha), color, functools.partial(latents, alpha))
         for alpha, color in zip(options.exponents, COLORS, strict=False)
     ]
     name = f"duplicates of {DISTINCT} neurons, $p$ = {options.latents}"
@@ -189,7 +199,7 @@ def run(family: Family, options: argparse.Namespace, key: jax.Array) -> Study:
         workers=options.workers,
         # disable=None: no bar where nobody watches.
         progress=functools.partial(
-            tqdm, desc=family.name.replace("$", ""), unit="cell", disable=None
+            tqdm, desc=family.plain_name, unit="cell", disable=None
         ),
     )
     # The mean over outputs is over those that there are: the others are zero in either network.
@@ -206,7 +216,7 @@ def write_table(path: Path, studies: Sequence[Study]) -> None:
         names = ["family", "size", "latents", "trial", "error_generalised", "rate_hz"]
         writer.writerow(names)
         for study in studies:
-            name = study.family.name.replace("$", "")
+            name = study.family.plain_name
             cells = zip(
                 study.curve.sizes, study.curve.errors, study.rates.errors, strict=True
             )
@@ -229,7 +239,7 @@ def print_table(studies: Sequence[Study], fit_from: int) -> None:
         latents = [study.family.num_latents(size) for size in (first, last)]
         means = study.curve.mean()
         print(
-            f"| {study.family.name.replace('$', '')} | {latents[0]} to {latents[1]} "
+            f"| {study.family.plain_name} | {latents[0]} to {latents[1]} "
             f"| {means[0]:.4f} | {means[-1]:.4f} | {slope(study, fit_from)} "
             f"| {study.expected_slope(fit_from):.3f} |"
         )
@@ -297,6 +307,9 @@ def draw_collapse(ax: Axes, studies: Sequence[Study]) -> None:
     label = rf"{factor:.2g} $\sqrt{{p/N}}$"
     ax.loglog(ends, factor * np.sqrt(ends), "--", color="black", lw=1, label=label)
     label_errors(ax)
+    steps = np.arange(np.floor(np.log2(ends[0])), np.ceil(np.log2(ends[1])) + 1, 2)
+    ax.set_xticks(2.0**steps, [f"1/{2.0**-step:g}" for step in steps])
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("latents per neuron $p/N$")
     ax.legend(loc="upper left")
 
