@@ -61,7 +61,7 @@ METHODS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 1024], help="N")
-    parser.add_argument("--depth", type=int, nargs="+", default=[1, 2], help="layers")
+    parser.add_argument("--depth", type=int, nargs="+", default=[1], help="layers")
     parser.add_argument("--dt", type=float, default=1e-3, help="s")
     parser.add_argument("--duration", type=float, default=0.5, help="s")
     parser.add_argument("--turns", type=int, default=7, help="of every method")

@@ -7,8 +7,8 @@ and the decoders of the Neural Engineering Framework), by the same optimiser:
 - the exact gradient of the expected loss of the spiking network: the squared error of
   the generalised rate network plus the variance that spikes add (no spike is drawn);
 - the exact gradient of the squared error of the rate network alone;
-- the straight-through derivative of sampled spikes, for as many steps;
-- the same, for as much time.
+- the straight-through derivative of sampled spikes, one trial in each step;
+- the same, with as many trials in each step as fit into the time of an exact gradient.
 
 Then all of them run as spikes, under an input that they were not trained on:
 
@@ -42,7 +42,7 @@ COLORS = {
     "not trained": "0.45",
     "exact, with variance": "#0072B2",
     "exact, rate only": "#009E73",
-    "straight-through, equal steps": "#E69F00",
+    "straight-through, 1 trial": "#E69F00",
     "straight-through, equal time": "#D55E00",
 }
 DT = 1e-3  # s
@@ -90,12 +90,17 @@ class RateLoss(eqx.Module):
 
 
 class SpikingLoss(eqx.Module):
-    """Of one trial."""
+    """The mean over trials, each of an input and spikes of its own."""
 
     task: Task
     dynamics: rl.Spiking
+    num_trials: int = eqx.field(static=True)
 
     def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, self.num_trials)
+        return jnp.mean(jax.vmap(lambda key: self.of_trial(network, key))(keys))
+
+    def of_trial(self, network: rl.Network, key: jax.Array) -> jax.Array:
         drive_key, spike_key = jax.random.split(key)
         increments, target = self.task.draw(drive_key)
         run = rl.simulate(
@@ -111,6 +116,7 @@ class Result:
     network: rl.Network
     losses: np.ndarray  # of each step, as the method sees it
     seconds_per_step: float
+    trials: int = 1  # of spikes in each step, where there are any
     predicted: float = np.nan  # expected loss of the spiking network, without a spike
     rate_part: float = np.nan  # that of the rate network
     measured: float = np.nan  # from spikes
@@ -176,16 +182,17 @@ def make_start(size: int, task: Task, keys: jax.Array) -> rl.Network:
 def train_all(
     start: rl.Network, task: Task, options: argparse.Namespace, key: jax.Array
 ) -> dict[str, Result]:
-    straight = SpikingLoss(task, rl.Spiking(rl.StraightThrough()))
     names = list(COLORS)
     results = {names[0]: Result(start, np.zeros(0), np.nan)}
-    for name, loss in zip(
-        names[1:4], (ExpectedLoss(task), RateLoss(task), straight), strict=True
-    ):
+    dynamics = rl.Spiking(rl.StraightThrough())
+    losses = [ExpectedLoss(task), RateLoss(task), SpikingLoss(task, dynamics, 1)]
+    for name, loss in zip(names[1:4], losses, strict=True):
         results[name] = train(name, start, loss, options.steps, key)
-    seconds = [results[name].seconds_per_step for name in names[1:4]]
-    steps = max(1, round(options.steps * seconds[0] / seconds[2]))
-    results[names[4]] = train(names[4], start, straight, steps, key)
+    exact, _, straight = (results[name].seconds_per_step for name in names[1:4])
+    trials = max(1, round(exact / straight))
+    loss = SpikingLoss(task, dynamics, trials)
+    results[names[4]] = train(names[4], start, loss, options.steps, key)
+    results[names[4]].trials = trials
     return results
 
 
@@ -252,7 +259,8 @@ def print_result(name: str, result: Result) -> None:
     print(f"{name}:")
     if len(result.losses):
         milliseconds = 1e3 * result.seconds_per_step
-        print(f"  {len(result.losses)} steps of {milliseconds:.0f} ms")
+        trials = f", {result.trials} trials each" if result.trials > 1 else ""
+        print(f"  {len(result.losses)} steps of {milliseconds:.0f} ms{trials}")
     print(
         f"  loss of spikes: predicted {result.predicted:.4f}, measured "
         f"{result.measured:.4f} +- {result.standard_error:.4f} (standard error); "
@@ -264,11 +272,11 @@ def write_table(path: Path, results: dict[str, Result]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         names = ["predicted", "measured", "standard_error", "rate_part", "mean_rate"]
-        writer.writerow(["training", "steps", "seconds_per_step", *names])
+        writer.writerow(["training", "steps", "trials", "seconds_per_step", *names])
         for training, result in results.items():
             values = [getattr(result, name) for name in ["seconds_per_step", *names]]
             numbers = [f"{value:.6g}" for value in values]
-            writer.writerow([training, len(result.losses), *numbers])
+            writer.writerow([training, len(result.losses), result.trials, *numbers])
 
 
 # The figure
@@ -321,8 +329,8 @@ def draw_histories(ax: Axes, results: dict[str, Result]) -> None:
             continue
         window = max(1, steps // 15)
         smooth = np.convolve(result.losses, np.ones(window) / window, "valid")
-        minutes = result.seconds_per_step * (np.arange(len(smooth)) + window / 2)
-        ax.semilogy(minutes, smooth, color=COLORS[name], label=name)
+        seconds = result.seconds_per_step * (np.arange(len(smooth)) + window / 2)
+        ax.semilogy(seconds, smooth, color=COLORS[name], label=name)
     ax.set(xlabel="time (s)", ylabel="loss in training, running mean")
     ax.legend(fontsize=7.5)
 
