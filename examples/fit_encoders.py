@@ -295,7 +295,7 @@ def draw(results: dict[str, Result], test: Task, test_key, spike_key) -> Figure:
     draw_losses(axes["E"], results)
     titles = {
         "A": "Output after training, on a new input",
-        "B": "Training",
+        "B": "Training (colours as in E)",
         "C": "Encoders at the start",
         "D": "Encoders trained (exact, with variance)",
         "E": "Squared error of the spiking network",
@@ -330,9 +330,8 @@ def draw_histories(ax: Axes, results: dict[str, Result]) -> None:
         window = max(1, steps // 15)
         smooth = np.convolve(result.losses, np.ones(window) / window, "valid")
         seconds = result.seconds_per_step * (np.arange(len(smooth)) + window / 2)
-        ax.semilogy(seconds, smooth, color=COLORS[name], label=name)
+        ax.loglog(seconds, smooth, color=COLORS[name])
     ax.set(xlabel="time (s)", ylabel="loss in training, running mean")
-    ax.legend(fontsize=7.5)
 
 
 def draw_encoders(ax: Axes, network: rl.Network) -> None:
