@@ -293,7 +293,8 @@ def draw_outputs(ax: Axes, first, fitted, test: Task, key: jax.Array) -> None:
     ax.margins(x=0.01)
     ax.set_yticks([-5, 0], ["0", "0"])
     ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (ticks: 0)")
-    ax.legend(ncols=3, loc="upper right", bbox_to_anchor=(1, 1.02))
+    ax.set_ylim(top=ax.get_ylim()[1] + 1.5)  # room for the legend
+    ax.legend(ncols=2, loc="upper right")
 
 
 def draw_history(ax: Axes, history: np.ndarray) -> None:
