@@ -31,7 +31,8 @@ class Problem(eqx.Module):
 
 
 def connectivity_of(network: rl.Network):
-    return [(layer.encoder, layer.decoder, layer.bias) for layer in network.layers]
+    layers = network.layers
+    return [x for layer in layers for x in (layer.encoder, layer.decoder, layer.bias)]
 
 
 def rate(network: rl.Network, problem: Problem, key: jax.Array) -> jax.Array:
