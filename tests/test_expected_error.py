@@ -183,14 +183,17 @@ def test_predicts_error_and_loss_of_a_small_deep_network():
     assert spread < 0.03 * error, "the probes scatter"
     tolerance = 0.03 * error + 3.9 * np.hypot(spread / np.sqrt(6), error_spread)
     assert abs(np.mean(predictions) - error) < tolerance, (predictions, error)
-    expected = rl.expected_spiking_loss(network, increments, grid, target, **arguments)
-    rate = rl.rate_loss(network, increments, grid, target, burn_in=100)
+    # Numbers of Python, which mix with NumPy's under strict promotion; arrays of JAX do not.
+    expected = float(
+        rl.expected_spiking_loss(network, increments, grid, target, **arguments)
+    )
+    rate = float(rl.rate_loss(network, increments, grid, target, burn_in=100))
     assert abs(expected - loss) < 0.05 * loss + 3.9 * loss_spread, (expected, loss)
     assert loss - rate > 3 * abs(expected - loss), "the variance hardly counts"
     # Sabotage: the last layer alone, on the path that the rate network hands it.
     handed_on = rl.simulate(network, increments, grid, rl.GeneralisedRate())
     last = rl.Network(network.layers[-1:], network.output_tau_m)
-    alone = rl.expected_error(last, handed_on.increments[1], grid, burn_in=100)
+    alone = float(rl.expected_error(last, handed_on.increments[1], grid, burn_in=100))
     assert alone < error - 2 * tolerance
 
 
