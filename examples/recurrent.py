@@ -285,8 +285,8 @@ def draw_overlaps(ax: Axes, traces: Traces) -> None:
     for overlaps, (name, color, width) in zip(traces.overlaps, styles, strict=True):
         for pattern in (1, 0):
             label = name if pattern == 0 else None
-            line = ax.plot(traces.times, overlaps[:, pattern], color=color, label=label)
-            line[0].set_linewidth(width)
+            trace = overlaps[:, pattern]
+            ax.plot(traces.times, trace, color=color, linewidth=width, label=label)
     mark_cues(ax)
     ax.set_ylabel("overlap $m$")
     ax.tick_params(labelbottom=False)
