@@ -276,6 +276,7 @@ def test_generalised_rate_settles_at_the_conventional_one():
     np.testing.assert_allclose(rl.stationary_rate(neuron, h, DT), settled, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_are_central_differences():
     """Of the rate in time, in reverse mode, and of the stationary rate, which solves an equation."""
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(12, 1)))

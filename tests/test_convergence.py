@@ -29,7 +29,9 @@ def mixed(num_neurons, key):
     )
 
 
-@pytest.mark.parametrize("make_network", [relay, mixed])
+@pytest.mark.parametrize(
+    "make_network", [pytest.param(relay, marks=pytest.mark.slow), mixed]
+)
 def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
     """Sizes that fill their tiles, that do not, and of less than one tile."""
     key, sizes = jax.random.key(0), (40, 100, 128)

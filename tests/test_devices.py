@@ -6,15 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 STUDY = Path(__file__).parent / "devices_study.py"
 
 
-def test_one_two_and_eight_devices_agree():
+@pytest.mark.parametrize(
+    ("parts", "comparisons"),
+    [
+        pytest.param(["neurons"], 6, id="neurons"),
+        pytest.param(["study", "trials"], 3, id="studies", marks=pytest.mark.slow),
+    ],
+)
+def test_one_two_and_eight_devices_agree(parts, comparisons):
     flags = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(STUDY)],
+        [sys.executable, "-W", "error", str(STUDY), *parts],
         env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
@@ -22,7 +31,7 @@ def test_one_two_and_eight_devices_agree():
     )
     assert done.returncode == 0, done.stderr
     verdicts = [line.split()[-1] for line in done.stdout.splitlines()]
-    assert verdicts == ["same"] * 10, done.stdout
+    assert verdicts == ["same"] * comparisons, done.stdout
 
 
 def test_two_processes_agree_with_one():

@@ -231,7 +231,9 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
     return jnp.sum(jax.vmap(probability_and_loss)(trains))
 
 
-@pytest.mark.parametrize("loss", [smooth_loss, stepwise_loss])
+@pytest.mark.parametrize(
+    "loss", [pytest.param(smooth_loss, marks=pytest.mark.slow), stepwise_loss]
+)
 def test_score_function_agrees_with_enumeration_of_two_layers(loss):
     grid = rl.TimeGrid(1e-3, 5)
     network = small_network(srm0(**PARAMETERS), (1, 1), seed=3)
@@ -271,6 +273,7 @@ def exact_gradient(loss, network, increments, grid):
     return flat(jax.grad(of_rates)(parameters))
 
 
+@pytest.mark.slow
 def test_score_function_agrees_with_the_exact_gradient_of_the_rate_network():
     """One layer, a loss linear in the output: the expected loss is that of the generalised rate, exactly."""
     grid, increments = rl.TimeGrid(1e-3, 30), drive(30)

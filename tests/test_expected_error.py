@@ -161,6 +161,7 @@ def measured(network, increments, grid, burn_in, trials, target=None):
     return values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(trials)
 
 
+@pytest.mark.slow
 def test_predicts_error_and_loss_of_a_small_deep_network():
     """Within 3% of the error, 5% of the loss, and 3.9 standard errors of both sides (about 1%).
 

@@ -149,6 +149,7 @@ def test_positive_constants_stay_positive_in_every_step():
     assert min(float(value) for value in constants(free)) < 0.0
 
 
+@pytest.mark.slow
 def test_a_fit_lowers_the_loss_with_adam_and_with_a_line_search():
     adam = rl.fit(
         NETWORK,

@@ -117,6 +117,7 @@ def test_quasi_monte_carlo_is_exact_for_what_is_even_or_linear(num_latents):
     assert np.all(points != other)
 
 
+@pytest.mark.slow
 def test_finite_networks_approach_it_with_slope_one_half():
     """Mean error over trials, two layers. Its slope is known to 0.04: a trial's error spreads by about 0.4 of itself."""
     sizes, trials = (64, 256, 1024), 24

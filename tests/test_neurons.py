@@ -376,6 +376,7 @@ marks_divided = pytest.mark.xfail(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)]
 )
@@ -418,6 +419,7 @@ def test_an_interpolated_gain_stays_finite_over_any_range():
         assert float(gain(neuron, h, DT).max()) <= 1.001 / DT
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_central_differences():
     """With respect to the reset of a LIF and an entry of a table, side by side in a mixture."""
 
@@ -483,6 +485,7 @@ def test_relay_networks_decode_with_the_mean_gain(names):
     np.testing.assert_allclose(layer.decoder, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["mixture", *(pytest.param(name, marks=pytest.mark.slow) for name in TYPES)],

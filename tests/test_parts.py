@@ -22,7 +22,9 @@ def run(num_neurons, depth, dynamics, key=None, record=None):
     return rl.simulate(network, increments, GRID, dynamics, key=key, record=record)
 
 
-@pytest.mark.parametrize(("num_neurons", "depth"), [(200, 2), (320, 1)])
+@pytest.mark.parametrize(
+    ("num_neurons", "depth"), [(320, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
+)
 def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
     spiking = dict(dynamics=rl.Spiking(), key=jax.random.key(2))
     rate = dict(dynamics=rl.GeneralisedRate())

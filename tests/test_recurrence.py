@@ -338,6 +338,7 @@ def test_weights_store_patterns():
     np.testing.assert_allclose(larger.decoder[:size], layer.decoder, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_convergence_of_recurrent_networks_is_that_of_each_simulated_alone():
     """Two networks of two tiles each, one of which is not full, and a tile of no network: one population."""
     key, size, grid = jax.random.key(0), 100, rl.TimeGrid(DT, 60)

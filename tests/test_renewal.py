@@ -158,6 +158,7 @@ def test_interpolated_gain_is_the_gain(dtype, tolerances):
         np.testing.assert_allclose(interpolated, direct, rtol=tolerance)
 
 
+@pytest.mark.slow
 def test_gradients_of_the_conventional_network():
     grid = rl.TimeGrid(1e-3, 40)
     increments = DRIVE.increments(grid)

@@ -386,6 +386,7 @@ class Noise(rl.AbstractDrive):
         return jax.random.normal(self.key, (grid.num_steps, self.num_latents)) * 0.01
 
 
+@pytest.mark.slow
 def test_trials_are_those_of_convergence(tmp_path):
     """With num_neurons alone, bit for bit; sizes that fill their tiles and that do not. Then as a Dataset.
 
