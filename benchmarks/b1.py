@@ -5,8 +5,7 @@
     python benchmarks/b1.py --gradient                       # time and memory of reverse mode, N = 1000
 
 Rates in neuron-steps per second, 3 N steps / run time: the best and the median of several runs; compile time apart. On
-a CPU, `--devices` virtual devices share the neurons among cores. `--steps` shortens a run, which is then scaled to
-nothing: rates are per step.
+a CPU, `--devices` virtual devices share the neurons among cores. `--steps` shortens a run.
 """
 
 import argparse
@@ -65,7 +64,7 @@ def job(name: str, neurons: int, steps: int, mesh) -> Callable[[], jax.Array]:
     return lambda: jax.block_until_ready(compiled(*arguments))
 
 
-def gradient(neurons: int, steps: int, mesh) -> dict[str, Callable[[], jax.Array]]:
+def gradient(neurons: int, steps: int) -> dict[str, Callable[[], jax.Array]]:
     """The rate network and its derivative by encoders, decoders and biases, of one stored network."""
     grid = rl.TimeGrid(0.5e-3, steps)
     network = rl.relay_network(
@@ -124,7 +123,7 @@ def main() -> None:
     if options.gradient:
         for steps in (options.steps // 4, options.steps):
             print(f"{steps} steps, N = {options.neurons[0]}")
-            runs = gradient(options.neurons[0], steps, mesh)
+            runs = gradient(options.neurons[0], steps)
             pairs = [
                 {name: times(run, 1)[0] for name, run in runs.items()}
                 for _ in range(options.repeats)

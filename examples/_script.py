@@ -1,11 +1,21 @@
 """What the example scripts share: the options that all of them have, and how panels are named."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.typing import RcKeyType
+
+STYLE: dict[RcKeyType, Any] = {
+    "font.size": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,  # text stays text
+}
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -41,6 +51,25 @@ def files(options: argparse.Namespace) -> tuple[Path, Path, Path]:
     png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
     png.parent.mkdir(parents=True, exist_ok=True)
     return png, pdf, table
+
+
+def number(kind: type[int] | type[float], low: float, high: float) -> Callable:
+    """A type for argparse: a number within bounds."""
+
+    def parse(text: str) -> int | float:
+        value = kind(text)
+        if not low <= value <= high:  # nan too
+            rule = f"must be from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{rule}, got {text}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse's word for it when the text is no number
+    return parse
+
+
+def doubled(smallest: int, largest: int) -> list[int]:
+    """Sizes that double from the smallest on, as many as fit."""
+    return [smallest * 2**k for k in range((largest // smallest).bit_length())]
 
 
 def count(text: str) -> int:

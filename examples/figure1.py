@@ -17,37 +17,28 @@ Writes figure1.png, figure1.pdf and figure1.csv (a row for each trial, as it fin
 """
 
 import argparse
-import csv
 import functools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+import _script
+import _study
 import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-from matplotlib.typing import RcKeyType
+from matplotlib.ticker import LogLocator
 from tqdm import tqdm
 
 import ratelike as rl
 
 # Okabe and Ito's colours, and grey; a dynamics keeps its colour in every panel.
-SPIKING, GENERALISED, CONVENTIONAL, LATENT = "0.45", "#0072B2", "#D55E00", "#009E73"
-STYLE: dict[RcKeyType, Any] = {
-    "font.size": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,  # text stays text
-}
+SPIKING, LATENT = "0.45", "#009E73"
 QUICK = dict(max_size=512, trials=1, duration=0.3, burn_in=0.1, depth=2, fit_from=64)
 
 
@@ -69,18 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.quick:
         parser.set_defaults(**QUICK)  # what is given explicitly still wins
         options = parser.parse_args(arguments)
-    # As many as fit: floor(log2(max / min)) + 1.
-    count = (options.max_size // options.min_size).bit_length()
-    options.sizes = [options.min_size * 2**k for k in range(count)]
+    options.sizes = _script.doubled(options.min_size, options.max_size)
     if sum(size >= options.fit_from for size in options.sizes) < 2:
         rule = "a slope needs two sizes from --fit-from to --max-size"
         parser.error(f"{rule}: got {options.fit_from} for the sizes {options.sizes}")
 
     keys = jax.random.split(jax.random.key(options.seed), 4)
-    # with_suffix would eat a dot in the stem.
-    png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
     try:
-        table.parent.mkdir(parents=True, exist_ok=True)
+        png, pdf, table = _script.files(options)
         traces = simulate_traces(options, keys[:3])
         file = table.open("w", newline="")
     except (ValueError, OSError) as error:
@@ -89,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study = run_study(options, keys[3], file)
     # A weight matrix joins two layers, whatever the depth of the rest.
     pictured = relay(options.latents, 2, max(64, 4 * options.latents), keys[0])
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_script.STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
-    print_table(study, options.fit_from)
+    _study.print_table(study, options.fit_from, digits=3)
     print(f"wrote {png}, {pdf}, {table}")
     print(f"total wall time {time.perf_counter() - began:.1f} s")
 
@@ -107,6 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     def add(name, kind, default, text):
         parser.add_argument(name, type=kind, default=default, metavar="X", help=text)
 
+    number = _script.number
     count = number(int, 1, 2**30)
     step, duration = number(float, 0.04, 2), number(float, 0.01, 1000)
     add("--latents", count, 10, "number p of latent signals")
@@ -128,20 +116,6 @@ def make_parser() -> argparse.ArgumentParser:
     text = f"a small run of about a minute, with other defaults: {small}"
     parser.add_argument("--quick", action="store_true", help=text)
     return parser
-
-
-def number(kind: type[int] | type[float], low: float, high: float) -> Callable:
-    """A type for argparse: a number within bounds."""
-
-    def parse(text: str) -> int | float:
-        value = kind(text)
-        if not low <= value <= high:  # nan too
-            rule = f"must be from {low} to {high}"
-            raise argparse.ArgumentTypeError(f"{rule}, got {text}")
-        return value
-
-    parse.__name__ = kind.__name__  # argparse's word for it when the text is no number
-    return parse
 
 
 # Simulations
@@ -197,16 +171,6 @@ def generalised(options: argparse.Namespace) -> rl.GeneralisedRate:
 def run_study(
     options: argparse.Namespace, key: jax.Array, file: TextIO
 ) -> rl.Convergence:
-    writer = csv.writer(file)
-    errors = ["error_generalised", "error_conventional"]
-    writer.writerow(["size", "trial", *errors, "rate_hz"])
-
-    def save(cell: rl.Cell) -> None:
-        trials = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
-        for trial, values in enumerate(trials, start=cell.first_trial):
-            writer.writerow([cell.size, trial, *(f"{value:.8g}" for value in values)])
-        file.flush()  # an interrupted run keeps what is finished
-
     grid, burn_in = time_grid(options, longest=math.inf)
     # disable=None: no bar where nobody watches.
     progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
@@ -220,26 +184,8 @@ def run_study(
         generalised=generalised(options),
         workers=options.workers,
         progress=progress,
-        on_cell=save,
+        on_cell=_study.cell_writer(file),
     )
-
-
-def print_table(study: rl.Convergence, fit_from: int) -> None:
-    curves = {"generalised": study.generalised, "conventional": study.conventional}
-    print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
-    for index, size in enumerate(study.sizes):
-        errors = [curve.mean()[index] for curve in curves.values()]
-        rates = study.rates.errors[index]
-        print(f"{size:5}  {len(rates):6}", end="")
-        print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
-    for name, curve in curves.items():
-        print(f"slope to {name} rate from N = {fit_from}: {slope(curve, fit_from)}")
-
-
-def slope(curve: rl.ErrorCurve, fit_from: int) -> str:
-    """With its 95% interval."""
-    fit = curve.slope(fit_from)
-    return f"{fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
 
 
 # The figure
@@ -276,9 +222,7 @@ def draw(
         "E": f"Output, $N$ = {large}",
         "F": "Spiking networks approach the generalised rate only",
     }
-    for letter, title in titles.items():
-        title = rf"$\bf{{{letter}}}$  {title}"
-        axes[letter].set_title(title, loc="left", fontsize=9.5)
+    _script.name_panels(axes, titles)
     return figure
 
 
@@ -369,8 +313,8 @@ def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
     shown = traces.times > traces.start
     styles = [
         ("spiking", SPIKING, 2.4),
-        ("generalised rate", GENERALISED, 1.3),
-        ("conventional rate", CONVENTIONAL, 1.3),
+        ("generalised rate", _study.GENERALISED, 1.3),
+        ("conventional rate", _study.CONVENTIONAL, 1.3),
     ]
     for outputs, (name, color, width) in zip(traces.outputs[size], styles, strict=True):
         trace, times = outputs[shown, 0], 1e3 * traces.times[shown]
@@ -382,26 +326,13 @@ def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
 def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     sizes = np.array(study.sizes)
     fitted = sizes[sizes >= fit_from]
-    for curve, name, color, marker in (
-        (study.conventional, "conventional", CONVENTIONAL, "s"),
-        (study.generalised, "generalised", GENERALISED, "o"),
-    ):
-        label = f"to {name} rate: slope {slope(curve, fit_from)}".replace("-", "−")
-        style = {"color": color, "marker": marker, "markersize": 5}
-        ax.loglog(sizes, curve.mean(), **style, label=label)
-        # NaN, and no band, where there is one trial.
-        lower, upper = curve.confidence_interval()
-        ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
+    _study.draw_curves(ax, study, fit_from, digits=3)
     means = np.array([study.generalised.mean(), study.conventional.mean()])
     guide = 0.75 * means[0, sizes >= fit_from][0] * (sizes / fitted[0]) ** -0.5
     ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     # Room for the legend below the data.
     ax.set_ylim(means.min() / 4, means.max() * 1.4)
-    ax.set_xticks(sizes, [f"{size}" for size in sizes])
-    ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="neurons per layer $N$")
     ax.set_ylabel(r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)")
     legend = f"slopes from $N$ = {fitted[0]} on, with 95% intervals"

@@ -22,15 +22,15 @@ finishes).
 """
 
 import argparse
-import csv
 import functools
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+import _script
+import _study
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,22 +38,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
-from matplotlib.typing import RcKeyType
 from tqdm import tqdm
 
 import ratelike as rl
 
-# Okabe and Ito's colours, and grey.
-SPIKING, GENERALISED, CONVENTIONAL = "0.6", "#0072B2", "#D55E00"
-STYLE: dict[RcKeyType, Any] = {
-    "font.size": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,  # text stays text
-}
+SPIKING = "0.6"
 QUICK = dict(min_size=128, max_size=512, trials=2, fit_from=128)
 
 GRID = rl.TimeGrid(0.5e-3, 1000)
@@ -93,63 +82,44 @@ WEAK, STRONG = cues(0.75), cues(2.0)
 def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     parser = make_parser()
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK)  # what is given explicitly still wins
-        options = parser.parse_args(arguments)
-    # As many as fit: floor(log2(max / min)) + 1.
-    count = (options.max_size // options.min_size).bit_length()
-    sizes = [options.min_size * 2**k for k in range(count)]
+    options = _script.parse(parser, arguments, output="recurrent", quick=QUICK)
+    sizes = _script.doubled(options.min_size, options.max_size)
     if sum(size >= options.fit_from for size in sizes) < 2:
         parser.error(f"--fit-from must leave at least two of the sizes {sizes}")
-    # with_suffix would eat a dot in the stem.
-    png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
     keys = jax.random.split(jax.random.key(options.seed), 3)
     try:
-        table.parent.mkdir(parents=True, exist_ok=True)
+        png, pdf, table = _script.files(options)
         file = table.open("w", newline="")
     except OSError as error:
         parser.error(str(error))
     with file:
         study = run_study(sizes, options.trials, options.workers, keys[2], file)
     traces = simulate_traces(sizes[-1], keys[:2])
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_script.STYLE):
         figure = draw(traces, study, options.fit_from)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
-    print_table(study, options.fit_from)
+    _study.print_table(study, options.fit_from, digits=2)
     print(f"wrote {png}, {pdf}, {table}")
     print(f"total wall time {time.perf_counter() - began:.1f} s")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Draws how a recurrent spiking network follows its rate network.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = _script.make_parser(
+        "Draws how a recurrent spiking network follows its rate network."
     )
 
     def add(name, kind, default, text):
         parser.add_argument(name, type=kind, default=default, metavar="X", help=text)
 
+    count = _script.number(int, 1, 2**30)
     add("--min-size", count, 256, "smallest number N of neurons")
     add("--max-size", count, 4096, "largest N; sizes double from the smallest on")
     add("--fit-from", count, 1024, "smallest N in the fit of the slope")
     add("--trials", count, 4, "trials at the largest N, proportionally more at others")
     cores = os.cpu_count() or 1
     add("--workers", count, cores, "parts of the study run beside each other")
-    add("--seed", int, 0, "seed of patterns and spikes")
-    add("--output", str, "recurrent", "path of the files without .png, .pdf and .csv")
-    small = ", ".join(f"{k.replace('_', '-')} {v}" for k, v in QUICK.items())
-    text = f"a small run, with other defaults: {small}"
-    parser.add_argument("--quick", action="store_true", help=text)
     return parser
-
-
-def count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 2**30:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 2^30, got {text}")
-    return value
 
 
 # Simulations
@@ -203,16 +173,6 @@ def simulate_traces(size: int, keys: jax.Array) -> Traces:
 def run_study(
     sizes: list[int], trials: int, workers: int, key: jax.Array, file: TextIO
 ) -> rl.Convergence:
-    writer = csv.writer(file)
-    errors = ["error_generalised", "error_conventional"]
-    writer.writerow(["size", "trial", *errors, "rate_hz"])
-
-    def save(cell: rl.Cell) -> None:
-        trials = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
-        for trial, values in enumerate(trials, start=cell.first_trial):
-            writer.writerow([cell.size, trial, *(f"{value:.8g}" for value in values)])
-        file.flush()  # an interrupted run keeps what is finished
-
     # disable=None: no bar where nobody watches.
     progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
     return rl.convergence(
@@ -225,26 +185,8 @@ def run_study(
         conventional=conventional(),
         workers=workers,
         progress=progress,
-        on_cell=save,
+        on_cell=_study.cell_writer(file),
     )
-
-
-def print_table(study: rl.Convergence, fit_from: int) -> None:
-    curves = {"generalised": study.generalised, "conventional": study.conventional}
-    print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
-    for index, size in enumerate(study.sizes):
-        errors = [curve.mean()[index] for curve in curves.values()]
-        rates = study.rates.errors[index]
-        print(f"{size:5}  {len(rates):6}", end="")
-        print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
-    for name, curve in curves.items():
-        print(f"slope to {name} rate from N = {fit_from}: {slope(curve, fit_from)}")
-
-
-def slope(curve: rl.ErrorCurve, fit_from: int) -> str:
-    """With its 95% interval."""
-    fit = curve.slope(fit_from)
-    return f"{fit.value:.2f} [{fit.lower:.2f}, {fit.upper:.2f}]"
 
 
 # The figure
@@ -270,17 +212,15 @@ def draw(traces: Traces, study: rl.Convergence, fit_from: int) -> Figure:
         "C": f"{len(traces.pattern)} of the neurons, ordered by pattern 2",
         "D": "Distance to either rate network (strong cue)",
     }
-    for letter, title in titles.items():
-        title = rf"$\bf{{{letter}}}$  {title}"
-        axes[letter].set_title(title, loc="left", fontsize=9.5)
+    _script.name_panels(axes, titles)
     return figure
 
 
 def draw_overlaps(ax: Axes, traces: Traces) -> None:
     styles = [
         ("spiking", SPIKING, 2.6),
-        ("generalised rate", GENERALISED, 1.1),
-        ("conventional rate", CONVENTIONAL, 1.1),
+        ("generalised rate", _study.GENERALISED, 1.1),
+        ("conventional rate", _study.CONVENTIONAL, 1.1),
     ]
     for overlaps, (name, color, width) in zip(traces.overlaps, styles, strict=True):
         for pattern in (1, 0):
@@ -324,24 +264,11 @@ def draw_raster(ax: Axes, traces: Traces) -> None:
 
 def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     sizes = np.array(study.sizes)
-    for curve, name, color, marker in (
-        (study.conventional, "conventional", CONVENTIONAL, "s"),
-        (study.generalised, "generalised", GENERALISED, "o"),
-    ):
-        label = f"to {name} rate: slope {slope(curve, fit_from)}".replace("-", "−")
-        style = {"color": color, "marker": marker, "markersize": 5}
-        ax.loglog(sizes, curve.mean(), **style, label=label)
-        # NaN, and no band, where there is one trial.
-        lower, upper = curve.confidence_interval()
-        ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
+    _study.draw_curves(ax, study, fit_from, digits=2)
     means = np.array([study.generalised.mean(), study.conventional.mean()])
     guide = 0.65 * means[0, -1] * (sizes / sizes[-1]) ** -0.5
     ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     ax.set_ylim(means.min() / 5, means.max() * 1.5)
-    ax.set_xticks(sizes, [f"{size}" for size in sizes])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="neurons $N$")
     ax.set_ylabel(r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$")
     legend = f"slopes from $N$ = {fit_from} on, with 95% intervals"

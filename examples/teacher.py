@@ -23,8 +23,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import _script
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -33,20 +33,12 @@ import numpy as np
 import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.typing import RcKeyType
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 import ratelike as rl
 
 QUICK = dict(neurons=8, duration=0.15, steps=15, noise=[0.5])
-STYLE: dict[RcKeyType, Any] = {
-    "font.size": 8.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,
-}
 COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7"]
 TEACHER, NEW = "0.2", "#D55E00"
 GAIN, LATENTS = 1.5, 2
@@ -92,10 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             recover(name, start, teacher, drives, grid, optimiser, options.steps)
         )
         print_recovery(recoveries[-1])
-    png, pdf, table = (Path(options.output + end) for end in (".png", ".pdf", ".csv"))
-    png.parent.mkdir(parents=True, exist_ok=True)
+    png, pdf, table = _script.files(options)
     write_table(table, teacher, recoveries)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_script.STYLE):
         figure = draw(teacher, recoveries, drives[0], grid)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
@@ -104,9 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Recovers a teacher's encoders from its output traces.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = _script.make_parser(
+        "Recovers a teacher's encoders from its output traces."
     )
     parser.add_argument(
         "--neurons", type=int, default=20, help="neurons of the teacher"
@@ -116,15 +106,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200, help="steps of L-BFGS")
     text = "size of the noise on the encoders at the start, per their own size"
     parser.add_argument("--noise", type=float, nargs="+", default=[0.5, 1.0], help=text)
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
-    text = "path of the files without .png, .pdf and .csv"
-    parser.add_argument("--output", default="teacher", help=text)
-    small = ", ".join(f"{name} {value}" for name, value in QUICK.items())
-    parser.add_argument("--quick", action="store_true", help=f"small: {small}")
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK)  # what is given explicitly still wins
-        options = parser.parse_args(arguments)
+    options = _script.parse(parser, arguments, output="teacher", quick=QUICK)
     if len(options.noise) > len(COLORS):
         parser.error(f"--noise takes at most {len(COLORS)} values, got {options.noise}")
     return options
@@ -264,9 +246,7 @@ def draw(teacher, recoveries: list[Recovery], drive, grid: rl.TimeGrid) -> Figur
         "D": "First output",
         "E": "Recovery of each neuron",
     }
-    for letter, title in titles.items():
-        title = rf"$\bf{{{letter}}}$  {title}"
-        axes[letter].set_title(title, loc="left", fontsize=9.5)
+    _script.name_panels(axes, titles)
     return figure
 
 

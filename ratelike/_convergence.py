@@ -17,11 +17,10 @@ from ratelike._dynamics._conventional import ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
 from ratelike._error_curve import ErrorCurve
-from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
-from ratelike._network import Network, check_population
-from ratelike._neuron import check_neuron
+from ratelike._network import Network
 from ratelike._random import num_tiles
+from ratelike._simulate import check_layers
 from ratelike._tiles import cut_into_tiles, errors_of_tiles
 
 
@@ -97,11 +96,7 @@ def convergence(
     trials = validation.count("trials", trials)
     workers = validation.count("workers", workers)
     key = validation.typed_key("key", key)
-    burn_in = validation.count("burn_in", burn_in, at_least=0)
-    if burn_in >= grid.num_steps:
-        raise ValueError(
-            f"burn_in must be less than the number of steps, {grid.num_steps}, got {burn_in}"
-        )
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
     budget = sizes[-1] if budget is None else validation.count("budget", budget)
     if budget < sizes[-1]:
         raise ValueError(
@@ -217,24 +212,23 @@ def _check_network(
 ) -> Network:
     """One small network is made for real, so that what is wrong with it is told before anything compiles."""
     network = make_network(size, key)
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"make_network must return a ratelike.Network, got {network!r}"
-        )
+    check_is_network(network)
     for index, layer in enumerate(network.layers):
         if layer.num_neurons != size:
             raise ValueError(
                 f"make_network must give every layer the {size} neurons it is asked for, "
                 f"got {layer.num_neurons} in layer {index}"
             )
-        name = f"network.layers[{index}]"
-        check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
-        check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
-        check_population(name, layer, "spikes")
-        for each in dynamics:
-            each.check(name, layer, grid)
+    check_layers(network, grid, dynamics)
     validation.finite_leaves("network", network)
     return network
+
+
+def check_is_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise ValueError(
+            f"make_network must return a ratelike.Network, got {network!r}"
+        )
 
 
 def _check_drive(make_drive, network: Network, key: Array, grid: TimeGrid) -> None:

@@ -55,11 +55,7 @@ def solve_decoders(
     variance = validation.parameter("ridge", ridge, above=0.0)
     if variance.ndim != 0:
         validation.shape("ridge", variance, (size,))
-    burn_in = validation.count("burn_in", burn_in, at_least=0)
-    if burn_in >= grid.num_steps:
-        raise ValueError(
-            f"burn_in must be less than the number of steps, {grid.num_steps}, got {burn_in}"
-        )
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
     dynamics = GeneralisedRate() if dynamics is None else dynamics
     validation.instance("dynamics", dynamics, AbstractDynamics)
     if dynamics.needs_key:

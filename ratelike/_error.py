@@ -21,10 +21,5 @@ def mean_absolute_error(
             f"outputs must have shape (..., time, latents), got shape {jnp.shape(outputs)}"
         )
     validation.shape("reference", reference, jnp.shape(outputs))
-    burn_in = validation.count("burn_in", burn_in, at_least=0)
-    num_steps = outputs.shape[-2]
-    if burn_in >= num_steps:
-        raise ValueError(
-            f"burn_in must be less than the number of steps, {num_steps}, got {burn_in}"
-        )
+    burn_in = validation.burn_in(burn_in, outputs.shape[-2])
     return jnp.mean(jnp.abs(outputs - reference)[..., burn_in:, :], axis=(-2, -1))

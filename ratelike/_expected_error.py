@@ -11,10 +11,9 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._fluctuations._network import output_fluctuations, refuse_feedback
+from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
 from ratelike._grid import TimeGrid
-from ratelike._network import Network, check_population
-from ratelike._neuron import check_renewal
+from ratelike._network import Network
 from ratelike._simulate import _checked
 
 # Beyond so many standard deviations the sign of a Gaussian variable is certain, in float64 too.
@@ -54,8 +53,7 @@ def expected_error(
     `num_probes` < 1, and for a raw key.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
-    refuse_feedback("network", network)
-    check_renewal_layers(network)
+    check_fluctuations(network)
     return _expected_error(network, *arguments)
 
 
@@ -81,22 +79,10 @@ def folded_mean(
     return jnp.where(spreads, folded, jnp.abs(mean))
 
 
-def check_renewal_layers(network: Network) -> None:
-    """Fluctuations are known for neurons that remember nothing but their last spike, and that spike at all."""
-    for index, layer in enumerate(network.layers):
-        name, what = f"network.layers[{index}]", "the variance of its spikes"
-        check_population(name, layer, what)
-        check_renewal(f"{name}.neuron", layer.neuron, what)
-
-
 def checked(network, increments, grid, burn_in, num_probes, key):
     """Path, grid, burn-in, number of probes and key, after all checks."""
     num_probes = validation.count("num_probes", num_probes)
     key = jax.random.key(0) if key is None else validation.typed_key("key", key)
     path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
-    burn_in = validation.count("burn_in", burn_in, at_least=0)
-    if burn_in >= grid.num_steps:
-        raise ValueError(
-            f"burn_in must be less than the number of steps, {grid.num_steps}, got {burn_in}"
-        )
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
     return path, grid, burn_in, num_probes, key

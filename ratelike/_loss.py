@@ -9,8 +9,8 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._expected_error import check_renewal_layers, checked
-from ratelike._fluctuations._network import output_fluctuations, refuse_feedback
+from ratelike._expected_error import checked
+from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
 from ratelike._simulate import simulate
@@ -63,8 +63,7 @@ def expected_spiking_loss(
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """
     arguments = checked(network, increments, grid, burn_in, num_probes, key)
-    refuse_feedback("network", network)
-    check_renewal_layers(network)
+    check_fluctuations(network)
     target = _checked_target(target, network, grid)
     return _expected_spiking_loss(network, *arguments, target)
 

@@ -56,7 +56,7 @@ def simulate(
     `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
     `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
-    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes, which changes no bit of the result.
+    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes. How many these are changes no bit of the result.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -154,16 +154,24 @@ def _checked(network, increments, grid, dynamics, key, record):
     if dynamics.needs_key or key is not None:
         key = validation.typed_key("key", key)
     validation.finite_leaves("network", network)
+    check_layers(network, grid, [dynamics])
+    first = network.layers[0]
+    path = _checked_path(increments, grid, first.num_latents, first.dtype)
+    return path, key, _checked_record(network, record)
+
+
+def check_layers(
+    network: Network, grid: TimeGrid, dynamics: Sequence[AbstractDynamics]
+) -> None:
+    """Every layer can be run on the grid, under each of the dynamics."""
     for index, layer in enumerate(network.layers):
         name = f"network.layers[{index}]"
         check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
         check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
-        dynamics.check(name, layer, grid)
-        if dynamics.needs_key:
-            check_population(name, layer, "spikes")
-    first = network.layers[0]
-    path = _checked_path(increments, grid, first.num_latents, first.dtype)
-    return path, key, _checked_record(network, record)
+        for each in dynamics:
+            each.check(name, layer, grid)
+            if each.needs_key:
+                check_population(name, layer, "spikes")
 
 
 def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:

@@ -14,6 +14,7 @@ from ratelike._error import mean_absolute_error
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Layer, Network
+from ratelike._population import with_count
 from ratelike._random import TILE, num_tiles
 
 
@@ -51,15 +52,15 @@ def cut_into_tiles(
         leaf = leaf.reshape(count * tiles_each, TILE, *leaf.shape[2:])
         return jnp.pad(leaf, [(0, total - len(leaf)), (0, 0), *pad], mode="edge")
 
+    counted = [jax.vmap(with_count)(layer) for layer in networks.layers]
+    networks = eqx.tree_at(lambda network: network.layers, networks, tuple(counted))
     networks = jax.tree.map(_once_if_equal, networks)
     layers = []
     for layer in networks.layers:
-        # What fills a tile copies a neuron, and decodes to nothing. One more column of ones counts the spikes.
-        ones = [(0, 0)] * (layer.decoder.ndim - 1) + [(0, 1)]
-        decoder = jnp.pad(layer.decoder, ones, constant_values=1.0)
-        decoder = cut(decoder, "constant")
+        # What fills a tile copies a neuron, and decodes to nothing.
         tiles = jax.tree.map(cut, layer)
-        tiles = eqx.tree_at(lambda part: part.decoder, tiles, decoder)
+        silent = cut(layer.decoder, "constant")
+        tiles = eqx.tree_at(lambda part: part.decoder, tiles, silent)
         if layer.feedback is not None:
             silent = cut(layer.feedback.decoder, "constant")
             tiles = eqx.tree_at(lambda part: part.feedback.decoder, tiles, silent)

@@ -75,6 +75,16 @@ def count(name: str, value: int, *, at_least: int = 1) -> int:
     return whole
 
 
+def burn_in(value: int, num_steps: int) -> int:
+    """A number of steps to leave out at the beginning, of which some remain."""
+    value = count("burn_in", value, at_least=0)
+    if value >= num_steps:
+        raise ValueError(
+            f"burn_in must be less than the number of steps, {num_steps}, got {value}"
+        )
+    return value
+
+
 def typed_key(name: str, key: Any) -> Array:
     """Explicit typed keys only: a raw `uint32` array or a missing key is a mistake to be told early."""
     advice = "make one with jax.random.key(seed)"

@@ -11,10 +11,9 @@ from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, grid_increments
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._layer import Readout, layer_fluctuations
-from ratelike._fluctuations._network import refuse_feedback
+from ratelike._fluctuations._network import check_layer_fluctuations
 from ratelike._grid import TimeGrid
-from ratelike._network import Layer, Network, check_population
-from ratelike._neuron import check_renewal
+from ratelike._network import Layer, Network
 from ratelike._simulate import _cast, _checked
 
 
@@ -87,12 +86,10 @@ def _weighted(network, path, grid, weights):
 
 def _checked_layer(layer, increments, grid, tau_m):
     validation.instance("layer", layer, Layer)
-    check_population("layer", layer, "the variance of its spikes")
-    check_renewal("layer.neuron", layer.neuron, "the variance of its spikes")
+    check_layer_fluctuations("layer", layer)
     if tau_m is not None:
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())
     network = Network([layer], tau_m)
     path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
-    refuse_feedback("the network of layer", network)
     return network, path

@@ -41,19 +41,19 @@ def run_layer(
     """Neurons are independent given the path: parts of the population run one after the other, and are added up.
 
     The parts are shared out among the devices of `mesh`. Neither the size of the parts nor the number of devices
-    changes a bit of what is decoded. A few recorded neurons run a second time, each within its tile; with many, the
+    changes a bit of what is decoded (of an interpolated conventional rate, the size changes the interpolation). A few recorded neurons run a second time, each within its tile; with many, the
     population runs as a whole.
     """
 
-    def run(part: Layer, keys_of: int, first_tile, chosen=None) -> LayerOutput:
-        keys = None if key is None else tile_keys(key, keys_of, first_tile)
+    def run(part: Layer, first_tile, chosen=None) -> LayerOutput:
+        keys = None if key is None else tile_keys(key, part.num_neurons, first_tile)
         return dynamics(part, path, grid, tile_keys=keys, recorded=chosen)
 
     num_neurons = layer.num_neurons
     size = _part_size(dynamics, layer, grid, mesh)
     many = recorded is not None and len(recorded) * TILE >= num_neurons
     if size is None or num_neurons <= size or many:
-        output = run(with_count(layer.stored()), num_neurons, 0, recorded)
+        output = run(with_count(layer.stored()), 0, recorded)
         decoded = tree_sum(output.decoded)
         return LayerRun(decoded, output.recording, output.saved, output.succeeded)
     tiles_each = size // TILE
@@ -61,7 +61,7 @@ def run_layer(
     def run_part(index):
         first_tile = index * tiles_each
         part = _counted(layer.part(first_tile, tiles_each), first_tile, num_neurons)
-        output = run(part, size, first_tile)
+        output = run(part, first_tile)
         return tree_sum(output.decoded), output.succeeded
 
     decoded, succeeded = _total(run_part, -(-num_neurons // size), mesh)
@@ -71,7 +71,7 @@ def run_layer(
         def one_neuron(neuron):
             tile = neuron // TILE
             part = _counted(layer.part(tile, 1), tile, num_neurons)
-            return run(part, TILE, tile, (neuron % TILE)[None]).recording
+            return run(part, tile, (neuron % TILE)[None]).recording
 
         traces = jax.lax.map(one_neuron, recorded)
         recording = Recording(

@@ -10,18 +10,27 @@ from ratelike._drive import grid_increments
 from ratelike._fluctuations._layer import Noise, Readout, layer_fluctuations
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
-from ratelike._network import Network
+from ratelike._network import AbstractLayer, Network, check_population
+from ratelike._neuron import check_renewal
 from ratelike._simulate import _cast
 
 
-def refuse_feedback(name: str, network: Network) -> None:
-    """Neurons that hear each other are not independent given the input of their layer."""
+def check_fluctuations(network: Network) -> None:
+    """The theory holds for every layer."""
     for index, layer in enumerate(network.layers):
-        if layer.feedback is not None:
-            raise ValueError(
-                f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
-                f"their input; got {layer.feedback!r} in layer {index}"
-            )
+        check_layer_fluctuations(f"network.layers[{index}]", layer)
+
+
+def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:
+    """Its neurons spike, remember nothing but their last spike, and are independent given the layer's input."""
+    what = "the variance of its spikes"
+    check_population(name, layer, what)
+    check_renewal(f"{name}.neuron", layer.neuron, what)
+    if layer.feedback is not None:
+        raise ValueError(
+            f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
+            f"their input; got {layer.feedback!r}"
+        )
 
 
 class OutputFluctuations(NamedTuple):

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
-from ratelike._neuron._averaged import AveragedPast
+from ratelike._neuron._averaged import AveragedPast, Traces, faded_traces
 from ratelike._neuron._closure import (
     AbstractClosure,
     Adaptation,
@@ -18,8 +18,6 @@ from ratelike._neuron._closure import (
 )
 from ratelike._neuron._history import AbstractAccumulatingNeuron
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
-
-Traces = tuple[Float[Array, "..."], ...]
 
 
 class AdaptiveSRM(AbstractAccumulatingNeuron):
@@ -126,10 +124,7 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
         return tuple(jnp.zeros_like(potential) for _ in self.adaptation)
 
     def faded(self, mark: Traces, seconds: Float[Array, "..."] | float) -> Traces:
-        return tuple(
-            trace * jnp.exp(-seconds / each.tau)
-            for trace, each in zip(mark, self.adaptation, strict=True)
-        )
+        return faded_traces(mark, self.adaptation, seconds)
 
     def with_spike(self, mark: Traces) -> Traces:
         return jax.tree.map(lambda trace: trace + 1.0, mark)

@@ -64,15 +64,15 @@ class AveragedPast(AbstractExpectedNeuron):
 
     def faded(self, mark: Past, seconds: Float[Array, "..."] | float) -> Past:
         return Past(
-            _faded(mark.last, self.adaptation, seconds),
-            _faded(mark.earlier, self.terms, seconds),
+            faded_traces(mark.last, self.adaptation, seconds),
+            faded_traces(mark.earlier, self.terms, seconds),
         )
 
     def no_trace(self, potential: Float[Array, "..."]) -> Traces:
         return tuple(jnp.zeros_like(potential) for _ in self.terms)
 
     def faded_trace(self, trace: Traces, seconds: float) -> Traces:
-        return _faded(trace, self.terms, seconds)
+        return faded_traces(trace, self.terms, seconds)
 
     def mark_of_spike(self, trace: Traces) -> Past:
         ones = jax.tree.map(jnp.ones_like, trace[0])
@@ -94,7 +94,7 @@ class AveragedPast(AbstractExpectedNeuron):
         return self.escape(potential + self.refractory(age))
 
 
-def _faded(
+def faded_traces(
     traces: Traces,
     exponentials: tuple[Adaptation | Term, ...],
     seconds: Float[Array, "..."] | float,

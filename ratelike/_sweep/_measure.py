@@ -10,7 +10,13 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from ratelike._convergence import _check_drive, _check_network, _run, _Study
+from ratelike._convergence import (
+    _check_drive,
+    _check_network,
+    _run,
+    _Study,
+    check_is_network,
+)
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._grid import TimeGrid
@@ -62,7 +68,7 @@ class MeasureConvergence(AbstractCellMeasure):
             return self.make_network(**parameters, key=network_key)
 
         network = make_network(0, key)
-        _check_is_network(network)
+        check_is_network(network)
         size = parameters.get("num_neurons", network.layers[0].num_neurons)
         _check_network(lambda *_: network, size, key, self.grid, self.dynamics)
         _check_drive(self.make_drive, network, key, self.grid)
@@ -115,15 +121,8 @@ class MeasureNetwork(AbstractCellMeasure):
 
     def _network(self, cell: PlannedCell, key: Array) -> Network:
         network = self.make_network(**cell.parameters, key=key)
-        _check_is_network(network)
+        check_is_network(network)
         return network
-
-
-def _check_is_network(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"make_network must return a ratelike.Network, got {network!r}"
-        )
 
 
 def check_parameters(make_network: MakeNetwork, cell: PlannedCell) -> None:

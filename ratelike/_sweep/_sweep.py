@@ -157,11 +157,7 @@ def _errors(
     conventional,
 ) -> tuple[AbstractCellMeasure, dict[str, Any]]:
     """The measurement of a convergence study, and what identifies it."""
-    burn_in = validation.count("burn_in", burn_in, at_least=0)
-    if burn_in >= grid.num_steps:
-        raise ValueError(
-            f"burn_in must be less than the number of steps, {grid.num_steps}, got {burn_in}"
-        )
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
     sizes = [axis.values for axis in axes if axis.name == "num_neurons"]
     largest = max(sizes[0]) if sizes else None
     if budget is not None:
