@@ -4,6 +4,8 @@ Sums over neurons run tile by tile and the tiles are added in a fixed binary tre
 else is computed beside them (a batch, another part of the layer, another device).
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,9 @@ from jaxtyping import Array, Float
 
 from ratelike._network import Layer
 from ratelike._random import TILE, num_tiles
+
+# Never in the halved precision that accelerators take by default.
+matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 def with_count(layer: Layer) -> Layer:
@@ -84,14 +89,13 @@ def matrix_product(
 @matrix_product.defjvp
 def _(primals, tangents):
     (left, right), (dleft, dright) = primals, tangents
-    tangent = jnp.matmul(dleft, right, precision="highest")
-    tangent += jnp.matmul(left, dright, precision="highest")
+    tangent = matmul(dleft, right) + matmul(left, dright)
     return matrix_product(left, right), tangent
 
 
 @jax.custom_batching.custom_vmap
 def _product_of_tiles(left, right):
-    return jnp.matmul(left, right, precision="highest")
+    return matmul(left, right)
 
 
 @_product_of_tiles.def_vmap

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._exponential import one_minus_exp
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import SRM0, AbstractNeuron
 from ratelike._neuron._history import (
     AbstractExpectedNeuron,
     Mark,
@@ -47,8 +47,16 @@ def hazard(
 
     Age and dead time are multiples of dt, computed in different ways: they are compared with a tolerance.
     """
-    may_fire = age >= neuron.dead_time * (1.0 - 1e-4)
-    return jnp.where(may_fire, neuron.hazard(potential, age, mark), 0.0)
+    return _after_dead_time(neuron, age, neuron.hazard(potential, age, mark))
+
+
+def hazard_ratio(neuron: SRM0, age: Float[Array, "..."]) -> Float[Array, "..."]:
+    """rho(h, a) / f(h) of a separable neuron."""
+    return _after_dead_time(neuron, age, neuron.ratio(age))
+
+
+def _after_dead_time(neuron: AbstractNeuron, age, value):
+    return jnp.where(age >= neuron.dead_time * (1.0 - 1e-4), value, 0.0)
 
 
 def firing_probability(hazard: Float[Array, "..."], dt: float) -> Float[Array, "..."]:

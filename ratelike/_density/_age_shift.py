@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
-from ratelike._density._age_mesh import AgeMesh, Event, MergeSchedule
+from ratelike._density._age_mesh import AgeMesh, MergeSchedule
+from ratelike._density._firing import SeparableHazard, firing
+from ratelike._density._merging import left_in, merge, survivors, write
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._loop import Loop, loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
+from ratelike._neuron import SRM0
 from ratelike._neuron._history import faded, newborn, no_trace
 from ratelike._population import directions, encode
-from ratelike._renewal import firing_probability, hazard, memory_steps
+from ratelike._renewal import hazard, hazard_ratio, memory_steps
 
 
 class RenewalTerm(diffrax.AbstractTerm):
@@ -27,20 +30,22 @@ class RenewalTerm(diffrax.AbstractTerm):
     The two do not multiply: `AgeShift` integrates the hazard over a step itself.
     """
 
-    def vf(self, t, y: Cohorts, args: "RenewalProblem") -> Float[Array, "bins neurons"]:
+    def vf(
+        self, t, y: Cohorts, args: "RenewalProblem"
+    ) -> SeparableHazard | Float[Array, "bins neurons"]:
         neuron = args.layer.neuron
+        if isinstance(neuron, SRM0) and neuron.is_separable:
 
-        def at(age, mark):
-            age = jnp.minimum(age, args.schedule.memory)[:, None] * args.dt
+            def ratio(age, mark):
+                return hazard_ratio(neuron, age)
+
+            of_age = _mean_over_bins(ratio, y, args).reshape(-1)
+            return SeparableHazard(neuron.escape(y.potential), of_age)
+
+        def of_neuron_and_age(age, mark):
             return hazard(neuron, y.potential, age, mark)
 
-        spread = args.schedule.spreads()
-        if not np.any(spread):
-            return at(y.age, y.mark)
-        spread = jnp.asarray(spread, y.age.dtype)
-        later = spread[:, None] * args.dt
-        younger = at(y.age - spread, faded(neuron, y.mark, -later))
-        return 0.5 * (younger + at(y.age + spread, faded(neuron, y.mark, later)))
+        return _mean_over_bins(of_neuron_and_age, y, args)
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
@@ -49,6 +54,21 @@ class RenewalTerm(diffrax.AbstractTerm):
         raise NotImplementedError(
             "RenewalTerm is solved by ratelike.AgeShift, other solvers take the method of lines"
         )
+
+
+def _mean_over_bins(function: Callable, y: Cohorts, args: "RenewalProblem") -> Array:
+    """The mean of function(age, mark) over the ages of each bin, by two-point Gauss quadrature where it is wide."""
+    schedule, dt = args.schedule, args.dt
+
+    def at(age, mark):
+        return function(jnp.minimum(age, schedule.memory)[:, None] * dt, mark)
+
+    if not np.any(schedule.spreads()):
+        return at(y.age, y.mark)
+    spread = jnp.asarray(schedule.spreads(), y.age.dtype)
+    later, neuron = spread[:, None] * dt, args.layer.neuron
+    younger = at(y.age - spread, faded(neuron, y.mark, -later))
+    return 0.5 * (younger + at(y.age + spread, faded(neuron, y.mark, later)))
 
 
 class RenewalProblem(eqx.Module):
@@ -202,12 +222,8 @@ def _advance(
     args: RenewalProblem,
 ) -> tuple[Cohorts, Float[Array, " neurons"]]:
     layer, dt = args.layer, args.dt
-    probability = firing_probability(terms.vf(time, y, args), dt)
-    # Kept from being computed twice, once for the sum and once for the survivors.
-    firing = jax.lax.optimization_barrier(y.share * probability)
-    activity = jnp.sum(firing, axis=0)
-    # Whatever is rounded where, no share becomes negative.
-    survivors = jnp.where(firing < y.share, y.share - firing, 0.0)
+    fired = firing(y.share, terms.vf(time, y, args), dt)
+    activity = jnp.sum(fired, axis=0)
     new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
     older = eqx.tree_at(
         lambda y: y.mark,
@@ -216,7 +232,7 @@ def _advance(
         is_leaf=lambda x: x is None,
     )
     share, age, mark = _grow_older(
-        older, step, survivors, activity, new_mark, args.schedule
+        older, step, fired, activity, new_mark, args.schedule
     )
     driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)
     driven = driven + input_factor(layer.neuron.tau_m, dt) * current
@@ -236,7 +252,7 @@ def _advance(
 def _grow_older(
     y: Cohorts,
     step: Integer[Array, ""],
-    survivors: Float[Array, "bins neurons"],
+    fired: Float[Array, "bins neurons"],
     newborn: Float[Array, " neurons"],
     newborn_mark: PyTree[Float[Array, " neurons"]],
     schedule: MergeSchedule,
@@ -247,37 +263,24 @@ def _grow_older(
 ]:
     """The newborn become a cohort; two elder cohorts become one."""
     if schedule.num_bins == 1:
-        share = survivors + newborn
+        share = survivors(y.share, fired) + newborn
         part = newborn / jnp.maximum(share, jnp.finfo(share.dtype).tiny)
         mark = jax.tree.map(
             lambda new, old: part * new + (1.0 - part) * old, newborn_mark, y.mark
         )
         return share, y.age, mark
     event = schedule.event(step + 1)
-    younger, elder = survivors[event.younger], survivors[event.elder]
-    elder = jnp.where(event.retires, 0.0, elder)
-    target = survivors[event.target]  # empty, unless it is the last bin
-    merged = target + younger + elder
-    share = _write(survivors, event, merged, newborn, jnp.zeros_like(newborn))
+    share = merge(y.share, fired, newborn, event)
     middle = 0.5 * (y.age[event.younger] + y.age[event.elder])
     middle = jnp.where(event.retires, schedule.memory, middle)
-    zero = jnp.zeros_like(middle)
-    age = _write(y.age + 1.0, event, middle + 1.0, zero, zero)
+    age = write(y.age + 1.0, event, middle + 1.0, jnp.zeros_like(middle))
+    target, younger, elder = left_in(y.share, fired, event)
 
-    def merge(new, old):
-        total = jnp.maximum(merged, jnp.finfo(merged.dtype).tiny)
+    def merge_mark(new, old):
         mean = target * old[event.target] + younger * old[event.younger]
-        mean = (mean + elder * old[event.elder]) / total
-        return _write(old, event, mean, new, jnp.zeros_like(new))
+        mean = mean + elder * old[event.elder]
+        total = target + younger + elder
+        mean = mean / jnp.maximum(total, jnp.finfo(total.dtype).tiny)
+        return write(old, event, mean, new)
 
-    return share, age, jax.tree.map(merge, newborn_mark, y.mark)
-
-
-def _write(bins: Array, event: Event, merged, newborn, emptied) -> Array:
-    """By comparison with every bin, which fuses with what computes the bins."""
-    slots = jnp.arange(bins.shape[0], dtype=jnp.int32)
-    slots = slots.reshape(-1, *[1] * (bins.ndim - 1))
-    emptied_elder = (slots == event.elder) & ~event.retires
-    bins = jnp.where((slots == event.younger) | emptied_elder, emptied, bins)
-    bins = jnp.where(slots == event.target, merged, bins)
-    return jnp.where(slots == event.birth, newborn, bins)
+    return share, age, jax.tree.map(merge_mark, newborn_mark, y.mark)

@@ -25,6 +25,7 @@ from ratelike._fluctuations._probes import (
 from ratelike._grid import TimeGrid
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
+from ratelike._population import matmul
 from ratelike._random import TILE, num_tiles, tile_keys
 from ratelike._renewal import ages
 
@@ -146,11 +147,11 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
             membrane = decay_factor(readout.tau_m, dt), input_factor(readout.tau_m, dt)
             moments = advance_moments(moments, step, *membrane)
             # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
-            variance = _dot(jnp.maximum(moments.variance, 0.0), readout.weights)
+            variance = matmul(jnp.maximum(moments.variance, 0.0), readout.weights)
         if probes:
             currents = noises = [None] * num_probes
             if incoming is not None:
-                currents = list(scale * _dot(perturbation, layer.encoder.T))
+                currents = list(scale * matmul(perturbation, layer.encoder.T))
             if noise is not None:
                 noises = _noises(noise, index, step)
             pairs = [
@@ -158,14 +159,14 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
                 for each in zip(probes, currents, noises, strict=True)
             ]
             probes, activities = zip(*pairs, strict=True)
-            perturbed = _dot(jnp.stack(activities), layer.decoder)
+            perturbed = matmul(jnp.stack(activities), layer.decoder)
         driven = decay * (density.potential - layer.bias)
-        driven = driven + scale * _dot(increment, layer.encoder.T)
+        driven = driven + scale * matmul(increment, layer.encoder.T)
         mark = shift_mark(neuron.mark(density.potential), density.mark, step.survivors)
         density = Density(
             layer.bias + driven, shift(step.activity, step.survivors), mark
         )
-        activity = _dot(step.activity, layer.decoder)
+        activity = matmul(step.activity, layer.decoder)
         return (density, probes, moments), LayerFluctuations(
             activity, perturbed, variance
         )
@@ -185,7 +186,3 @@ def _noises(noise: Noise, index, step: Step) -> list[Float[Array, "ages neurons"
     num_ages, size = deviation.shape
     signs = random_signs(noise.key, index, noise.num_probes, num_ages, deviation.dtype)
     return [deviation * sign[:, :size] for sign in signs]
-
-
-def _dot(a, b):
-    return jnp.matmul(a, b, precision="highest")

@@ -1,5 +1,6 @@
 """The spike response model."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -64,6 +65,19 @@ class SRM0(AbstractNeuron):
 
     def mark(self, potential: Float[Array, "..."]) -> None:
         return None
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether rho(h, a) = f(h) ratio(a): f turns sums into products, and neurons share what follows a spike."""
+        if not isinstance(self.escape, AbstractSeparableEscape):
+            return False
+        age = jnp.zeros((), self.dead_time.dtype)
+        return jax.eval_shape(lambda: self.ratio(age) * self.dead_time).size == 1
+
+    def ratio(self, age: Float[Array, "..."]) -> Float[Array, "..."]:
+        """What refractoriness makes of the escape rate, where neurons are separable."""
+        assert isinstance(self.escape, AbstractSeparableEscape)
+        return self.escape.ratio(self.refractory(age))
 
     def hazard(
         self,

@@ -1,0 +1,83 @@
+"""Bins that stay where they are: two cohorts become one, and the newborn become a cohort."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ratelike._density._age_mesh import Event
+from ratelike._population import matmul
+
+
+def survivors(
+    share: Float[Array, "..."], fired: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """Whatever is rounded where, no share becomes negative."""
+    return jnp.where(fired < share, share - fired, 0.0)
+
+
+def left_in(
+    share: Float[Array, "bins neurons"],
+    fired: Float[Array, "bins neurons"],
+    event: Event,
+) -> tuple[Float[Array, " neurons"], ...]:
+    """The survivors in the bins that `event` makes one: target (empty, unless it is the last bin), younger, elder."""
+
+    def left(slot):
+        return survivors(share[slot], fired[slot])
+
+    elder = jnp.where(event.retires, 0.0, left(event.elder))
+    return left(event.target), left(event.younger), elder
+
+
+@jax.custom_jvp
+def merge(
+    share: Float[Array, "bins neurons"],
+    fired: Float[Array, "bins neurons"],
+    newborn: Float[Array, " neurons"],
+    event: Event,
+) -> Float[Array, "bins neurons"]:
+    """The shares after a step. One pass over all bins, in place."""
+    target, younger, elder = left_in(share, fired, event)
+    merged = _computed_before(target + younger + elder)
+    return write(survivors(share, fired), event, merged, newborn)
+
+
+@merge.defjvp
+def _(primals, tangents):
+    """One pass as well, and its transpose too; the derivative of each slice would be an array of all bins."""
+    share, fired, newborn, event = primals
+    dshare, dfired, dnewborn, _ = tangents
+    dsurvivors = dshare - dfired
+    slots = jnp.arange(len(share), dtype=jnp.int32)
+    target, younger = slots == event.target, slots == event.younger
+    elder = (slots == event.elder) & ~event.retires
+    stays = ~(target | younger | elder | (slots == event.birth))
+    joins = (target | younger | elder).astype(share.dtype)
+    tangent = stays.astype(share.dtype)[:, None] * dsurvivors
+    nothing = jnp.zeros_like(share)
+    for slot, drow in (
+        (event.target, matmul(joins[None], dsurvivors)),
+        (event.birth, dnewborn[None]),
+    ):
+        zero = jnp.zeros_like(slot)
+        tangent += jax.lax.dynamic_update_slice(nothing, drow, (slot, zero))
+    return merge(share, fired, newborn, event), tangent
+
+
+def write(bins: Array, event: Event, merged, newborn) -> Array:
+    """By comparison with every bin, which fuses with what computes the bins. Bins that were merged are emptied."""
+    slots = jnp.arange(bins.shape[0], dtype=jnp.int32)
+    slots = slots.reshape(-1, *[1] * (bins.ndim - 1))
+    emptied_elder = (slots == event.elder) & ~event.retires
+    bins = jnp.where((slots == event.younger) | emptied_elder, 0.0, bins)
+    bins = jnp.where(slots == event.target, merged, bins)
+    return jnp.where(slots == event.birth, newborn, bins)
+
+
+def _computed_before(row: Float[Array, " neurons"]) -> Float[Array, " neurons"]:
+    """A product with ones: XLA computes it apart from the loop that it is used in.
+
+    Else it reads the old bins while the new ones are written, which takes a copy of all of them.
+    """
+    rows = jnp.stack([row, jnp.zeros_like(row)])
+    return matmul(jnp.ones((1, 2), row.dtype), rows)[0]
