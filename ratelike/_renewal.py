@@ -4,6 +4,8 @@ Age index k counts the steps since the step of the last spike; it is 0 in the st
 last bin, of age >= memory, absorbs.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ from ratelike._neuron._history import (
     expected_neuron,
     faded,
 )
+from ratelike._refractory import ExponentialRefractory
 
 # Of the stationary rate with adaptation: 30 widths of input potential need about so many.
 NEWTON_STEPS = 24
@@ -48,6 +51,30 @@ def hazard(
     Age and dead time are multiples of dt, computed in different ways: they are compared with a tolerance.
     """
     return _after_dead_time(neuron, age, neuron.hazard(potential, age, mark))
+
+
+def successive_hazards(
+    neuron: AbstractNeuron,
+    potentials: Sequence[Float[Array, " neurons"]],
+    age: Float[Array, " neurons"],
+    mark: Mark,
+    dt: float,
+) -> list[Float[Array, " neurons"]]:
+    """rho in the steps that follow one another until the next spike, `age` (in steps) being that of the first one."""
+    oldest = memory_steps(neuron, dt)
+    ages = [jnp.minimum(age + k, oldest) * dt for k in range(len(potentials))]
+    if isinstance(neuron, SRM0) and isinstance(
+        neuron.refractory, ExponentialRefractory
+    ):
+        offsets = neuron.refractory.at_successive_ages(ages[0], dt, len(ages))
+        return [
+            _after_dead_time(neuron, a, neuron.escape(h + offset))
+            for h, a, offset in zip(potentials, ages, offsets, strict=True)
+        ]
+    return [
+        hazard(neuron, h, a, faded(neuron, mark, k * dt))
+        for k, (h, a) in enumerate(zip(potentials, ages, strict=True))
+    ]
 
 
 def hazard_ratio(neuron: SRM0, age: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -25,7 +25,7 @@ from ratelike._neuron import (
 )
 from ratelike._neuron._history import faded, mark_of_spike
 from ratelike._random import TILE, per_neuron, standard_exponential
-from ratelike._renewal import hazard, num_ages
+from ratelike._renewal import num_ages, successive_hazards
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
@@ -131,14 +131,13 @@ def _advance(
 
     It fires at most once in a block, so that its age and mark follow from the block's beginning.
     """
-    block = len(potentials)
+    block, mark, mark_after = len(potentials), neurons.mark, neurons.mark
+    hazards = successive_hazards(layer.neuron, potentials, neurons.age, mark, dt)
     summed, spikes = jnp.zeros_like(endurance), []
     age_after = jnp.minimum(neurons.age + block, oldest)
-    mark = mark_after = neurons.mark
-    for step, potential in enumerate(potentials):
-        age = jnp.minimum(neurons.age + step, oldest) * dt
+    for step, (potential, rho) in enumerate(zip(potentials, hazards, strict=True)):
         before = summed
-        summed = before + dt * hazard(layer.neuron, potential, age, mark)
+        summed = before + dt * rho
         fired = (summed > endurance) & (before <= endurance)
         age_after = jnp.where(fired, block - 1.0 - step, age_after)
         mark_after = jax.tree.map(

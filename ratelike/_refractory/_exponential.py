@@ -41,4 +41,18 @@ class ExponentialRefractory(AbstractRefractory):
         )
 
     def __call__(self, age: Float[Array, "..."]) -> Float[Array, "..."]:
-        return -self.amplitude * jnp.exp(-jnp.minimum(age, self.memory) / self.tau)
+        return -self.amplitude * self._recovery(age)
+
+    def at_successive_ages(
+        self, age: Float[Array, "..."], step: float, count: int
+    ) -> list[Float[Array, "..."]]:
+        """eta(age), eta(age + step), ..., with one exponential for all of them."""
+        factor = jnp.exp(-step / self.tau)
+        lowest = self._recovery(jnp.full_like(self.tau, self.memory))
+        recovery = [self._recovery(age)]
+        while len(recovery) < count:
+            recovery.append(jnp.maximum(recovery[-1] * factor, lowest))
+        return [-self.amplitude * value for value in recovery]
+
+    def _recovery(self, age: Float[Array, "..."]) -> Float[Array, "..."]:
+        return jnp.exp(-jnp.minimum(age, self.memory) / self.tau)
