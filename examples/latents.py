@@ -277,7 +277,7 @@ def draw_sizes(ax: Axes, studies: Sequence[Study], fit_from: int) -> None:
     sizes = np.array(studies[0].curve.sizes)
     for study in studies:
         fit = study.curve.slope(fit_from)
-        numbers = f"{fit.value:.2f} ({study.expected_slope(fit_from):.2f})"
+        numbers = f"{fit.value:z.2f} ({study.expected_slope(fit_from):.2f})"
         label = f"{study.family.name}: {numbers}".replace("-", "−")
         ax.loglog(sizes, study.curve.mean(), **style_of(study.family), label=label)
         # NaN, and no band, where there is one trial.
