@@ -329,7 +329,7 @@ def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     _study.draw_curves(ax, study, fit_from, digits=3)
     means = np.array([study.generalised.mean(), study.conventional.mean()])
     guide = 0.75 * means[0, sizes >= fit_from][0] * (sizes / fitted[0]) ** -0.5
-    ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
+    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     # Room for the legend below the data.
     ax.set_ylim(means.min() / 4, means.max() * 1.4)
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

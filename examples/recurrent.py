@@ -267,7 +267,7 @@ def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     _study.draw_curves(ax, study, fit_from, digits=2)
     means = np.array([study.generalised.mean(), study.conventional.mean()])
     guide = 0.65 * means[0, -1] * (sizes / sizes[-1]) ** -0.5
-    ax.loglog(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
+    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     ax.set_ylim(means.min() / 5, means.max() * 1.5)
     ax.set(xlabel="neurons $N$")
     ax.set_ylabel(r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$")
