@@ -6,7 +6,7 @@ from typing import TextIO
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 import ratelike as rl
 
@@ -65,5 +65,6 @@ def draw_curves(ax: Axes, study: rl.Convergence, fit_from: int, digits: int) -> 
         ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
     ax.set_xticks(sizes, [f"{size}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -32,7 +32,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from tqdm import tqdm
 
 import ratelike as rl
@@ -332,7 +331,6 @@ def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
     ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     # Room for the legend below the data.
     ax.set_ylim(means.min() / 4, means.max() * 1.4)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.set(xlabel="neurons per layer $N$")
     ax.set_ylabel(r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)")
     legend = f"slopes from $N$ = {fitted[0]} on, with 95% intervals"

@@ -139,7 +139,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "length in s of the input of a step of training, a quarter of that of the test"
     )
     parser.add_argument("--duration", type=seconds, default=0.5, help=text)
-    parser.add_argument("--steps", type=count, default=100, help="steps of training")
+    parser.add_argument("--steps", type=count, default=400, help="steps of training")
     text = "trials of spikes of each network in the test"
     parser.add_argument("--trials", type=count, default=10, help=text)
     text = "other random networks to compare with"

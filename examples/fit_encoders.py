@@ -90,18 +90,19 @@ class RateLoss(eqx.Module):
 
 
 class SpikingLoss(eqx.Module):
-    """The mean over trials, each of an input and spikes of its own."""
+    """The mean over trials, each of an input and spikes of its own. The first input is that of the other losses."""
 
     task: Task
     dynamics: rl.Spiking
     num_trials: int = eqx.field(static=True)
 
     def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, self.num_trials)
-        return jnp.mean(jax.vmap(lambda key: self.of_trial(network, key))(keys))
+        spike_keys, more = jax.random.split(key, (2, self.num_trials))
+        drive_keys = jnp.concatenate([key[None], more[1:]])
+        of_trial = jax.vmap(self.of_trial, in_axes=(None, 0, 0))
+        return jnp.mean(of_trial(network, drive_keys, spike_keys))
 
-    def of_trial(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        drive_key, spike_key = jax.random.split(key)
+    def of_trial(self, network, drive_key, spike_key) -> jax.Array:
         increments, target = self.task.draw(drive_key)
         run = rl.simulate(
             network, increments, self.task.grid, self.dynamics, key=spike_key
@@ -151,7 +152,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--neurons", type=count, default=100, help="hidden neurons")
     text = "length in s of the input of a step of training"
     parser.add_argument("--duration", type=seconds, default=1.0, help=text)
-    parser.add_argument("--steps", type=count, default=100, help="steps of training")
+    parser.add_argument("--steps", type=count, default=400, help="steps of training")
     text = "trials of spikes in the test, of ten times the length"
     parser.add_argument("--trials", type=count, default=30, help=text)
     return _script.parse(parser, arguments, output="fit_encoders", quick=QUICK)
