@@ -42,14 +42,16 @@ def dynamics_named(name: str) -> rl.AbstractDynamics:
     }[name]
 
 
-def job(name: str, neurons: int, steps: int, mesh) -> Callable[[], jax.Array]:
+def job(
+    name: str, neurons: int, steps: int, mesh, latents: int = 10
+) -> Callable[[], jax.Array]:
     """Compiled; a call runs it."""
     grid = rl.TimeGrid(0.5e-3, steps)
     key = jax.random.key(0)
     network = rl.streamed_relay_network(
-        rl.SRM0(), num_neurons=neurons, num_latents=10, depth=3, key=key
+        rl.SRM0(), num_neurons=neurons, num_latents=latents, depth=3, key=key
     )
-    increments = rl.WienerDrive(10, key=jax.random.key(1)).increments(grid)
+    increments = rl.WienerDrive(latents, key=jax.random.key(1)).increments(grid)
     spikes = jax.random.key(2) if name == "spiking" else None
     dynamics = dynamics_named(name)
 
@@ -110,6 +112,7 @@ def main() -> None:
         nargs="*",
         default=["spiking", "generalised", "graded", "conventional"],
     )
+    parser.add_argument("--latents", type=int, default=10)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--devices", type=int, default=2, help="virtual, on a CPU")
@@ -138,7 +141,7 @@ def main() -> None:
     for name in options.dynamics:
         for neurons in options.neurons:
             began = time.perf_counter()
-            run = job(name, neurons, options.steps, mesh)
+            run = job(name, neurons, options.steps, mesh, options.latents)
             compiling = time.perf_counter() - began
             found = times(run, options.repeats)
             best, median = min(found), statistics.median(found)
