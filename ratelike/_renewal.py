@@ -57,10 +57,10 @@ def successive_hazards(
     neuron: AbstractNeuron,
     potentials: Sequence[Float[Array, " neurons"]],
     age: Float[Array, " neurons"],
-    mark: Mark,
+    marks: Sequence[Mark],
     dt: float,
 ) -> list[Float[Array, " neurons"]]:
-    """rho in the steps that follow one another until the next spike, `age` (in steps) being that of the first one."""
+    """rho in steps that follow one another without a spike, `age` (in steps) being that of the first one."""
     oldest = memory_steps(neuron, dt)
     ages = [jnp.minimum(age + k, oldest) * dt for k in range(len(potentials))]
     if isinstance(neuron, SRM0) and isinstance(
@@ -72,8 +72,8 @@ def successive_hazards(
             for h, a, offset in zip(potentials, ages, offsets, strict=True)
         ]
     return [
-        hazard(neuron, h, a, faded(neuron, mark, k * dt))
-        for k, (h, a) in enumerate(zip(potentials, ages, strict=True))
+        hazard(neuron, h, a, mark)
+        for h, a, mark in zip(potentials, ages, marks, strict=True)
     ]
 
 

@@ -50,7 +50,7 @@ def _(primals, tangents):
 
 @jax.custom_batching.custom_vmap
 def _in_one_of_two_ways(share, of_neuron, of_age):
-    """By the short polynomial alone where it serves all neurons, which is nearly always.
+    """By the polynomial alone, without doublings, where that serves all neurons: nearly always.
 
     Both ways give the same bits, so that a result does not depend on who else is computed beside it. Without a `share`
     the probability.

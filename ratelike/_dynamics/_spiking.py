@@ -131,11 +131,14 @@ def _advance(
 
     It fires at most once in a block, so that its age and mark follow from the block's beginning.
     """
-    block, mark, mark_after = len(potentials), neurons.mark, neurons.mark
-    hazards = successive_hazards(layer.neuron, potentials, neurons.age, mark, dt)
+    block, marks = len(potentials), [neurons.mark]
+    while len(marks) < block:
+        marks.append(faded(layer.neuron, marks[-1], dt))
+    hazards = successive_hazards(layer.neuron, potentials, neurons.age, marks, dt)
     summed, spikes = jnp.zeros_like(endurance), []
-    age_after = jnp.minimum(neurons.age + block, oldest)
-    for step, (potential, rho) in enumerate(zip(potentials, hazards, strict=True)):
+    age_after, mark_after = jnp.minimum(neurons.age + block, oldest), neurons.mark
+    steps = zip(potentials, hazards, marks, strict=True)
+    for step, (potential, rho, mark) in enumerate(steps):
         before = summed
         summed = before + dt * rho
         fired = (summed > endurance) & (before <= endurance)
@@ -145,6 +148,5 @@ def _advance(
             mark_of_spike(layer.neuron, potential, mark, dt),
             faded(layer.neuron, mark_after, dt),
         )
-        mark = faded(layer.neuron, mark, dt)
         spikes.append(fired.astype(endurance.dtype))
     return _Neurons(age_after, mark_after), jnp.stack(spikes)
