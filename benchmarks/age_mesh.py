@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument(
         "--tolerances", type=float, nargs="*", default=[1e-2, 1e-3, 1e-4]
     )
-    parser.add_argument("--neurons", type=int, default=1024)
+    parser.add_argument("--neurons", type=int, default=8192)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--burn-in", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)

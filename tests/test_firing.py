@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ratelike._density._age_mesh import Event
-from ratelike._density._firing import SeparableHazard, firing
+from ratelike._density._firing import AgeRatio, SeparableHazard, firing
+from ratelike._density._merge_schedule import Event
 from ratelike._density._merging import merge
 
 AGES, NEURONS, DT = 21, 64, 1e-3
@@ -19,7 +19,8 @@ def density(dtype, largest: float):
     of_potential = potential.uniform(size=NEURONS)
     of_potential[0] = 1.0
     hazard = SeparableHazard(
-        jnp.asarray(of_potential * largest / DT, dtype), jnp.asarray(of_age, dtype)
+        jnp.asarray(of_potential * largest / DT, dtype),
+        AgeRatio(jnp.asarray(of_age, dtype)),
     )
     return jnp.asarray(share.dirichlet(np.ones(AGES), NEURONS).T, dtype), hazard
 
@@ -31,7 +32,9 @@ def density(dtype, largest: float):
 def test_firing_is_what_expm1_says(dtype, tolerance, largest):
     share, hazard = density(dtype, largest)
     fired = jax.jit(firing, static_argnums=2)(share, hazard, DT)
-    x = np.asarray(hazard.of_age, float)[:, None] * np.asarray(hazard.of_potential)
+    x = np.asarray(hazard.of_age.younger, float)[:, None] * np.asarray(
+        hazard.of_potential
+    )
     expected = np.asarray(share, float) * -np.expm1(-DT * x.astype(float))
     np.testing.assert_allclose(fired, expected, rtol=tolerance)
 
@@ -63,7 +66,7 @@ def test_merging_keeps_everyone_and_its_derivative_is_itself(retires, birth):
         share = share.at[target].set(0.0)
     fired = firing(share, hazard, DT)
     newborn = jnp.sum(fired, axis=0)
-    slots = (4, 5, retires, target, birth)
+    slots = (4, 5, retires, target, birth, 1)
     event = Event(*(jnp.asarray(x, bool if x is retires else jnp.int32) for x in slots))
 
     def after(share, fired, newborn):

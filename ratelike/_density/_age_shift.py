@@ -7,12 +7,19 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
-from ratelike._density._age_mesh import AgeMesh, MergeSchedule
-from ratelike._density._firing import SeparableHazard, firing
+from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._elder import merge_both
+from ratelike._density._firing import (
+    AgeRatio,
+    Hazard,
+    SeparableHazard,
+    firing,
+    increase,
+)
+from ratelike._density._merge_schedule import Event, MergeSchedule
 from ratelike._density._merging import left_in, merge, survivors, write
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._loop import Loop, loop_of
@@ -20,7 +27,7 @@ from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._neuron import SRM0
 from ratelike._neuron._history import faded, newborn, no_trace
-from ratelike._population import directions, encode
+from ratelike._population import directions, encode, matmul
 from ratelike._renewal import hazard, hazard_ratio, memory_steps
 
 
@@ -30,22 +37,17 @@ class RenewalTerm(diffrax.AbstractTerm):
     The two do not multiply: `AgeShift` integrates the hazard over a step itself.
     """
 
-    def vf(
-        self, t, y: Cohorts, args: "RenewalProblem"
-    ) -> SeparableHazard | Float[Array, "bins neurons"]:
+    def vf(self, t, y: Cohorts, args: "RenewalProblem") -> Hazard | SeparableHazard:
         neuron = args.layer.neuron
-        if isinstance(neuron, SRM0) and neuron.is_separable:
-
-            def ratio(age, mark):
-                return hazard_ratio(neuron, age)
-
-            of_age = _mean_over_bins(ratio, y, args).reshape(-1)
-            return SeparableHazard(neuron.escape(y.potential), of_age)
+        if args.of_age is not None:
+            assert isinstance(neuron, SRM0)
+            return SeparableHazard(neuron.escape(y.potential), args.of_age, y.elder)
 
         def of_neuron_and_age(age, mark):
             return hazard(neuron, y.potential, age, mark)
 
-        return _mean_over_bins(of_neuron_and_age, y, args)
+        younger, later = _at_both_ages(of_neuron_and_age, y, args)
+        return Hazard(younger, later, y.elder)
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
@@ -56,19 +58,40 @@ class RenewalTerm(diffrax.AbstractTerm):
         )
 
 
-def _mean_over_bins(function: Callable, y: Cohorts, args: "RenewalProblem") -> Array:
-    """The mean of function(age, mark) over the ages of each bin, by two-point Gauss quadrature where it is wide."""
+def _at_both_ages(
+    function: Callable, y: Cohorts, args: "RenewalProblem"
+) -> tuple[Array, Array | None]:
+    """function(age, mark) at the younger age of each cohort, and its increase to the elder age."""
     schedule, dt = args.schedule, args.dt
 
     def at(age, mark):
         return function(jnp.minimum(age, schedule.memory)[:, None] * dt, mark)
 
-    if not np.any(schedule.spreads()):
-        return at(y.age, y.mark)
+    if y.elder is None:
+        return at(y.age, y.mark), None
     spread = jnp.asarray(schedule.spreads(), y.age.dtype)
     later, neuron = spread[:, None] * dt, args.layer.neuron
     younger = at(y.age - spread, faded(neuron, y.mark, -later))
-    return 0.5 * (younger + at(y.age + spread, faded(neuron, y.mark, later)))
+    elder = at(y.age + spread, faded(neuron, y.mark, later))
+    return younger, elder - younger
+
+
+def _age_ratio(
+    problem: "RenewalProblem", ages: Float[Array, "block bins"]
+) -> AgeRatio | None:
+    """What a separable hazard takes from age in each step of a block; None of another hazard."""
+    neuron, schedule = problem.layer.neuron, problem.schedule
+    if not (isinstance(neuron, SRM0) and neuron.is_separable):
+        return None
+
+    def at(age):
+        return hazard_ratio(neuron, jnp.minimum(age, schedule.memory) * problem.dt)
+
+    if schedule.num_levels == 1:
+        return AgeRatio(at(ages), None)
+    spread = jnp.asarray(schedule.spreads(), ages.dtype)
+    younger = at(ages - spread)
+    return AgeRatio(younger, at(ages + spread) - younger)
 
 
 class RenewalProblem(eqx.Module):
@@ -82,6 +105,7 @@ class RenewalProblem(eqx.Module):
     decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
     loop: Loop | None
+    of_age: AgeRatio | None = None  # in the present step, if the hazard is separable
 
 
 def initial_cohorts(problem: RenewalProblem) -> Cohorts:
@@ -94,7 +118,8 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
     return Cohorts(
         potential=layer.bias,
         share=empty.at[-1].set(1.0),
-        age=jnp.asarray(schedule.initial_ages(), layer.bias.dtype),
+        age=schedule.ages(jnp.int32(0), layer.bias.dtype),
+        elder=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
         mark=jax.tree.map(
             lambda mark: jnp.broadcast_to(mark, empty.shape),
             layer.neuron.mark(layer.bias),
@@ -162,12 +187,18 @@ class AgeShift(diffrax.AbstractSolver):
         """One step of the solver is a block of steps of the grid."""
         block = args.path.shape[1]
 
-        def one_step(carry, current):
-            y, step = carry
+        schedule, dt = args.schedule, args.dt
+        steps = solver_state + jnp.arange(block, dtype=jnp.int32)
+        dtype = y0.share.dtype
+
+        def one_step(y, inputs):
+            current, age, of_age, event = inputs
             potential = y.potential
-            y, activity = _advance(terms, t0, y, step, current, args)
+            now = eqx.tree_at(lambda a: a.of_age, args, of_age, is_leaf=_is_none)
+            y = eqx.tree_at(lambda y: y.age, y, age)
+            y, activity = _advance(terms.vf(t0, y, now), y, event, current, args)
             kept = potential[:0] if args.recorded is None else potential[args.recorded]
-            return (y, step + 1), (activity, kept)
+            return y, (activity, kept)
 
         y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / jnp.sum(y0.share, axis=0))
         path = args.path[solver_state // block]
@@ -175,19 +206,29 @@ class AgeShift(diffrax.AbstractSolver):
         if y0.arriving is not None:
             currents = currents + y0.arriving[:block]
         # Reverse mode computes a step again rather than keep all that came up in it.
-        (y1, step), (activity, past) = jax.lax.scan(
-            jax.checkpoint(one_step, prevent_cse=False), (y1, solver_state), currents
+        ages, events = schedule.ages(steps, dtype), schedule.event(steps + 1)
+        inputs = (currents, ages, _age_ratio(args, ages), events)
+        y1, (activity, past) = jax.lax.scan(
+            jax.checkpoint(one_step, prevent_cse=False), y1, inputs
         )
-        y1 = eqx.tree_at(lambda y: (y.activity, y.past_potential), y1, (activity, past))
+        step = solver_state + block
+        age = schedule.ages(step, dtype)
+        y1 = eqx.tree_at(
+            lambda y: (y.age, y.activity, y.past_potential), y1, (age, activity, past)
+        )
         if args.loop is not None:
             arriving = args.loop.queue(y0.arriving, activity)
             y1 = eqx.tree_at(lambda y: y.arriving, y1, arriving)
-        memory, dt = args.schedule.memory, args.dt
+        memory = schedule.memory
         dense_info = dict(y0=y0.density(memory, dt), y1=y1.density(memory, dt))
         return y1, None, dense_info, step, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+def _is_none(leaf: object) -> bool:
+    return leaf is None
 
 
 def renewal_problem(
@@ -214,32 +255,36 @@ def renewal_problem(
 
 
 def _advance(
-    terms,
-    time,
+    rho: Hazard | SeparableHazard,
     y: Cohorts,
-    step: Integer[Array, ""],
+    event: Event,
     current: Float[Array, " neurons"],
     args: RenewalProblem,
 ) -> tuple[Cohorts, Float[Array, " neurons"]]:
     layer, dt = args.layer, args.dt
-    fired = firing(y.share, terms.vf(time, y, args), dt)
-    activity = jnp.sum(fired, axis=0)
+    fired = firing(y.share, rho, dt)
+    activity = matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
     new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
-    older = eqx.tree_at(
-        lambda y: y.mark,
-        y,
-        faded(layer.neuron, y.mark, dt),
-        is_leaf=lambda x: x is None,
-    )
-    share, age, mark = _grow_older(
-        older, step, fired, activity, new_mark, args.schedule
-    )
+    old_mark = faded(layer.neuron, y.mark, dt)
     driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)
     driven = driven + input_factor(layer.neuron.tau_m, dt) * current
+    elder = y.elder
+    if args.schedule.num_bins == 1:
+        share = survivors(y.share, fired) + activity
+        mark = _joined(share, activity, new_mark, old_mark)
+    else:
+        mark = _merged_marks(y.share, fired, new_mark, old_mark, event)
+        if elder is None:
+            share = merge(y.share, fired, activity, event)
+        else:
+            share, elder = merge_both(
+                y.share, fired, activity, elder, increase(rho, dt), event
+            )
     new = Cohorts(
         potential=layer.bias + driven,
         share=share,
-        age=age,
+        age=y.age,
+        elder=elder,
         mark=mark,
         trace=trace,
         activity=y.activity,
@@ -249,32 +294,20 @@ def _advance(
     return new, activity
 
 
-def _grow_older(
-    y: Cohorts,
-    step: Integer[Array, ""],
-    fired: Float[Array, "bins neurons"],
-    newborn: Float[Array, " neurons"],
-    newborn_mark: PyTree[Float[Array, " neurons"]],
-    schedule: MergeSchedule,
-) -> tuple[
-    Float[Array, "bins neurons"],
-    Float[Array, " bins"],
-    PyTree[Float[Array, "bins neurons"]],
-]:
-    """The newborn become a cohort; two elder cohorts become one."""
-    if schedule.num_bins == 1:
-        share = survivors(y.share, fired) + newborn
-        part = newborn / jnp.maximum(share, jnp.finfo(share.dtype).tiny)
-        mark = jax.tree.map(
-            lambda new, old: part * new + (1.0 - part) * old, newborn_mark, y.mark
-        )
-        return share, y.age, mark
-    event = schedule.event(step + 1)
-    share = merge(y.share, fired, newborn, event)
-    middle = 0.5 * (y.age[event.younger] + y.age[event.elder])
-    middle = jnp.where(event.retires, schedule.memory, middle)
-    age = write(y.age + 1.0, event, middle + 1.0, jnp.zeros_like(middle))
-    target, younger, elder = left_in(y.share, fired, event)
+Marks = PyTree[Float[Array, "bins neurons"]]
+
+
+def _joined(share, newborn, newborn_mark, old_mark: Marks) -> Marks:
+    """Mean marks of the one bin of a neuron without memory."""
+    part = newborn / jnp.maximum(share, jnp.finfo(share.dtype).tiny)
+    return jax.tree.map(
+        lambda new, old: part * new + (1.0 - part) * old, newborn_mark, old_mark
+    )
+
+
+def _merged_marks(share, fired, newborn_mark, old_mark: Marks, event: Event) -> Marks:
+    """Mean marks of the cohorts, two of which become one."""
+    target, younger, elder = left_in(share, fired, event)
 
     def merge_mark(new, old):
         mean = target * old[event.target] + younger * old[event.younger]
@@ -283,4 +316,4 @@ def _grow_older(
         mean = mean / jnp.maximum(total, jnp.finfo(total.dtype).tiny)
         return write(old, event, mean, new)
 
-    return share, age, jax.tree.map(merge_mark, newborn_mark, y.mark)
+    return jax.tree.map(merge_mark, newborn_mark, old_mark)

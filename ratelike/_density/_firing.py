@@ -9,47 +9,81 @@ from ratelike._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
 from ratelike._population import matmul
 
 
+class Hazard(eqx.Module):
+    """rho of each cohort in hertz: at the younger of its members' two ages, and by how much more at the elder one."""
+
+    younger: Float[Array, "bins neurons"]
+    increase: Float[Array, "bins neurons"] | None = None  # None: they have one age
+    elder: Float[Array, "bins neurons"] | None = None  # part of the members
+
+
+class AgeRatio(eqx.Module):
+    """The part of a separable hazard that depends on age, at the same two ages."""
+
+    younger: Float[Array, "*steps bins"]
+    increase: Float[Array, "*steps bins"] | None = None
+
+
 class SeparableHazard(eqx.Module):
     """rho(h, a) = f(h) ratio(a), in hertz: one exponential for each neuron and one for each age, none for each pair."""
 
     of_potential: Float[Array, " neurons"]
-    of_age: Float[Array, " bins"]
+    of_age: AgeRatio
+    elder: Float[Array, "bins neurons"] | None = None
+
+
+def increase(
+    hazard: Hazard | SeparableHazard, dt: float
+) -> Float[Array, "bins neurons"]:
+    """dt times rho at the elder age less rho at the younger one, bounded by -1 and 1."""
+    if isinstance(hazard, SeparableHazard):
+        of_age = hazard.of_age.increase
+        assert of_age is not None
+        steepest = jnp.maximum(jnp.max(jnp.abs(of_age)), jnp.finfo(of_age.dtype).tiny)
+        return _outer(jnp.minimum(dt * hazard.of_potential, 1.0 / steepest), of_age)
+    assert hazard.increase is not None
+    return jnp.clip(dt * hazard.increase, -1.0, 1.0)
 
 
 def firing(
-    share: Float[Array, "bins neurons"],
-    hazard: SeparableHazard | Float[Array, "bins neurons"],
-    dt: float,
+    share: Float[Array, "bins neurons"], hazard: Hazard | SeparableHazard, dt: float
 ) -> Float[Array, "bins neurons"]:
     """P (1 - exp(-dt rho)), computed once and kept: for the sum, and for the survivors."""
     if isinstance(hazard, SeparableHazard):
-        return _separable_firing(share, dt * hazard.of_potential, hazard.of_age)
-    return jax.lax.optimization_barrier(share * one_minus_exp(dt * hazard))
+        of_neuron = dt * hazard.of_potential
+        return _separable_firing(share, of_neuron, hazard.of_age, hazard.elder)
+    rho = hazard.younger
+    if hazard.elder is not None and hazard.increase is not None:
+        rho = rho + hazard.elder * hazard.increase
+    return jax.lax.optimization_barrier(share * one_minus_exp(dt * rho))
 
 
 @jax.custom_jvp
 def _separable_firing(
     share: Float[Array, "bins neurons"],
     of_neuron: Float[Array, " neurons"],
-    of_age: Float[Array, " bins"],
+    of_age: AgeRatio,
+    elder: Float[Array, "bins neurons"] | None,
 ) -> Float[Array, "bins neurons"]:
-    return _in_one_of_two_ways(share, of_neuron, of_age)
+    return _in_one_of_two_ways(share, of_neuron, of_age, elder)
 
 
 @_separable_firing.defjvp
 def _(primals, tangents):
-    (share, of_neuron, of_age), (dshare, dof_neuron, dof_age) = primals, tangents
-    probability = _in_one_of_two_ways(None, of_neuron, of_age)
+    (share, *point), (dshare, *direction) = primals, tangents
+    (of_neuron, of_age, elder), (dof_neuron, dof_age, _) = point, direction
+    probability = _in_one_of_two_ways(None, *point)
     survivors = share - share * probability
     # As matrix products, which are what the derivatives by either factor then are, too.
-    dx = matmul(of_age[:, None], dof_neuron[None])
-    dx += matmul(dof_age[:, None], of_neuron[None])
-    fired = _separable_firing(share, of_neuron, of_age)
-    return fired, dshare * probability + survivors * dx
+    dx = matmul(of_age.younger[:, None], dof_neuron[None])
+    dx += matmul(dof_age.younger[:, None], of_neuron[None])
+    if elder is not None:
+        dx += jax.jvp(_of_elders, tuple(point), tuple(direction))[1]
+    return _separable_firing(*primals), dshare * probability + survivors * dx
 
 
 @jax.custom_batching.custom_vmap
-def _in_one_of_two_ways(share, of_neuron, of_age):
+def _in_one_of_two_ways(share, of_neuron, of_age, elder):
     """By the polynomial alone, without doublings, where that serves all neurons: nearly always.
 
     Both ways give the same bits, so that a result does not depend on who else is computed beside it. Without a `share`
@@ -59,11 +93,17 @@ def _in_one_of_two_ways(share, of_neuron, of_age):
     def times(probability):
         return probability if share is None else share * probability
 
-    largest = jnp.max(of_neuron) * jnp.max(of_age)
+    def exponent():
+        x = _outer(of_neuron, of_age.younger)
+        return x if elder is None else x + _of_elders(of_neuron, of_age, elder)
+
+    largest = jnp.max(of_age.younger)
+    if elder is not None:
+        largest = jnp.maximum(largest, jnp.max(of_age.younger + of_age.increase))
     return jax.lax.cond(
-        largest <= SMALL,
-        lambda: times(one_minus_exp_of_small(_outer(of_neuron, of_age))),
-        lambda: times(one_minus_exp(_outer(of_neuron, of_age))),
+        jnp.max(of_neuron) * largest <= SMALL,
+        lambda: times(one_minus_exp_of_small(exponent())),
+        lambda: times(one_minus_exp(exponent())),
     )
 
 
@@ -76,6 +116,10 @@ def _(axis_size, in_batched, *arguments):
     return _in_one_of_two_ways(
         *jax.tree.map(batched, arguments, tuple(in_batched))
     ), True
+
+
+def _of_elders(of_neuron, of_age: AgeRatio, elder):
+    return _outer(of_neuron, of_age.increase) * elder
 
 
 def _outer(of_neuron, of_age):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._density._age_mesh import Event
+from ratelike._density._merge_schedule import Event
 from ratelike._population import matmul
 
 
@@ -44,24 +44,28 @@ def merge(
 
 @merge.defjvp
 def _(primals, tangents):
+    (share, fired, newborn, event), (dshare, dfired, dnewborn, _) = primals, tangents
+    tangent = merge_tangent(dshare, dfired, dnewborn, event)
+    return merge(share, fired, newborn, event), tangent
+
+
+def merge_tangent(dshare, dfired, dnewborn, event: Event):
     """One pass as well, and its transpose too; the derivative of each slice would be an array of all bins."""
-    share, fired, newborn, event = primals
-    dshare, dfired, dnewborn, _ = tangents
     dsurvivors = dshare - dfired
-    slots = jnp.arange(len(share), dtype=jnp.int32)
+    slots = jnp.arange(len(dshare), dtype=jnp.int32)
     target, younger = slots == event.target, slots == event.younger
     elder = (slots == event.elder) & ~event.retires
     stays = ~(target | younger | elder | (slots == event.birth))
-    joins = (target | younger | elder).astype(share.dtype)
-    tangent = stays.astype(share.dtype)[:, None] * dsurvivors
-    nothing = jnp.zeros_like(share)
+    joins = (target | younger | elder).astype(dshare.dtype)
+    tangent = stays.astype(dshare.dtype)[:, None] * dsurvivors
+    nothing = jnp.zeros_like(dshare)
     for slot, drow in (
         (event.target, matmul(joins[None], dsurvivors)),
         (event.birth, dnewborn[None]),
     ):
         zero = jnp.zeros_like(slot)
         tangent += jax.lax.dynamic_update_slice(nothing, drow, (slot, zero))
-    return merge(share, fired, newborn, event), tangent
+    return tangent
 
 
 def write(bins: Array, event: Event, merged, newborn) -> Array:

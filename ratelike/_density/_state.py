@@ -27,6 +27,7 @@ class Cohorts(eqx.Module):
     potential: Float[Array, " neurons"]
     share: Float[Array, "bins neurons"]  # probability
     age: Float[Array, " bins"]  # mean age in steps; of an empty bin it means nothing
+    elder: Float[Array, "bins neurons"] | None  # part at the elder of two ages
     mark: PyTree[Float[Array, "bins neurons"]]
     trace: PyTree[
         Float[Array, " neurons"]

@@ -125,8 +125,8 @@ class GeneralisedRate(AbstractDynamics):
         if whole or not _on_the_grid(self.solver):
             return None
         mesh = cast(AgeShift, self.solver).mesh
-        bins = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt).num_bins
-        return part_size(bins)
+        schedule = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt)
+        return part_size(schedule.num_bins * min(schedule.num_levels, 2))
 
     def block(self, grid: TimeGrid) -> int:
         """Steps of the grid in one step of the solver: about the root of all, or one where the caller looks at each."""
