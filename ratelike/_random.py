@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Integer
 
 TILE = 64
@@ -35,15 +36,26 @@ def per_neuron(
 
 
 def standard_exponential(
-    key: Array, shape: tuple[int, ...], dtype
-) -> Float[Array, "..."]:
-    """Exp(1) variates from 32 random bits each, the same for float32 and float64 up to rounding.
+    tile_key: Array, index: Integer[Array, ""], dtype
+) -> Float[Array, " tile"]:
+    """Exp(1) variates for block number `index`, from 32 random bits each, the same for float32 and float64 up to rounding.
 
     V = (bits + 1/2) / 2^32 is resolved finely near 0, where it matters: hazards down to 2^-33 per draw fire at their
     own rate, where `uniform() < p` has a floor at 2^-23. In float32, V is kept below 1, so a draw is at most 16.6 (the
     chance of a larger one is 6e-8).
     """
-    bits = jax.random.bits(key, shape, dtype=jnp.uint32)
-    uniform = (bits.astype(dtype) + 0.5) * 2.0**-32
+    uniform = (_random_words(tile_key, index).astype(dtype) + 0.5) * 2.0**-32
     largest = 1.0 - float(jnp.finfo(dtype).epsneg)
     return -jnp.log1p(-jnp.minimum(uniform, largest))
+
+
+def _random_words(
+    tile_key: Array, index: Integer[Array, ""]
+) -> Integer[Array, " tile"]:
+    """Threefry at the counters (index, 0), (index, 1), ...: two words from each, which serve two neurons."""
+    if str(jax.random.key_impl(tile_key)) != "threefry2x32":
+        block_key = jax.random.fold_in(tile_key, index)
+        return jax.random.bits(block_key, (TILE,), dtype=jnp.uint32)
+    lanes = jnp.arange(TILE // 2, dtype=jnp.uint32)
+    counters = jnp.stack([jnp.full_like(lanes, index), lanes])
+    return threefry_2x32(jax.random.key_data(tile_key), counters).reshape(TILE)

@@ -13,7 +13,7 @@ from scipy import integrate
 
 import ratelike as rl
 from ratelike._estimator._score_function import _GivenSpikes
-from ratelike._random import TILE, per_neuron, standard_exponential, tile_keys
+from ratelike._random import per_neuron, standard_exponential, tile_keys
 
 DT, NUM_STEPS, TAU_M = 1e-3, 80, 10e-3
 GRID = rl.TimeGrid(DT, NUM_STEPS)
@@ -116,8 +116,7 @@ class NumpySpiking:
 
     def draw(self, index):
         def one_tile(key):
-            key = jax.random.fold_in(key, index)
-            return standard_exponential(key, (TILE,), jnp.float64)
+            return standard_exponential(key, jnp.int32(index), jnp.float64)
 
         return np.asarray(per_neuron(one_tile, self.keys, len(self.last_spike)))
 

@@ -24,7 +24,7 @@ from ratelike._neuron import (
     dead_steps,
 )
 from ratelike._neuron._history import faded, mark_of_spike
-from ratelike._random import TILE, per_neuron, standard_exponential
+from ratelike._random import per_neuron, standard_exponential
 from ratelike._renewal import num_ages, successive_hazards
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
@@ -98,9 +98,8 @@ def _sample(
     oldest = num_ages(layer.neuron, grid.dt) - 1
 
     def draw(index):
-        def one_tile(each):
-            block_key = jax.random.fold_in(each, index)
-            return standard_exponential(block_key, (TILE,), dtype)
+        def one_tile(tile_key):
+            return standard_exponential(tile_key, index, dtype)
 
         return per_neuron(one_tile, tile_keys, layer.num_neurons)
 
