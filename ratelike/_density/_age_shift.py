@@ -162,7 +162,7 @@ class AgeShift(diffrax.AbstractSolver):
     distribution is divided by its sum every few steps, so that rounding errors do not add up.
 
     `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.graded()` merges bins of
-    high age, a few times cheaper at a relative error of about 10^-3.
+    high age, three to four times cheaper at a relative error of 3 10^-4.
 
     *Neuronal Dynamics*, chapter 14; Gerstner, Neural Comput. 12, 43 (2000), for the population equations. Works on the
     grid only; `GeneralisedRate` sees to that.
