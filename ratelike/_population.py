@@ -118,3 +118,11 @@ def tree_sum(terms: Float[Array, "time tiles decoded"]) -> Float[Array, "time de
             terms = jnp.pad(terms, ((0, 0), (0, 1), (0, 0)))
         terms = terms[:, 0::2] + terms[:, 1::2]
     return terms[:, 0]
+
+
+def summed_where_shared(
+    decoded: Float[Array, "time tiles decoded"],
+    increments: Float[Array, "time *tiles latents"],
+) -> Float[Array, "time #tiles decoded"]:
+    """One sum for all tiles if they share a path; each tile's own if it has a path of its own."""
+    return tree_sum(decoded)[:, None] if increments.ndim == 2 else decoded

@@ -25,7 +25,8 @@ class Recording(eqx.Module):
 class LayerOutput(eqx.Module):
     """What a population decodes, and what was asked for besides."""
 
-    decoded: Float[Array, "time tiles decoded"]  # sum_j D_j s_j over each tile
+    # sum_j D_j s_j over each tile, or over all of them if they share a path
+    decoded: Float[Array, "time #tiles decoded"]
     recording: Recording | None
     saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
     succeeded: Bool[Array, ""]

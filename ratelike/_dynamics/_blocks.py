@@ -15,7 +15,16 @@ from ratelike._grid import TimeGrid
 from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
-from ratelike._population import decode, directions, encode, tiled_decoder
+from ratelike._population import (
+    decode,
+    directions,
+    encode,
+    summed_where_shared,
+    tiled_decoder,
+)
+
+# For so many blocks the sums over each tile are kept before they are added up: memory does not grow with time.
+SEGMENT = 64
 
 Potentials = list[Float[Array, " neurons"]]
 Advance = Callable[
@@ -42,9 +51,11 @@ def run_in_blocks(
     if loop is not None:
         block = min(block, loop.delay)
     num_blocks = -(-grid.num_steps // block)
-    padding = num_blocks * block - grid.num_steps
+    num_segments = -(-num_blocks // SEGMENT)
+    per_segment = -(-num_blocks // num_segments)
+    padding = num_segments * per_segment * block - grid.num_steps
     blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
-    blocks = blocks.reshape(num_blocks, block, *increments.shape[1:])
+    blocks = blocks.reshape(num_segments, per_segment, block, *increments.shape[1:])
     decay = decay_factor(layer.neuron.tau_m, grid.dt)
     scale = input_factor(layer.neuron.tau_m, grid.dt)
     inwards, decoder = directions(layer), tiled_decoder(layer)
@@ -68,12 +79,21 @@ def run_in_blocks(
             kept = (potential, activity[:, recorded])
         return (driven, state, arriving), (decode(decoder, activity), kept)
 
+    def one_segment(carry, inputs):
+        carry, outputs = jax.lax.scan(one_block, carry, inputs)
+        decoded, kept = jax.tree.map(_in_time, outputs)
+        return carry, (summed_where_shared(decoded, increments), kept)
+
     silence = None if loop is None else loop.silence()
     carry = (jnp.zeros_like(layer.bias), state, silence)
-    inputs = (jnp.arange(num_blocks, dtype=jnp.int32), blocks)
-    _, outputs = jax.lax.scan(one_block, carry, inputs)
-    decoded, kept = jax.tree.map(
-        lambda x: x.reshape(-1, *x.shape[2:])[: grid.num_steps], outputs
-    )
+    indices = jnp.arange(num_segments * per_segment, dtype=jnp.int32)
+    inputs = (indices.reshape(num_segments, per_segment), blocks)
+    _, outputs = jax.lax.scan(one_segment, carry, inputs)
+    decoded, kept = jax.tree.map(lambda x: _in_time(x)[: grid.num_steps], outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
     return LayerOutput(decoded, recording, saved=None, succeeded=jnp.asarray(True))
+
+
+def _in_time(x: Array) -> Array:
+    """What was stacked twice, as one row of steps."""
+    return x.reshape(-1, *x.shape[2:])

@@ -34,7 +34,7 @@ from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._neuron._history import expected_neuron
-from ratelike._population import decode, tiled_decoder
+from ratelike._population import decode, summed_where_shared, tiled_decoder
 from ratelike._renewal import memory_steps
 
 
@@ -245,6 +245,7 @@ def _on_grid(
 def _readout(t, y: Cohorts, args: RenewalProblem):
     """All that is kept of a density: the decoded activity, and the recorded neurons."""
     decoded = decode(args.decoder, y.activity)
+    decoded = summed_where_shared(decoded, args.path[0])
     if args.recorded is None:
         return decoded, None
     return decoded, (y.past_potential, y.activity[:, args.recorded])
