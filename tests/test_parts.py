@@ -47,3 +47,25 @@ def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
                     getattr(one.recordings[layer], name),
                     getattr(other.recordings[layer], name),
                 )
+
+
+@pytest.mark.parametrize("dynamics", [rl.Spiking(), rl.ConventionalRate()])
+def test_memory_grows_with_time_by_the_latents_alone(dynamics):
+    """Not by what each of 32 tiles decodes."""
+    network = rl.relay_network(
+        rl.SRM0(), num_neurons=2048, num_latents=2, depth=1, key=jax.random.key(0)
+    )
+    key = jax.random.key(1) if dynamics.needs_key else None
+
+    def temporary(num_steps):
+        grid = rl.TimeGrid(1e-3, num_steps)
+
+        def outputs(increments):
+            return rl.simulate(network, increments, grid, dynamics, key=key).outputs
+
+        increments = jax.ShapeDtypeStruct((num_steps, 2), network.layers[0].bias.dtype)
+        compiled = jax.jit(outputs).lower(increments).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    latents = 4 * 3 * network.layers[0].bias.dtype.itemsize  # with a count, four times
+    assert temporary(6400) - temporary(3200) < 3200 * latents
