@@ -65,7 +65,9 @@ def test_memory_grows_with_time_by_the_latents_alone(dynamics):
 
         increments = jax.ShapeDtypeStruct((num_steps, 2), network.layers[0].bias.dtype)
         compiled = jax.jit(outputs).lower(increments).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
+        memory = compiled.memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes
 
     latents = 4 * 3 * network.layers[0].bias.dtype.itemsize  # with a count, four times
     assert temporary(6400) - temporary(3200) < 3200 * latents
