@@ -8,13 +8,13 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
 from ratelike._dynamics._blocks import run_in_blocks
+from ratelike._dynamics._interpolation import interpolate, nodes
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
@@ -22,7 +22,7 @@ from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homoge
 from ratelike._renewal import num_ages, stationary_rate
 
 # Steps that share one interpolation of g.
-BLOCK = 32
+BLOCK = 16
 
 
 class AbstractGain(eqx.Module):
@@ -53,14 +53,14 @@ class DirectGain(AbstractGain):
 class ChebyshevGain(AbstractGain):
     r"""log g by Chebyshev interpolation over the potentials of the block.
 
-    log g is interpolated at `num_nodes` Chebyshev nodes between the smallest and the largest potential and evaluated
-    by Clenshaw's recursion. Where g is analytic the error falls geometrically with `num_nodes`: for the default neuron
-    and 64 nodes it is 2e-14 over potentials that span 8 escape widths, and 6e-7 over 25. Values and gradients with
-    respect to potentials and neuron parameters are interpolated alike. Where an escape rate has corners or reaches zero, g is not analytic and convergence is
-    slow: take `DirectGain()`. A memoryless neuron, or a population whose
-    parameters differ from neuron to neuron (which shares no g), is evaluated directly; a `Mixture` type by type.
+    log g is interpolated at `num_nodes` Chebyshev nodes between the smallest and the largest potential. Where g is
+    analytic the error falls geometrically with `num_nodes`: for the default neuron and 64 nodes it is 2e-14 over
+    potentials that span 8 escape widths, and 6e-7 over 25. Values and gradients with respect to potentials and neuron
+    parameters are interpolated alike. Where an escape rate has corners or reaches zero, g is not analytic and
+    convergence is slow: take `DirectGain()`. A memoryless neuron, or a population whose parameters differ from neuron
+    to neuron (which shares no g), is evaluated directly; a `Mixture` type by type.
 
-    Raises `ValueError` unless `num_nodes` >= 2.
+    Raises `ValueError` unless `num_nodes` is an even number >= 2.
     """
 
     num_nodes: int = eqx.field(static=True)
@@ -69,6 +69,8 @@ class ChebyshevGain(AbstractGain):
         self.num_nodes = validation.count(
             "ChebyshevGain.num_nodes", num_nodes, at_least=2
         )
+        if self.num_nodes % 2:
+            raise ValueError(f"ChebyshevGain.num_nodes must be even, got {num_nodes}")
 
     def __call__(
         self,
@@ -86,17 +88,10 @@ class ChebyshevGain(AbstractGain):
         highest = jax.lax.stop_gradient(jnp.max(potential))
         centre, reach = (highest + lowest) / 2, (highest - lowest) / 2
         reach = jnp.maximum(reach, 1e-3 * (1.0 + jnp.abs(centre)))
-        angles = np.pi * (np.arange(self.num_nodes) + 0.5) / self.num_nodes
-        nodes = centre + reach * jnp.asarray(np.cos(angles), dtype=potential.dtype)
-        rates = stationary_rate(neuron, nodes, dt)
+        points = jnp.asarray(nodes(self.num_nodes), dtype=potential.dtype)
+        rates = stationary_rate(neuron, centre + reach * points, dt)
         values = jnp.log(jnp.maximum(rates, jnp.finfo(rates.dtype).tiny))
-        transform = np.cos(np.outer(np.arange(self.num_nodes), angles))
-        transform = transform * (2.0 / self.num_nodes)
-        transform[0] *= 0.5
-        coefficients = jnp.matmul(
-            jnp.asarray(transform, dtype=potential.dtype), values, precision="highest"
-        )
-        logarithm = _clenshaw(coefficients, (potential - centre) / reach)
+        logarithm = interpolate(values, (potential - centre) / reach)
         # No neuron fires more often than in every step, whatever an interpolation over too wide a range says.
         return jnp.exp(jnp.minimum(logarithm, -math.log(dt)))
 
@@ -138,17 +133,3 @@ class ConventionalRate(AbstractDynamics):
 
         increments = grid_increments(path, grid, layer.encoder.dtype)
         return run_in_blocks(layer, increments, grid, BLOCK, advance, None, recorded)
-
-
-def _clenshaw(
-    coefficients: Float[Array, " nodes"], x: Float[Array, "..."]
-) -> Float[Array, "..."]:
-    """sum_k c_k T_k(x)."""
-
-    def step(carry, coefficient):
-        later, last = carry
-        return (2.0 * x * later - last + coefficient, later), None
-
-    zero = jnp.zeros_like(x)
-    (first, second), _ = jax.lax.scan(step, (zero, zero), coefficients[:0:-1], unroll=4)
-    return x * first - second + coefficients[0]
