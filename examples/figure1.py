@@ -22,6 +22,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -104,6 +105,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--min-size", count, 64, "smallest number N of neurons per layer")
     add("--max-size", count, 16384, "largest N; sizes double from the smallest on")
     add("--trials", count, 3, "trials at the largest N, proportionally more at others")
+    text = "a size with so many trials after fewer runs is left at that"
+    add("--enough-trials", count, 48, text)
     add("--fit-from", count, 1024, "smallest N in the fit of the slope")
     cores = os.cpu_count() or 1
     add("--workers", count, cores, "parts of the study run beside each other")
@@ -149,7 +152,12 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
         return rl.simulate(network, drive, grid, dynamics, key=keys[2], record=record)
 
     dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
-    runs = {size: [run(size, each) for each in dynamics] for size in (small, large)}
+    # In threads, because nearly all of their time goes into compiling them.
+    with ThreadPoolExecutor(options.workers) as pool:
+        runs = {
+            size: list(pool.map(functools.partial(run, size), dynamics))
+            for size in (small, large)
+        }
     latents = rl.membrane_traces(drive.increments(grid), rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,
@@ -178,6 +186,7 @@ def run_study(
         options.sizes,
         grid,
         trials=options.trials,
+        enough_trials=options.enough_trials,
         key=key,
         burn_in=burn_in,
         generalised=generalised(options),

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, WienerDrive
@@ -53,6 +53,7 @@ def convergence(
     grid: TimeGrid,
     *,
     trials: int,
+    enough_trials: int | None = None,
     key: Array,
     burn_in: int = 0,
     make_drive: Callable[[Network, Array], AbstractDrive] | None = None,
@@ -71,7 +72,8 @@ def convergence(
 
     Every size gets the same budget of neurons per layer (`budget`, by default the largest size), so that a size of N
     runs `trials` x (budget // N) trials: small networks, where the variance is, get more of them, and one compiled
-    program serves all sizes. Networks are made of tiles of 64 neurons: sizes that are multiples of 64 waste nothing.
+    program serves all sizes; a size that has `enough_trials` after fewer runs is left at that. Networks are made of
+    tiles of 64 neurons: sizes that are multiples of 64 waste nothing.
 
     `workers` cells run beside each other, in threads: on a CPU as many as there are cores pay, at their price in memory.
     Results do not depend on it. The neurons of a cell, and so its networks, are shared out among the devices of `mesh`.
@@ -82,8 +84,8 @@ def convergence(
     A cell keeps its connections and a few numbers per tile of 64 neurons and step. For networks of which one alone is
     too large for that, `simulate` a `streamed_relay_network` under each dynamics (`sweep(measure=...)`).
 
-    Raises `ValueError` for sizes < 1 or none, `trials` < 1, a budget below the largest size, a missing or raw key, and
-    whatever `make_network`, the drive and the grid object to.
+    Raises `ValueError` for sizes < 1 or none, `trials` or `enough_trials` < 1, a budget below the largest size, a
+    missing or raw key, and whatever `make_network`, the drive and the grid object to.
     """
     validation.instance("sizes", sizes, Iterable)
     validation.instance("grid", grid, TimeGrid)
@@ -94,6 +96,8 @@ def convergence(
         raise ValueError(f"sizes must differ from each other, got {sizes}")
     sizes = tuple(sorted(sizes))
     trials = validation.count("trials", trials)
+    if enough_trials is not None:
+        enough_trials = validation.count("enough_trials", enough_trials)
     workers = validation.count("workers", workers)
     key = validation.typed_key("key", key)
     burn_in = validation.burn_in(burn_in, grid.num_steps)
@@ -115,7 +119,13 @@ def convergence(
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
     study = _Study(make_network, make_drive, grid, dynamics, mesh)
-    plan = [(size, run) for size in sizes for run in range(trials)]
+    plan = [
+        (size, run)
+        for size in sizes
+        for run in range(trials)
+        if enough_trials is None
+        or run * _networks_at_once(size, budget) < enough_trials
+    ]
     cells: list[Cell] = []
     # A cell is one compiled program, of which XLA spreads little over the cores of a CPU; cells beside each other do.
     with ThreadPoolExecutor(workers) as pool:
@@ -160,11 +170,14 @@ def _white_noise(network: Network, key: Array) -> WienerDrive:
     return WienerDrive(first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key)
 
 
+def _networks_at_once(size: int, budget: int) -> int:
+    return num_tiles(budget) // num_tiles(size)
+
+
 def _run(
     study: _Study, size: int, run: int, key: Array, budget: int, burn_in: int
 ) -> Cell:
-    tiles_each = num_tiles(size)
-    count = num_tiles(budget) // tiles_each
+    tiles_each, count = num_tiles(size), _networks_at_once(size, budget)
     trial = run * count + jnp.arange(count)
     trial_keys = jax.vmap(jax.random.fold_in, (None, 0))(
         jax.random.fold_in(key, size), trial
@@ -198,9 +211,14 @@ def _make_networks(study: _Study, size: int, keys: Array) -> Network:
 def _increments(
     study: _Study, networks: Network, key: Array, index: int
 ) -> Float[Array, "time latents"]:
-    drive = study.make_drive(jax.tree.map(lambda leaf: leaf[index], networks), key)
+    drive = study.make_drive(_chosen(networks, jnp.asarray(index)), key)
     # The drive knows nothing of the size: this compiles once.
     return eqx.filter_jit(_drive_increments)(drive, study.grid)
+
+
+@eqx.filter_jit
+def _chosen(networks: Network, index: Integer[Array, ""]) -> Network:
+    return jax.tree.map(lambda leaf: leaf[index], networks)
 
 
 def _drive_increments(drive: AbstractDrive, grid: TimeGrid) -> Array:

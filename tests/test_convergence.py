@@ -120,6 +120,18 @@ def test_trials_do_not_depend_on_the_other_sizes():
     assert len(different) == 3, "trials share their random numbers"
 
 
+def test_enough_trials_are_the_first_ones():
+    arguments = dict(trials=3, key=jax.random.key(3))
+    everything = rl.convergence(relay, [64, 256], GRID, **arguments)
+    enough = rl.convergence(relay, [64, 256], GRID, enough_trials=5, **arguments)
+    assert [len(errors) for errors in everything.generalised.errors] == [12, 3]
+    assert [len(errors) for errors in enough.generalised.errors] == [8, 3]
+    for all_of_them, first in zip(
+        everything.generalised.errors, enough.generalised.errors, strict=True
+    ):
+        assert np.array_equal(all_of_them[: len(first)], first)
+
+
 def power_law(exponent, sizes, trials, noise, seed):
     generator = np.random.default_rng(seed)
     return rl.ErrorCurve(

@@ -96,7 +96,7 @@ NUMBERS = [
     (drive, "WienerDrive.", dict(num_latents=SIZE)),
     (method_of_lines, "GeneralisedRate.", dict(age_step=ONE + ZERO, max_steps=SIZE)),
     (rl.ChebyshevGain, "ChebyshevGain.", dict(num_nodes=[(1, "got 1"), (7, "even, got 7"), *COUNT])),
-    (study, "", dict(trials=SIZE, burn_in=COUNT + NEGATIVE)),
+    (study, "", dict(trials=SIZE, enough_trials=SIZE, burn_in=COUNT + NEGATIVE)),
     (lambda sizes: study(sizes=[4, sizes]), "", dict(sizes=SIZE)),
     (curve.slope, "", dict(level=LEVEL, resamples=SIZE)),
     (curve.confidence_interval, "", dict(level=LEVEL)),
