@@ -124,6 +124,29 @@ def test_a_graded_mesh_conserves_probability_and_gives_gradients():
     np.testing.assert_allclose(jax.grad(loss)(one), difference, rtol=1e-6)
 
 
+@pytest.mark.parametrize("neuron", [NEURON, rl.LIF()], ids=["SRM0", "LIF"])
+def test_gradients_stay_finite_where_nobody_is_left(neuron):
+    """Means over the members of a cohort, some of which have died out, in a batch and alone."""
+    dynamics = rl.GeneralisedRate(rl.AgeShift(AgeMesh.graded(neuron, 1e-2)))
+    neuron = jax.tree.map(lambda x: x.astype(jnp.float32), neuron)
+    ones, bias = jnp.ones((3, 1), jnp.float32), [-1e2, 0.5, 20.0]
+    increments = jnp.full((150, 1), 1e-2, jnp.float32)
+
+    def response(bias):
+        layer = rl.Layer(neuron, ones, ones, bias.astype(jnp.float32))
+        return rl.simulate(
+            rl.Network([layer]), increments, rl.TimeGrid(1e-3, 150), dynamics
+        ).outputs
+
+    bias = jnp.stack([jnp.asarray(bias), jnp.asarray(bias) + 1.0])
+    slopes = jax.grad(lambda bias: jnp.sum(response(bias)))(bias[0])
+    assert np.isfinite(slopes).all()
+    assert slopes[1] > 0.0
+    batch = jax.jit(jax.vmap(response))(bias)
+    np.testing.assert_array_equal(batch[0], response(bias[0]))
+    np.testing.assert_array_equal(batch[1], response(bias[1]))
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
 def test_bad_tolerance(tolerance):
     with pytest.raises(ValueError, match=r"AgeMesh\.tolerance"):

@@ -371,9 +371,6 @@ DIRECT = rl.ConventionalRate(rl.DirectGain())
 
 LIFS = [name for name in TYPES if "LIF" in name]
 unmarked = [name for name in TYPES if name not in LIFS]
-marks_divided = pytest.mark.xfail(
-    reason="AgeShift divides marks by a survivor that may underflow; its gradient is NaN"
-)
 
 
 @pytest.mark.slow
@@ -384,7 +381,7 @@ marks_divided = pytest.mark.xfail(
     ("names", "dynamics"),
     [
         (unmarked, rl.GeneralisedRate()),
-        pytest.param(LIFS, rl.GeneralisedRate(), marks=marks_divided),
+        (LIFS, rl.GeneralisedRate()),
         (list(TYPES), DIRECT),
     ],
     ids=["generalised", "generalised LIF", "conventional"],

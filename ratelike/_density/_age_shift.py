@@ -20,7 +20,13 @@ from ratelike._density._firing import (
     increase,
 )
 from ratelike._density._merge_schedule import Event, MergeSchedule
-from ratelike._density._merging import left_in, merge, survivors, write
+from ratelike._density._merging import (
+    left_in,
+    mean_of_members,
+    merge,
+    survivors,
+    write,
+)
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._loop import Loop, loop_of
 from ratelike._membrane import decay_factor, input_factor
@@ -43,11 +49,12 @@ class RenewalTerm(diffrax.AbstractTerm):
             assert isinstance(neuron, SRM0)
             return SeparableHazard(neuron.escape(y.potential), args.of_age, y.elder)
 
-        def of_neuron_and_age(age, mark):
-            return hazard(neuron, y.potential, age, mark)
+        def at(age, later):
+            mark = y.mark if later is None else faded(neuron, y.mark, later)
+            return hazard(neuron, y.potential, age[:, None], mark)
 
-        younger, later = _at_both_ages(of_neuron_and_age, y, args)
-        return Hazard(younger, later, y.elder)
+        at_both_ages = _at_both_ages(at, y.age, args.schedule, args.dt)
+        return Hazard(*at_both_ages, y.elder)
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
@@ -59,39 +66,39 @@ class RenewalTerm(diffrax.AbstractTerm):
 
 
 def _at_both_ages(
-    function: Callable, y: Cohorts, args: "RenewalProblem"
+    at: Callable[[Array, Array | None], Array],
+    age: Float[Array, "*steps bins"],
+    schedule: MergeSchedule,
+    dt: float,
 ) -> tuple[Array, Array | None]:
-    """function(age, mark) at the younger age of each cohort, and its increase to the elder age."""
-    schedule, dt = args.schedule, args.dt
+    """`at(age, later)` at the younger age of each cohort, and its increase to the elder age, for ages in steps.
 
-    def at(age, mark):
-        return function(jnp.minimum(age, schedule.memory)[:, None] * dt, mark)
+    `at` is given an age in seconds and by how much later than the mean age that is, or None where cohorts have one age.
+    """
 
-    if y.elder is None:
-        return at(y.age, y.mark), None
-    spread = jnp.asarray(schedule.spreads(), y.age.dtype)
-    later, neuron = spread[:, None] * dt, args.layer.neuron
-    younger = at(y.age - spread, faded(neuron, y.mark, -later))
-    elder = at(y.age + spread, faded(neuron, y.mark, later))
-    return younger, elder - younger
+    def seconds(age):
+        return jnp.minimum(age, schedule.memory) * dt
+
+    if schedule.num_levels == 1:
+        return at(seconds(age), None), None
+    spread = jnp.asarray(schedule.spreads(), age.dtype)
+    later = spread[:, None] * dt
+    younger = at(seconds(age - spread), -later)
+    return younger, at(seconds(age + spread), later) - younger
 
 
 def _age_ratio(
     problem: "RenewalProblem", ages: Float[Array, "block bins"]
 ) -> AgeRatio | None:
     """What a separable hazard takes from age in each step of a block; None of another hazard."""
-    neuron, schedule = problem.layer.neuron, problem.schedule
+    neuron = problem.layer.neuron
     if not (isinstance(neuron, SRM0) and neuron.is_separable):
         return None
 
-    def at(age):
-        return hazard_ratio(neuron, jnp.minimum(age, schedule.memory) * problem.dt)
+    def at(age, later):
+        return hazard_ratio(neuron, age)
 
-    if schedule.num_levels == 1:
-        return AgeRatio(at(ages), None)
-    spread = jnp.asarray(schedule.spreads(), ages.dtype)
-    younger = at(ages - spread)
-    return AgeRatio(younger, at(ages + spread) - younger)
+    return AgeRatio(*_at_both_ages(at, ages, problem.schedule, problem.dt))
 
 
 class RenewalProblem(eqx.Module):
@@ -299,7 +306,7 @@ Marks = PyTree[Float[Array, "bins neurons"]]
 
 def _joined(share, newborn, newborn_mark, old_mark: Marks) -> Marks:
     """Mean marks of the one bin of a neuron without memory."""
-    part = newborn / jnp.maximum(share, jnp.finfo(share.dtype).tiny)
+    part = newborn / share  # which is 1, but for rounding
     return jax.tree.map(
         lambda new, old: part * new + (1.0 - part) * old, newborn_mark, old_mark
     )
@@ -307,13 +314,11 @@ def _joined(share, newborn, newborn_mark, old_mark: Marks) -> Marks:
 
 def _merged_marks(share, fired, newborn_mark, old_mark: Marks, event: Event) -> Marks:
     """Mean marks of the cohorts, two of which become one."""
-    target, younger, elder = left_in(share, fired, event)
+    slots = (event.target, event.younger, event.elder)
+    members = left_in(share, fired, event)
 
     def merge_mark(new, old):
-        mean = target * old[event.target] + younger * old[event.younger]
-        mean = mean + elder * old[event.elder]
-        total = target + younger + elder
-        mean = mean / jnp.maximum(total, jnp.finfo(total.dtype).tiny)
+        mean = mean_of_members([old[slot] for slot in slots], members)
         return write(old, event, mean, new)
 
     return jax.tree.map(merge_mark, newborn_mark, old_mark)

@@ -15,8 +15,10 @@ from jaxtyping import Array, Float
 from ratelike._density._merge_schedule import Event, spread
 from ratelike._density._merging import (
     left_in,
+    mean_of_members,
     merge_tangent,
     survivors,
+    with_row,
     write,
 )
 from ratelike._population import matmul
@@ -66,7 +68,8 @@ def _(primals, tangents):
         (dparts, dmembers),
     )
     stays = (slots != event.target).astype(share.dtype)[:, None]
-    delder = stays * dleft + _with_row(jnp.zeros_like(dleft), event.target, dmerged)
+    delder = stays * dleft
+    delder += with_row(jnp.zeros_like(dleft), event.target, dmerged[None])
     dshare = merge_tangent(dshare, dfired, dnewborn, event)
     return merge_both(*primals), (dshare, delder)
 
@@ -84,18 +87,11 @@ def _parts(elder: Bins, difference: Bins, event: Event) -> tuple[Row, Row]:
     return left(event.younger), left(event.elder)
 
 
-def _with_row(bins: Bins, slot, row: Row) -> Bins:
-    return jax.lax.dynamic_update_slice(bins, row[None], (slot, jnp.zeros_like(slot)))
-
-
 def _merged(parts: tuple[Row, Row], members: tuple[Row, Row], width) -> Row:
     """The part e of the cohort that two make, the younger first; their mean ages differ by their `width`."""
     width = width.astype(parts[0].dtype)
     # By how much the mean age of the members exceeds that of the new cohort.
     younger = (2.0 * parts[0] - 1.0) * spread(width) - 0.5 * width
     elder = (2.0 * parts[1] - 1.0) * spread(width) + 0.5 * width
-    total = members[0] + members[1]
-    anyone = total > jnp.finfo(total.dtype).tiny
-    excess = members[0] * younger + members[1] * elder
-    excess = jnp.where(anyone, excess / jnp.where(anyone, total, 1.0), 0.0)
+    excess = mean_of_members((younger, elder), members)
     return jnp.clip(0.5 + 0.5 * excess / spread(2.0 * width), 0.0, 1.0)

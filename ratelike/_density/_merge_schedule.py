@@ -49,8 +49,6 @@ class MergeSchedule(eqx.Module):
 
         Of a slot that is empty just then, the age that its last cohort would have.
         """
-        if self.memory == 0:
-            return jnp.zeros((*time.shape, 1), dtype)
         level = np.repeat(np.arange(self.num_levels), self.ring_sizes)
         slot = np.concatenate([np.arange(size) for size in self.ring_sizes])
         constants = (slot, 2**level, self.ring_sizes[level], self._created_at[level])

@@ -1,5 +1,7 @@
 """Bins that stay where they are: two cohorts become one, and the newborn become a cohort."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -63,8 +65,7 @@ def merge_tangent(dshare, dfired, dnewborn, event: Event):
         (event.target, matmul(joins[None], dsurvivors)),
         (event.birth, dnewborn[None]),
     ):
-        zero = jnp.zeros_like(slot)
-        tangent += jax.lax.dynamic_update_slice(nothing, drow, (slot, zero))
+        tangent += with_row(nothing, slot, drow)
     return tangent
 
 
@@ -76,6 +77,25 @@ def write(bins: Array, event: Event, merged, newborn) -> Array:
     bins = jnp.where((slots == event.younger) | emptied_elder, 0.0, bins)
     bins = jnp.where(slots == event.target, merged, bins)
     return jnp.where(slots == event.birth, newborn, bins)
+
+
+def mean_of_members(
+    values: Sequence[Array] | Array, members: Sequence[Array] | Array
+) -> Array:
+    """sum_c members_c values_c / sum_c members_c; zero where next to nobody is left.
+
+    The derivative divides by the members again: what counts as nobody must be more than the smallest number.
+    """
+    total = sum(members[1:], start=members[0])
+    anyone = total > jnp.finfo(total.dtype).tiny ** 0.5
+    weighted = [n * x for n, x in zip(members, values, strict=True)]
+    mean = sum(weighted[1:], start=weighted[0]) / jnp.where(anyone, total, 1.0)
+    return jnp.where(anyone, mean, 0.0)
+
+
+def with_row(bins: Float[Array, "bins neurons"], slot, row: Float[Array, "#1 neurons"]):
+    """The bins with another row in `slot`, by copying no other row."""
+    return jax.lax.dynamic_update_slice(bins, row, (slot, jnp.zeros_like(slot)))
 
 
 def _computed_before(row: Float[Array, " neurons"]) -> Float[Array, " neurons"]:

@@ -126,7 +126,8 @@ class GeneralisedRate(AbstractDynamics):
             return None
         mesh = cast(AgeShift, self.solver).mesh
         schedule = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt)
-        return part_size(schedule.num_bins * min(schedule.num_levels, 2))
+        arrays = 1 if schedule.num_levels == 1 else 2  # shares, and parts of elders
+        return part_size(arrays * schedule.num_bins)
 
     def block(self, grid: TimeGrid) -> int:
         """Steps of the grid in one step of the solver: about the root of all, or one where the caller looks at each."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ratelike._density._merging import mean_of_members
 from ratelike._neuron import AbstractNeuron
 from ratelike._renewal import firing_probability, hazard
 
@@ -93,9 +94,7 @@ def shift_mark(
     """Marks travel with their age; those that meet in the last bin are averaged, as in `AgeShift`."""
 
     def move(new, old):
-        below, last = survivors[-2], survivors[-1]
-        share = below / jnp.maximum(below + last, jnp.finfo(below.dtype).tiny)
-        merged = share * old[-2] + (1.0 - share) * old[-1]
+        merged = mean_of_members(old[-2:], survivors[-2:])
         return jnp.concatenate([new[None], old[:-2], merged[None]])
 
     return jax.tree.map(move, newborn, mark)
