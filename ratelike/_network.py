@@ -299,6 +299,7 @@ def relay_connectivity(
     )
 
 
+@eqx.filter_jit
 def gaussian_gain(
     neuron: AbstractNeuron,
     bias: Float[Array, "#neurons"],

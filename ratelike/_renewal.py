@@ -153,7 +153,7 @@ def _renewal_rate(
         last = firing_probability(hazard(neuron, potential, age[-1], mark), dt)
     # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
     carry = (jnp.ones_like(last), jnp.zeros_like(last))
-    (survivor, steps), _ = jax.lax.scan(next_age, carry, age[:-1], unroll=8)
+    (survivor, steps), _ = jax.lax.scan(next_age, carry, age[:-1])
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt
 
