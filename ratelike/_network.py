@@ -299,7 +299,6 @@ def relay_connectivity(
     )
 
 
-@eqx.filter_jit
 def gaussian_gain(
     neuron: AbstractNeuron,
     bias: Float[Array, "#neurons"],

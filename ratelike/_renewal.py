@@ -6,6 +6,7 @@ last bin, of age >= memory, absorbs.
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +92,8 @@ def firing_probability(hazard: Float[Array, "..."], dt: float) -> Float[Array, "
     return one_minus_exp(dt * hazard)
 
 
+# Compiled once: the loop over ages by itself would be compiled anew in every call.
+@eqx.filter_jit
 def stationary_rate(
     neuron: AbstractNeuron, potential: Float[Array, "... #neurons"], dt: float
 ) -> Float[Array, "... neurons"]:
