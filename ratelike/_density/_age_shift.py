@@ -1,7 +1,7 @@
 """The exact scheme on the grid: react, then grow older along the characteristics of age."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import diffrax
 import equinox as eqx
@@ -31,7 +31,7 @@ from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._loop import Loop, loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
-from ratelike._neuron import SRM0
+from ratelike._neuron import SRM0, AbstractNeuron
 from ratelike._neuron._history import faded, newborn, no_trace
 from ratelike._population import directions, encode, matmul
 from ratelike._renewal import hazard, hazard_ratio, memory_steps
@@ -87,12 +87,17 @@ def _at_both_ages(
     return younger, at(seconds(age + spread), later) - younger
 
 
-def _age_ratio(
+def is_separable(neuron: AbstractNeuron) -> TypeGuard[SRM0]:
+    """Whether the hazard is a function of the potential times one of age."""
+    return isinstance(neuron, SRM0) and neuron.is_separable
+
+
+def age_ratio(
     problem: "RenewalProblem", ages: Float[Array, "block bins"]
 ) -> AgeRatio | None:
     """What a separable hazard takes from age in each step of a block; None of another hazard."""
     neuron = problem.layer.neuron
-    if not (isinstance(neuron, SRM0) and neuron.is_separable):
+    if not is_separable(neuron):
         return None
 
     def at(age, later):
@@ -214,7 +219,7 @@ class AgeShift(diffrax.AbstractSolver):
             currents = currents + y0.arriving[:block]
         # Reverse mode computes a step again rather than keep all that came up in it.
         ages, events = schedule.ages(steps, dtype), schedule.event(steps + 1)
-        inputs = (currents, ages, _age_ratio(args, ages), events)
+        inputs = (currents, ages, age_ratio(args, ages), events)
         y1, (activity, past) = jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False), y1, inputs
         )

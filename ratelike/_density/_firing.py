@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
+from ratelike._one_way_for_all import one_way_for_all
 from ratelike._population import matmul
 
 
@@ -51,7 +52,7 @@ def firing(
     """P (1 - exp(-dt rho)), computed once and kept: for the sum, and for the survivors."""
     if isinstance(hazard, SeparableHazard):
         of_neuron = dt * hazard.of_potential
-        return _separable_firing(share, of_neuron, hazard.of_age, hazard.elder)
+        return separable_firing(share, of_neuron, hazard.of_age, hazard.elder)
     rho = hazard.younger
     if hazard.elder is not None and hazard.increase is not None:
         rho = rho + hazard.elder * hazard.increase
@@ -59,7 +60,7 @@ def firing(
 
 
 @jax.custom_jvp
-def _separable_firing(
+def separable_firing(
     share: Float[Array, "bins neurons"],
     of_neuron: Float[Array, " neurons"],
     of_age: AgeRatio,
@@ -68,7 +69,7 @@ def _separable_firing(
     return _in_one_of_two_ways(share, of_neuron, of_age, elder)
 
 
-@_separable_firing.defjvp
+@separable_firing.defjvp
 def _(primals, tangents):
     (share, *point), (dshare, *direction) = primals, tangents
     (of_neuron, of_age, elder), (dof_neuron, dof_age, _) = point, direction
@@ -79,10 +80,9 @@ def _(primals, tangents):
     dx += matmul(dof_age.younger[:, None], of_neuron[None])
     if elder is not None:
         dx += jax.jvp(_of_elders, tuple(point), tuple(direction))[1]
-    return _separable_firing(*primals), dshare * probability + survivors * dx
+    return separable_firing(*primals), dshare * probability + survivors * dx
 
 
-@jax.custom_batching.custom_vmap
 def _in_one_of_two_ways(share, of_neuron, of_age, elder):
     """By the polynomial alone, without doublings, where that serves all neurons: nearly always.
 
@@ -90,32 +90,25 @@ def _in_one_of_two_ways(share, of_neuron, of_age, elder):
     the probability.
     """
 
-    def times(probability):
+    def times(probability, share):
         return probability if share is None else share * probability
 
-    def exponent():
+    def exponent(of_neuron, of_age, elder):
         x = _outer(of_neuron, of_age.younger)
         return x if elder is None else x + _of_elders(of_neuron, of_age, elder)
 
-    largest = jnp.max(of_age.younger)
-    if elder is not None:
-        largest = jnp.maximum(largest, jnp.max(of_age.younger + of_age.increase))
-    return jax.lax.cond(
-        jnp.max(of_neuron) * largest <= SMALL,
-        lambda: times(one_minus_exp_of_small(exponent())),
-        lambda: times(one_minus_exp(exponent())),
+    def is_small(share, of_neuron, of_age, elder):
+        largest = jnp.max(of_age.younger)
+        if elder is not None:
+            largest = jnp.maximum(largest, jnp.max(of_age.younger + of_age.increase))
+        return jnp.max(of_neuron) * largest <= SMALL
+
+    choose = one_way_for_all(
+        is_small,
+        lambda share, *point: times(one_minus_exp_of_small(exponent(*point)), share),
+        lambda share, *point: times(one_minus_exp(exponent(*point)), share),
     )
-
-
-@_in_one_of_two_ways.def_vmap
-def _(axis_size, in_batched, *arguments):
-    # One choice for the whole batch: a choice for each would compute both ways for all.
-    def batched(x, is_batched):
-        return x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
-
-    return _in_one_of_two_ways(
-        *jax.tree.map(batched, arguments, tuple(in_batched))
-    ), True
+    return choose(share, of_neuron, of_age, elder)
 
 
 def _of_elders(of_neuron, of_age: AgeRatio, elder):

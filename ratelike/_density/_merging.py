@@ -40,7 +40,8 @@ def merge(
 ) -> Float[Array, "bins neurons"]:
     """The shares after a step. One pass over all bins, in place."""
     target, younger, elder = left_in(share, fired, event)
-    merged = _computed_before(target + younger + elder)
+    row = target + younger + elder
+    merged = computed_before(jnp.stack([row, jnp.zeros_like(row)]))[0]
     return write(survivors(share, fired), event, merged, newborn)
 
 
@@ -98,10 +99,9 @@ def with_row(bins: Float[Array, "bins neurons"], slot, row: Float[Array, "#1 neu
     return jax.lax.dynamic_update_slice(bins, row, (slot, jnp.zeros_like(slot)))
 
 
-def _computed_before(row: Float[Array, " neurons"]) -> Float[Array, " neurons"]:
-    """A product with ones: XLA computes it apart from the loop that it is used in.
+def computed_before(rows: Float[Array, "rows neurons"]) -> Float[Array, "rows neurons"]:
+    """A product with the identity: XLA computes it apart from the loop that it is used in.
 
     Else it reads the old bins while the new ones are written, which takes a copy of all of them.
     """
-    rows = jnp.stack([row, jnp.zeros_like(row)])
-    return matmul(jnp.ones((1, 2), row.dtype), rows)[0]
+    return matmul(jnp.eye(len(rows), dtype=rows.dtype), rows)

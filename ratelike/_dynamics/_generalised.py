@@ -1,5 +1,6 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
+import functools
 import math
 from types import NoneType
 from typing import Any, ClassVar, cast
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Integer, PyTree
 
 from ratelike import _validation as validation
+from ratelike._density import _reverse as reverse
 from ratelike._density._age_shift import (
     AgeShift,
     RenewalProblem,
@@ -52,8 +54,9 @@ class GeneralisedRate(AbstractDynamics):
     `stepsize_controller`
         For the method of lines: steps of dt by default, or an adaptive controller for smooth input.
     `adjoint`, `progress_meter`, `max_steps`
-        Handed to `diffrax.diffeqsolve`. The default adjoint serves reverse mode; forward mode needs
-        `diffrax.ForwardMode()`.
+        Handed to `diffrax.diffeqsolve`. The default adjoint serves reverse mode: where ages are exact and the hazard is
+        a function of the potential times one of age, it solves the adjoint of the renewal equation backwards in time,
+        elsewhere it is `diffrax.RecursiveCheckpointAdjoint`. Forward mode needs `diffrax.ForwardMode()`.
     `saveat`
         A `diffrax.SaveAt` of what else to save; its `fn(t, density, args)` sees the `RefractoryDensity`. The result
         is in `trajectory.saved[layer]`, as a pair (ts, ys). By default no density over time is stored.
@@ -129,11 +132,17 @@ class GeneralisedRate(AbstractDynamics):
         arrays = 1 if schedule.num_levels == 1 else 2  # shares, and parts of elders
         return part_size(arrays * schedule.num_bins)
 
-    def block(self, grid: TimeGrid) -> int:
-        """Steps of the grid in one step of the solver: about the root of all, or one where the caller looks at each."""
+    def block(self, grid: TimeGrid, memory: int) -> int:
+        """Steps of the grid in one step of the solver, or one where the caller looks at each.
+
+        About twice the root of all: of several parts the states between blocks are kept, of one those within a block.
+        """
         if self.saveat is not None:
             return 1
-        num_blocks = math.isqrt(grid.num_steps - 1) + 1
+        root = math.isqrt(grid.num_steps - 1) + 1
+        # The adjoint wants blocks no longer than the memory.
+        block = min(2 * root, max(root, memory))
+        num_blocks = -(-grid.num_steps // block)
         return -(-grid.num_steps // num_blocks)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
@@ -217,23 +226,18 @@ def _on_grid(
         cast(AgeShift, dynamics.solver).mesh,
         grid.dt,
         grid_increments(path, grid, dtype),
-        dynamics.block(grid),
+        dynamics.block(grid, memory_steps(layer.neuron, grid.dt)),
         tiled_decoder(layer),
         recorded,
     )
-    num_blocks, block = problem.path.shape[:2]
-    times = np.arange(num_blocks + 1) * block * grid.dt
-    controller = GridSteps(jnp.asarray(times, dtype))
-    kept, theirs, reached = dynamics._solve(
-        RenewalTerm(),
-        controller,
-        (controller.times[0], controller.end),
-        None,
-        initial_cohorts(problem),
-        problem,
-        diffrax.SubSaveAt(steps=True, fn=_readout),
-        num_blocks,
-    )
+    # The solver's own derivative, unless another one is asked for.
+    ours = dynamics.adjoint is None and type(dynamics.solver) is AgeShift
+    if ours and dynamics.saveat is None and reverse.is_reversible(problem):
+        solve = functools.partial(_solve_with_ends, dynamics)
+        decoded, reached = reverse.solved(problem, solve)
+        kept, theirs = (decoded, None), None
+    else:
+        kept, theirs, reached = _solve_blocks(dynamics, problem, _READOUT)
     decoded, traces = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:])[: grid.num_steps], kept
     )
@@ -243,6 +247,31 @@ def _on_grid(
     return _output(decoded, recording, theirs, reached)
 
 
+def _solve_blocks(dynamics: GeneralisedRate, problem: RenewalProblem, subs: PyTree):
+    num_blocks, block = problem.path.shape[:2]
+    times = np.arange(num_blocks + 1) * block * problem.dt
+    controller = GridSteps(jnp.asarray(times, problem.layer.bias.dtype))
+    return dynamics._solve(
+        RenewalTerm(),
+        controller,
+        (controller.times[0], controller.end),
+        None,
+        initial_cohorts(problem),
+        problem,
+        subs,
+        num_blocks,
+    )
+
+
+def _solve_with_ends(
+    dynamics: GeneralisedRate, problem: RenewalProblem, with_ends: bool
+):
+    ends = diffrax.SubSaveAt(t0=True, steps=True, fn=reverse.ends_of)
+    subs = _READOUT, (ends if with_ends else None)
+    ((decoded, _), ends), _, reached = _solve_blocks(dynamics, problem, subs)
+    return decoded, ends, reached
+
+
 def _readout(t, y: Cohorts, args: RenewalProblem):
     """All that is kept of a density: the decoded activity, and the recorded neurons."""
     decoded = decode(args.decoder, y.activity)
@@ -250,6 +279,9 @@ def _readout(t, y: Cohorts, args: RenewalProblem):
     if args.recorded is None:
         return decoded, None
     return decoded, (y.past_potential, y.activity[:, args.recorded])
+
+
+_READOUT = diffrax.SubSaveAt(steps=True, fn=_readout)
 
 
 def _by_lines(

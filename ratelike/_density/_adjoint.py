@@ -1,0 +1,132 @@
+r"""The adjoint of the renewal equation, from the end of a block of steps to its beginning.
+
+With the exponents x_k(t) = dt rho_k(t) of all ages k, the rate r(t) = sum_k (1 - exp(-x_k(t))) P_k(t) and its part
+mu(t) = dL/dr(t) in a loss L,
+
+    kappa_k(t) = exp(-x_k(t)) (mu(t) + kappa_{k+1}(t+1) - kappa_0(t+1)),   dL/dx_k(t) = P_k(t) kappa_k(t):
+
+kappa_k is by how much more L grows with a neuron that fires in the step t than with one of age k. The shares run
+backwards along the characteristics, P_k(t) = exp(x_k(t)) P_{k+1}(t+1), so that they need neither be kept nor computed
+again. Where that would magnify rounding errors, the block is solved once more instead.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
+
+from ratelike._density._firing import AgeRatio, separable_firing
+from ratelike._density._merge_schedule import MergeSchedule
+from ratelike._density._merging import computed_before, merge
+from ratelike._exponential import exp_both_ways
+from ratelike._one_way_for_all import one_way_for_all
+from ratelike._population import matmul
+
+# Within these, survivors are known to 3 10^-6 in float32, and none are too few for a number.
+LARGEST_EXPONENT = 4.0
+LARGEST_SUM = 60.0
+# Steps of a loop over single rows, which cost less than a turn of the loop.
+UNROLL = 8
+
+
+class Sweep(eqx.Module):
+    """All that the shares of a block depend on, and how L depends on what came of them."""
+
+    schedule: MergeSchedule
+    steps: Integer[Array, " block"]
+    of_neuron: Float[Array, "block neurons"]
+    of_age: Float[Array, "block bins"]
+    before: Float[Array, "bins neurons"]
+    after: Float[Array, "bins neurons"]
+    activity_bar: Float[Array, "block neurons"]
+    after_bar: Float[Array, "bins neurons"]
+
+
+# The activity, and the derivatives of L by `of_neuron`, `of_age` and `before`.
+Swept = tuple[Array, tuple[Array, Array, Array]]
+
+
+def sweep_back(sweep: Sweep) -> Swept:
+    """Backwards wherever that is accurate."""
+    choose = one_way_for_all(_is_well_conditioned, _backwards, _once_more)
+    return choose(sweep)
+
+
+def _is_well_conditioned(sweep: Sweep) -> Bool[Array, ""]:
+    ratio = jnp.max(sweep.of_age)
+    largest_sum = jnp.max(jnp.sum(sweep.of_neuron, axis=0))
+    return (jnp.max(sweep.of_neuron) * ratio <= LARGEST_EXPONENT) & (
+        largest_sum * ratio <= LARGEST_SUM
+    )
+
+
+def _backwards(sweep: Sweep) -> Swept:
+    """By the adjoint equation. In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
+    start = sweep.before / jnp.sum(sweep.before, axis=0)
+    births = sweep.schedule.event(sweep.steps + 1).birth
+    joining, staying = _in_last_bin(sweep, start, births)
+    slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
+
+    def one_step(carry, inputs):
+        kappa, share = carry
+        of_neuron, of_age, birth, mu, joining, staying = inputs
+        # The slot of the newborn held the oldest before, who have joined the last bin.
+        gain = mu - kappa[birth]
+        rows = jnp.stack([share[birth], gain, gain + kappa[-1], joining, staying])
+        activity, gain, of_oldest, joining, staying = computed_before(rows)
+        survival, inverse = exp_both_ways(of_neuron * of_age[:, None])
+        kappa = jnp.where(slots == birth, of_oldest, kappa + gain) * survival
+        share = jnp.where(slots == len(slots) - 1, staying, share)
+        share = jnp.where(slots == birth, joining, share) * inverse
+        x_bar = share * kappa
+        of_neuron_bar = matmul(of_age[None], x_bar)[0]
+        of_age_bar = matmul(x_bar, of_neuron[:, None])[:, 0]
+        return (kappa, share), (activity, of_neuron_bar, of_age_bar)
+
+    inputs = (sweep.of_neuron, sweep.of_age, births, sweep.activity_bar)
+    (kappa, _), (activity, *bars) = jax.lax.scan(
+        one_step,
+        (-sweep.after_bar, sweep.after),
+        (*inputs, joining, staying),
+        reverse=True,
+    )
+    return activity, (bars[0], bars[1], -kappa)
+
+
+def _in_last_bin(
+    sweep: Sweep, start: Float[Array, "bins neurons"], births: Integer[Array, " block"]
+) -> tuple[Float[Array, "block neurons"], Float[Array, "block neurons"]]:
+    """Who comes to the age of the last bin in each step, and who has survived the step in it."""
+    # The exponents of those in one slot add up from the beginning of the block to their last step.
+    until_then = jnp.tril(sweep.of_age[:, births].T)
+    joining = start[births] * jnp.exp(-matmul(until_then, sweep.of_neuron))
+
+    def one_step(last, inputs):
+        x, joining = inputs
+        staying = last * jnp.exp(-x)
+        return staying + joining, staying
+
+    x = sweep.of_neuron * sweep.of_age[:, -1:]
+    _, staying = jax.lax.scan(one_step, start[-1], (x, joining), unroll=UNROLL)
+    return joining, staying
+
+
+def _once_more(sweep: Sweep) -> Swept:
+    """By solving the block, and differentiating that."""
+
+    def solve(of_neuron, of_age, before):
+        def one_step(share, inputs):
+            of_neuron, of_age, event = inputs
+            fired = separable_firing(share, of_neuron, AgeRatio(of_age), None)
+            activity = matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
+            return merge(share, fired, activity, event), activity
+
+        events = sweep.schedule.event(sweep.steps + 1)
+        return jax.lax.scan(
+            jax.checkpoint(one_step, prevent_cse=False),
+            before / jnp.sum(before, axis=0),
+            (of_neuron, of_age, events),
+        )
+
+    (_, activity), vjp = jax.vjp(solve, sweep.of_neuron, sweep.of_age, sweep.before)
+    return activity, vjp((sweep.after_bar, sweep.activity_bar))
