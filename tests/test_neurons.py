@@ -163,12 +163,12 @@ def test_spikes_average_to_the_generalised_rate(names):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TYPES)
 def test_error_of_the_trial_mean_falls_with_the_square_root_of_trials(name):
-    """mean |error| sqrt(R) = mean sqrt(2 p (1 - p) / pi), binomial, from R = 2^9 to 2^17 trials.
+    """mean |error| sqrt(R) = mean sqrt(2 p (1 - p) / pi), binomial, from R = 2^9 to 2^19 trials.
 
     30 errors per batch, correlated within it at worst completely over the 10 steps of a neuron: relative standard
     error 0.76 / sqrt(3 batches); bounds at 4 of them (or 10%). A dead time too long by a step must show.
     """
-    copies = 2**17
+    copies = 2**19
     spikes = run([name], APART, rl.Spiking(), copies, jax.random.key(1)).activity
     spikes = np.asarray(spikes).reshape(NUM_STEPS, 3, copies)
 
@@ -178,7 +178,7 @@ def test_error_of_the_trial_mean_falls_with_the_square_root_of_trials(name):
         return error / np.sqrt(2.0 * expected * (1.0 - expected) / np.pi).mean()
 
     expected = exact_activity([name], APART)
-    for trials in (2**9, 2**11, 2**13, 2**15, 2**17):
+    for trials in (2**9, 2**11, 2**13, 2**15, 2**17, 2**19):
         bound = max(0.1, 4.0 * 0.76 / np.sqrt(3 * copies / trials))
         assert abs(scaled(expected, trials) - 1.0) < bound
     if name != "no kernel":

@@ -54,7 +54,8 @@ class RenewalTerm(diffrax.AbstractTerm):
             return hazard(neuron, y.potential, age[:, None], mark)
 
         at_both_ages = _at_both_ages(at, y.age, args.schedule, args.dt)
-        return Hazard(*at_both_ages, y.elder)
+        # Computed once for all uses, which would else be rounded differently.
+        return Hazard(*jax.lax.optimization_barrier(at_both_ages), y.elder)
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
