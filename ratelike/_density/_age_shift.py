@@ -55,7 +55,8 @@ class RenewalTerm(diffrax.AbstractTerm):
 
         at_both_ages = _at_both_ages(at, y.age, args.schedule, args.dt)
         # Computed once for all uses, which would else be rounded differently.
-        return Hazard(*jax.lax.optimization_barrier(at_both_ages), y.elder)
+        younger, increase = jax.lax.optimization_barrier(at_both_ages)
+        return Hazard(younger, increase, y.elder)
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0
