@@ -12,7 +12,7 @@ from ratelike._exponential import exp_both_ways
 
 OURS = rl.GeneralisedRate()
 THEIRS = rl.GeneralisedRate(adjoint=diffrax.RecursiveCheckpointAdjoint())
-GRID = rl.TimeGrid(1e-3, 70)  # 9 blocks of 8 steps, the last one not full
+GRID = rl.TimeGrid(1e-3, 68)  # 5 blocks of 14 steps, the last one not full
 
 
 def neuron(tau_m, threshold, amplitude, dtype=jnp.float64):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from ratelike._density._firing import AgeRatio, separable_firing
+from ratelike._density._firing import AgeRatio, of_all_ages, separable_firing
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._merging import computed_before, merge
 from ratelike._exponential import exp_both_ways
@@ -118,7 +118,7 @@ def _once_more(sweep: Sweep) -> Swept:
         def one_step(share, inputs):
             of_neuron, of_age, event = inputs
             fired = separable_firing(share, of_neuron, AgeRatio(of_age), None)
-            activity = matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
+            activity = of_all_ages(fired)
             return merge(share, fired, activity, event), activity
 
         events = sweep.schedule.event(sweep.steps + 1)

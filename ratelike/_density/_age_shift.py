@@ -18,6 +18,7 @@ from ratelike._density._firing import (
     SeparableHazard,
     firing,
     increase,
+    of_all_ages,
 )
 from ratelike._density._merge_schedule import Event, MergeSchedule
 from ratelike._density._merging import (
@@ -33,7 +34,7 @@ from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._neuron import SRM0, AbstractNeuron
 from ratelike._neuron._history import faded, newborn, no_trace
-from ratelike._population import directions, encode, matmul
+from ratelike._population import directions, encode
 from ratelike._renewal import hazard, hazard_ratio, memory_steps
 
 
@@ -54,8 +55,10 @@ class RenewalTerm(diffrax.AbstractTerm):
             return hazard(neuron, y.potential, age[:, None], mark)
 
         at_both_ages = _at_both_ages(at, y.age, args.schedule, args.dt)
-        # Computed once for all uses, which would else be rounded differently.
-        younger, increase = jax.lax.optimization_barrier(at_both_ages)
+        if y.elder is not None:
+            # Computed once for all uses, which would else be rounded differently.
+            at_both_ages = jax.lax.optimization_barrier(at_both_ages)
+        younger, increase = at_both_ages
         return Hazard(younger, increase, y.elder)
 
     def contr(self, t0, t1, **kwargs):
@@ -277,7 +280,7 @@ def _advance(
 ) -> tuple[Cohorts, Float[Array, " neurons"]]:
     layer, dt = args.layer, args.dt
     fired = firing(y.share, rho, dt)
-    activity = matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
+    activity = of_all_ages(fired)
     new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
     old_mark = faded(layer.neuron, y.mark, dt)
     driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)

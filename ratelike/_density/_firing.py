@@ -59,6 +59,11 @@ def firing(
     return jax.lax.optimization_barrier(share * one_minus_exp(dt * rho))
 
 
+def of_all_ages(fired: Float[Array, "bins neurons"]) -> Float[Array, " neurons"]:
+    """The activity. As a product: XLA's own sum of so few rows takes four times as long."""
+    return matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
+
+
 @jax.custom_jvp
 def separable_firing(
     share: Float[Array, "bins neurons"],

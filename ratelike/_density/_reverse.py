@@ -94,11 +94,9 @@ def _(ends, cotangents, perturbed, problem, solve):
     # It began with all potentials at rest.
     bias_bar = constants_bar.layer.bias + start_bar.potential
     constants_bar = eqx.tree_at(lambda p: p.layer.bias, constants_bar, bias_bar)
-    return eqx.tree_at(lambda p: p.path, constants_bar, path_bar, is_leaf=_is_none)
-
-
-def _is_none(leaf: object) -> bool:
-    return leaf is None
+    return eqx.tree_at(
+        lambda p: p.path, constants_bar, path_bar, is_leaf=lambda leaf: leaf is None
+    )
 
 
 class _Block(eqx.Module):

@@ -184,7 +184,7 @@ class GeneralisedRate(AbstractDynamics):
         """What diffrax saved for us and for the caller, and whether it reached the end."""
         adjoint = self.adjoint
         if adjoint is None:
-            # The states at the beginning of all blocks; with the steps of one block, about sqrt(steps) of them twice.
+            # The states at the beginning of all blocks, and those of the steps of one block: some sqrt(steps) of each.
             few = _on_the_grid(self.solver) and self.saveat is None
             adjoint = diffrax.RecursiveCheckpointAdjoint(max_steps if few else None)
         theirs = None if self.saveat is None else _seeing_densities(self.saveat.subs)
