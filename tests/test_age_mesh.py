@@ -147,6 +147,35 @@ def test_gradients_stay_finite_where_nobody_is_left(neuron):
     np.testing.assert_array_equal(batch[1], response(bias[1]))
 
 
+@pytest.mark.parametrize("neuron", [NEURON, rl.LIF()], ids=["SRM0", "LIF"])
+@pytest.mark.parametrize("tolerance", [None, 1e-2], ids=["exact", "graded"])
+def test_a_batch_of_densities_changes_no_bit(tolerance, neuron):
+    """Over several blocks, each of which begins with shares divided by their sum."""
+    num_neurons = 128
+    mesh = AgeMesh.uniform() if tolerance is None else AgeMesh.graded(neuron, tolerance)
+    neuron = jax.tree.map(lambda x: x.astype(jnp.float32), neuron)
+    ones = jnp.ones((num_neurons, 1), jnp.float32)
+    biases = [np.linspace(-3.0, highest, num_neurons) for highest in (20.0, 5.0)]
+    biases = jnp.asarray(np.stack(biases), jnp.float32)
+
+    def activity(bias):
+        return (
+            rl.simulate(
+                rl.Network([rl.Layer(neuron, ones, ones, bias)]),
+                jnp.zeros((60, 1), jnp.float32),
+                rl.TimeGrid(1e-3, 60),
+                rl.GeneralisedRate(rl.AgeShift(mesh)),
+                record={0: range(num_neurons)},
+            )
+            .recordings[0]
+            .activity
+        )
+
+    batch = jax.jit(jax.vmap(activity))(biases)
+    for alone, together in zip(biases, batch, strict=True):
+        np.testing.assert_array_equal(together, activity(alone))
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan])
 def test_bad_tolerance(tolerance):
     with pytest.raises(ValueError, match=r"AgeMesh\.tolerance"):

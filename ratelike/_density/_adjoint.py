@@ -62,7 +62,7 @@ def _is_well_conditioned(sweep: Sweep) -> Bool[Array, ""]:
 
 def _backwards(sweep: Sweep) -> Swept:
     """By the adjoint equation. In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
-    start = sweep.before / jnp.sum(sweep.before, axis=0)
+    start = sweep.before / of_all_ages(sweep.before)
     births = sweep.schedule.event(sweep.steps + 1).birth
     joining, staying = _in_last_bin(sweep, start, births)
     slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
@@ -124,7 +124,7 @@ def _once_more(sweep: Sweep) -> Swept:
         events = sweep.schedule.event(sweep.steps + 1)
         return jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False),
-            before / jnp.sum(before, axis=0),
+            before / of_all_ages(before),
             (of_neuron, of_age, events),
         )
 

@@ -47,9 +47,6 @@ class AgeMesh(eqx.Module):
         intervals are short. `tolerance` is about the relative error of the output of one layer: for the default neuron,
         in a relay network at dt = 0.5 ms, 10^-3 gave 3 10^-4 with 25 bins instead of 201.
 
-        Unlike that of exact ages, a density on a graded mesh may differ in the last bit when it is computed in a batch
-        (`jax.vmap`): XLA rounds sums of products differently in different loops.
-
         Raises `ValueError` unless `tolerance` > 0 and the neuron is concrete (not being traced).
         """
         validation.instance("AgeMesh.neuron", neuron, AbstractNeuron)

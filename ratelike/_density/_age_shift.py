@@ -217,7 +217,7 @@ class AgeShift(diffrax.AbstractSolver):
             kept = potential[:0] if args.recorded is None else potential[args.recorded]
             return y, (activity, kept)
 
-        y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / jnp.sum(y0.share, axis=0))
+        y1 = eqx.tree_at(lambda y: y.share, y0, y0.share / of_all_ages(y0.share))
         path = args.path[solver_state // block]
         currents = encode(path, args.inwards, args.layer.num_neurons)
         if y0.arriving is not None:

@@ -60,7 +60,7 @@ def firing(
 
 
 def of_all_ages(fired: Float[Array, "bins neurons"]) -> Float[Array, " neurons"]:
-    """The activity. As a product: XLA's own sum of so few rows takes four times as long."""
+    """The activity. As a product: XLA's own sum takes four times as long, and in a batch rounds in another order."""
     return matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
 
 
