@@ -234,15 +234,23 @@ def relay_network(
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
 
-    def encoder(layer_key: Array) -> Array:
-        keys = tile_keys(layer_key, num_neurons)
-        return per_neuron(relay.encoder, keys, num_neurons)
-
-    layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))
-    encoders = jax.vmap(encoder)(layer_keys)
+    encoders = _encoders(relay, num_neurons, depth, key)
     return Network(
         [Layer(neuron, each, relay.readout * each, bias) for each in encoders]
     )
+
+
+@eqx.filter_jit
+def _encoders(
+    relay: "RelayConnectivity", num_neurons: int, depth: int, key: Array
+) -> Float[Array, "depth neurons latents"]:
+    """One layer after the other: XLA takes long to compile a generator of random numbers for arrays of many axes."""
+
+    def of_layer(index):
+        keys = tile_keys(jax.random.fold_in(key, index), num_neurons)
+        return per_neuron(relay.encoder, keys, num_neurons)
+
+    return jax.lax.map(of_layer, jnp.arange(depth, dtype=jnp.int32))
 
 
 class AbstractConnectivity(eqx.Module):

@@ -3,8 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._drive import GridPath
 from ratelike._dynamics._base import AbstractDynamics
@@ -37,6 +38,19 @@ def cut_into_tiles(
     total: int,
 ) -> Tiles:
     """Networks with a leading axis, as tiles; the last tiles of the budget may belong to no network."""
+    alike = jax.tree.map(_is_one_constant, networks)
+    return _cut_into_tiles(networks, alike, drives, spike_keys, size, total)
+
+
+@eqx.filter_jit  # operation by operation it would be a dozen programs for each size
+def _cut_into_tiles(
+    networks: Network,
+    alike: PyTree[bool],
+    drives: Array,
+    spike_keys: Array,
+    size: int,
+    total: int,
+) -> Tiles:
     count, tiles_each = drives.shape[0], num_tiles(size)
     owner = jnp.minimum(jnp.arange(total) // tiles_each, count - 1)
     used = jnp.arange(total) < count * tiles_each
@@ -54,7 +68,10 @@ def cut_into_tiles(
 
     counted = [jax.vmap(with_count)(layer) for layer in networks.layers]
     networks = eqx.tree_at(lambda network: network.layers, networks, tuple(counted))
-    networks = jax.tree.map(_once_if_equal, networks)
+    # What neurons share is cheaper.
+    networks = jax.tree.map(
+        lambda leaf, once: leaf[0] if once else leaf, networks, alike
+    )
     layers = []
     for layer in networks.layers:
         # What fills a tile copies a neuron, and decodes to nothing.
@@ -77,9 +94,9 @@ def cut_into_tiles(
     )
 
 
-def _once_if_equal(leaf: Array) -> Array:
-    """A constant of the neurons that is the same in all networks: what neurons share is cheaper."""
-    return leaf[0] if leaf.ndim == 1 and bool(jnp.all(leaf == leaf[0])) else leaf
+def _is_one_constant(leaf: Array) -> bool:
+    """Whether all neurons of all networks share it."""
+    return leaf.ndim == 1 and bool(np.all(np.asarray(leaf) == np.asarray(leaf)[:1]))
 
 
 # Operations on parts that fit into a core's cache are too small to share among cores; whole cells run beside each other.
