@@ -32,12 +32,12 @@ def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
     together = [
         run(num_neurons, depth, record=record, **each) for each in (spiking, rate)
     ]
-    jax.clear_caches()
+    # With one more neuron, so that nothing compiled for larger parts is used again.
+    more = {layer: [*neurons, 5] for layer, neurons in record.items()}
     monkeypatch.setattr(_part_size, "IN_CACHE", 201 * 128)
     monkeypatch.setattr(_part_size, "LARGEST", 128)
     assert rl.GeneralisedRate().neurons_at_once(rl.SRM0(), GRID) == 128
-    apart = [run(num_neurons, depth, record=record, **each) for each in (spiking, rate)]
-    jax.clear_caches()
+    apart = [run(num_neurons, depth, record=more, **each) for each in (spiking, rate)]
     for one, other in zip(together, apart, strict=True):
         np.testing.assert_array_equal(one.increments, other.increments)
         np.testing.assert_array_equal(one.rates, other.rates)
@@ -45,7 +45,7 @@ def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
             for name in ("potential", "activity"):
                 np.testing.assert_array_equal(
                     getattr(one.recordings[layer], name),
-                    getattr(other.recordings[layer], name),
+                    getattr(other.recordings[layer], name)[:, :-1],
                 )
 
 
