@@ -225,7 +225,7 @@ def print_rows(rows: Sequence[Row]) -> None:
             f"({row.standard_error:.4f}) {row.change:8.4f} {row.mean_rate:10.1f}"
         )
     less = 1.0 - rows[1].measured / rows[0].measured
-    print(f"fitting takes {100 * less:.0f}% of the measured error away")
+    print(f"fitting takes {round(100 * less)}% of the measured error away")
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
