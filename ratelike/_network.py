@@ -233,7 +233,6 @@ def relay_network(
     validation.instance("neuron", neuron, AbstractNeuron)
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
-
     encoders = _encoders(relay, num_neurons, depth, key)
     return Network(
         [Layer(neuron, each, relay.readout * each, bias) for each in encoders]

@@ -87,7 +87,7 @@ def test_in_float32():
 
 
 def test_in_a_batch():
-    """A batch of batches, some members of which can be swept backwards, and some cannot."""
+    """Some members of which can be swept backwards, and some cannot; also a batch of batches."""
     point = values()
     biases = jnp.asarray(point["bias"]) + jnp.asarray([0.0, 60.0])[:, None, None]
 
@@ -95,6 +95,7 @@ def test_in_a_batch():
         return slopes(point | {"bias": bias}, OURS)["bias"]
 
     alone = [slopes(point | {"bias": bias}, THEIRS)["bias"] for bias in biases]
+    np.testing.assert_allclose(jax.vmap(slope)(biases), alone, rtol=1e-9, atol=1e-12)
     batches = jax.vmap(jax.vmap(slope))(biases[None])
     np.testing.assert_allclose(batches[0], alone, rtol=1e-9, atol=1e-12)
 

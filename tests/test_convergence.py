@@ -25,7 +25,7 @@ def mixed(num_neurons, key):
     rate = 5.0 + 10.0 * jax.random.uniform(key, (num_neurons,))
     neuron = rl.SRM0(escape=rl.ExponentialEscape(rate))
     return rl.relay_network(
-        neuron, num_neurons=num_neurons, num_latents=3, depth=1, key=key
+        neuron, num_neurons=num_neurons, num_latents=3, depth=2, key=key
     )
 
 

@@ -8,9 +8,8 @@ import pytest
 import ratelike as rl
 from ratelike._dynamics import _part_size, _tree
 
-GRID = rl.TimeGrid(
-    0.5e-3, 41
-)  # of no other test: nothing compiled for larger parts is used
+# Of no other test, so that nothing compiled for larger parts is used.
+GRID = rl.TimeGrid(0.5e-3, 41)
 SIZE = dict(num_neurons=1000, num_latents=3, key=jax.random.key(0))
 STREAMED = rl.streamed_relay_network(rl.SRM0(), depth=2, **SIZE)
 DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())

@@ -9,6 +9,7 @@ relative difference, of spikes both errors to the generalised rate network.
 """
 
 import argparse
+import functools
 import statistics
 import subprocess
 import sys
@@ -24,19 +25,17 @@ import ratelike as rl
 
 HERE = Path(__file__).parent
 LATENTS, DEPTH, DT = 10, 3, 0.5e-3
-RATE, AMPLITUDE, TAU = 10.0, 5.0, 20e-3  # the defaults, as `export` verifies
 
 
 def export(network: rl.Network, increments: jax.Array, file: Path) -> None:
     """What `b1.c` reads."""
     neuron = network.layers[0].neuron
     assert isinstance(neuron, rl.SRM0)
-    age = 10e-3
-    hazard = RATE * np.exp(0.3 - AMPLITUDE * np.exp(-age / TAU))
-    found = neuron.hazard(jnp.asarray(0.3), jnp.asarray(age), None)
-    np.testing.assert_allclose(found, hazard, rtol=1e-5)
+    escape, kernel = neuron.escape, neuron.refractory
+    assert isinstance(escape, rl.ExponentialEscape)
+    assert isinstance(kernel, rl.ExponentialRefractory)
     sizes = (network.layers[0].num_neurons, network.depth, len(increments))
-    numbers = (DT, neuron.tau_m, RATE, AMPLITUDE, TAU)
+    numbers = (DT, neuron.tau_m, escape.rate, kernel.amplitude, kernel.tau)
     arrays = [
         np.stack([np.asarray(layer.encoder) for layer in network.layers]),
         np.stack([np.asarray(layer.decoder) for layer in network.layers]),
@@ -50,7 +49,7 @@ def export(network: rl.Network, increments: jax.Array, file: Path) -> None:
             out.write(array.astype("<f4").tobytes())
 
 
-def race(program: Path, name: str, neurons: int, options) -> dict[str, str]:
+def race(folder: Path, name: str, neurons: int, options) -> dict[str, str]:
     grid = rl.TimeGrid(DT, options.steps)
     network = rl.relay_network(
         rl.SRM0(),
@@ -73,11 +72,11 @@ def race(program: Path, name: str, neurons: int, options) -> dict[str, str]:
 
     rate = simulation(rl.GeneralisedRate())
     ours = rate if name == "density" else simulation(rl.Spiking(), jax.random.key(2))
-    outputs = np.asarray(ours(network))
-    file = Path(tempfile.mkdtemp()) / "b1"
+    outputs = ours(network)
+    file = folder / "network"
     export(network, increments, file)
     theirs = subprocess.Popen(
-        [program, file, name, str(options.threads)],
+        [folder / "b1", file, name, str(options.threads)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -99,15 +98,12 @@ def race(program: Path, name: str, neurons: int, options) -> dict[str, str]:
     their_outputs = rl.membrane_traces(
         jnp.asarray(handed_on), network.output_tau_m, grid.dt
     )
-    their_outputs = np.asarray(their_outputs)
-
-    def difference(one, other):
-        return np.abs(one - other)[len(one) // 4 :].mean()
-
+    difference = functools.partial(rl.mean_absolute_error, burn_in=options.steps // 4)
     if name == "density":
-        check = f"{difference(their_outputs, outputs) / np.abs(outputs).mean():.1e}"
+        relative = difference(their_outputs, outputs) / jnp.abs(outputs).mean()
+        check = f"{relative:.1e}"
     else:
-        expected = np.asarray(rate(network))
+        expected = rate(network)
         errors = [difference(each, expected) for each in (their_outputs, outputs)]
         check = " / ".join(f"{error:.4f}" for error in errors)
     per_run = DEPTH * neurons * options.steps * (201 if name == "density" else 1)
@@ -135,19 +131,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="and virtual devices")
     options = parser.parse_args()
     jax.config.update("jax_num_cpu_devices", options.threads)
-    program = Path(tempfile.mkdtemp()) / "b1"
-    flags = ["-O3", "-march=native", "-ffast-math", "-pthread"]
-    subprocess.run(["gcc", *flags, HERE / "b1.c", "-o", program, "-lm"], check=True)
     print(
         "Neuron-steps (or age-bin-steps) per second, median of the turns",
         file=sys.stderr,
     )
-    for name in options.dynamics:
-        for neurons in options.neurons:
-            row = race(program, name, neurons, options)
-            print(
-                ", ".join(f"{key}: {value}" for key, value in row.items()), flush=True
-            )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        flags = ["-O3", "-march=native", "-ffast-math", "-pthread"]
+        command = ["gcc", *flags, HERE / "b1.c", "-o", folder / "b1", "-lm"]
+        subprocess.run(command, check=True)
+        for dynamics in options.dynamics:
+            for neurons in options.neurons:
+                row = race(folder, dynamics, neurons, options)
+                cells = [f"{key}: {value}" for key, value in row.items()]
+                print(", ".join(cells), flush=True)
 
 
 if __name__ == "__main__":

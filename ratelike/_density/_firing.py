@@ -59,9 +59,9 @@ def firing(
     return jax.lax.optimization_barrier(share * one_minus_exp(dt * rho))
 
 
-def of_all_ages(fired: Float[Array, "bins neurons"]) -> Float[Array, " neurons"]:
-    """The activity. As a product: XLA's own sum takes four times as long, and in a batch rounds in another order."""
-    return matmul(jnp.ones((1, len(fired)), fired.dtype), fired)[0]
+def of_all_ages(bins: Float[Array, "bins neurons"]) -> Float[Array, " neurons"]:
+    """The sum. As a product: XLA's own takes four times as long, and in a batch rounds in another order."""
+    return matmul(jnp.ones((1, len(bins)), bins.dtype), bins)[0]
 
 
 @jax.custom_jvp
