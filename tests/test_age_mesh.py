@@ -17,45 +17,81 @@ GRADED = AgeMesh.graded(NEURON, 1e-2)
 def follow(schedule: MergeSchedule, num_steps: int):
     """Yields what each slot holds, as sets of birth steps, following the events one by one."""
     slots = [set() for _ in range(schedule.num_bins)]
-    event_at = jax.jit(schedule.event)
+    times = jnp.arange(1, num_steps + 1, dtype=jnp.int32)
+    events = jax.tree.map(np.asarray, schedule.event(times, jnp.float64))
     for step in range(num_steps):
-        event = jax.tree.map(int, event_at(jnp.int32(step + 1)))
-        sources = [event.younger] if event.retires else [event.younger, event.elder]
-        moved = set().union(*(slots[source] for source in sources))
-        for source in sources:
-            slots[source] = set()
-        if event.target != schedule.num_bins - 1:
-            assert not slots[event.target], "a merged cohort needs an empty slot"
-        slots[event.target] |= moved
-        assert not slots[event.birth], "the newborn need an empty slot"
-        slots[event.birth] = {step}
+        event = jax.tree.map(lambda x: x[step], events)  # noqa: B023
+        assert event.step == step
+        moved = slots[event.younger]
+        slots[event.elder] |= moved
+        waited = step - schedule.dead
+        slots[event.younger] = {waited} if waited >= 0 else set()
         yield step + 1, slots, event, moved
 
 
+MESHES = [AgeMesh.uniform(), GRADED, AgeMesh.graded(rl.SRM0(), 1e-4)]
+
+
+@pytest.mark.parametrize("dead", [0, 3])
 @pytest.mark.parametrize("memory", [1, 2, 7, 100, 200, 400])
-@pytest.mark.parametrize("mesh", [AgeMesh.uniform(), GRADED])
-def test_cohorts_are_unbroken_and_retire_at_the_memory(mesh, memory):
-    schedule = mesh.schedule(memory, 0.1 / memory)
+@pytest.mark.parametrize("mesh", MESHES)
+def test_cohorts_are_unbroken_and_retire_at_the_memory(mesh, memory, dead):
+    schedule = mesh.schedule(memory, dead, 0.1 / memory)
+    assert schedule.dead == (dead if schedule.num_levels > 1 else 0)
     widest = 2 ** (schedule.num_levels - 1)
     for time, slots, event, moved in follow(schedule, 3 * memory + 8 * widest):
         for cohort in slots[:-1]:
             if cohort:
                 assert max(cohort) - min(cohort) == len(cohort) - 1
                 assert np.log2(len(cohort)) % 1 == 0
-        if event.retires and moved:
+        if event.elder == schedule.num_bins - 1 and moved:
             mean_age = time - 1 - np.mean(list(moved))
             assert abs(mean_age - memory) <= widest
             if mesh.widths is None:
                 assert mean_age == memory
     held = set().union(*slots)
-    assert held == set(range(time)), "every birth is somewhere, once"
-    assert sum(map(len, slots)) == time
+    assert held == set(range(time - schedule.dead)), "every birth is somewhere, once"
+    assert sum(map(len, slots)) == time - schedule.dead
+    assert all(slots), "no slot is ever empty, once all have been filled"
+
+
+@pytest.mark.parametrize("memory", [7, 100, 400])
+@pytest.mark.parametrize("mesh", MESHES)
+def test_ages_are_those_of_the_cohorts(mesh, memory):
+    """Of all slots once they are full, and of the pair that an event merges."""
+    dead = 4
+    schedule = mesh.schedule(memory, dead, 0.1 / memory)
+    start, end = 2 * memory, 3 * memory + 600
+    times = jnp.arange(end + 1, dtype=jnp.int32)
+    means, deviations = map(np.asarray, schedule.ages(times, jnp.float64))
+    last = schedule.num_bins - 1
+    np.testing.assert_array_equal(means[:, last], memory)
+    np.testing.assert_array_equal(deviations[:, last], 0.0)
+    before: list[set[int]] = []
+    for time, slots, event, _ in follow(schedule, end):
+        ages = [time - 1 - np.array(sorted(cohort)) for cohort in slots[:-1]]
+        if time > start:
+            np.testing.assert_allclose(means[time, :last], [a.mean() for a in ages])
+            np.testing.assert_allclose(deviations[time, :last], [a.std() for a in ages])
+            if event.elder != last:
+                younger, elder = before[event.younger], before[event.elder]
+                both = np.std(list(younger | elder))
+                np.testing.assert_allclose(event.deviation, np.std(list(elder)) / both)
+                apart = np.mean(list(younger)) - np.mean(list(elder))
+                np.testing.assert_allclose(event.distance, apart / both)
+        before = [set(cohort) for cohort in slots]
+    waiting = np.asarray(schedule.ages_of_dead(times, jnp.float64))
+    assert waiting.shape[1] == schedule.dead
+    for row in range(schedule.dead):
+        assert 0 <= waiting[:, row].min() <= waiting[:, row].max() == dead - 1
+        births = np.asarray(times) - 1 - waiting[:, row]
+        np.testing.assert_array_equal(births % dead, row)
 
 
 def test_a_uniform_mesh_has_one_bin_per_step_and_a_graded_one_far_fewer():
-    assert AgeMesh.uniform().schedule(200, 0.5e-3).num_bins == 201
-    assert AgeMesh.graded(NEURON).schedule(200, 0.5e-3).num_bins <= 30
-    assert AgeMesh.graded(NEURON).schedule(400, 0.25e-3).num_bins <= 40
+    assert AgeMesh.uniform().schedule(200, 4, 0.5e-3).num_bins == 201
+    assert AgeMesh.graded(NEURON).schedule(200, 4, 0.5e-3).num_bins == 16
+    assert AgeMesh.graded(NEURON).schedule(400, 8, 0.25e-3).num_bins <= 20
 
 
 def outputs(network, increments, grid, mesh=None):
@@ -70,8 +106,9 @@ def outputs(network, increments, grid, mesh=None):
         rl.SRM0(
             refractory=rl.ExponentialRefractory(2.0, 20e-3, dead_time=8e-3, memory=0.1)
         ),
+        rl.LIF(),
     ],
-    ids=["default", "long dead time"],
+    ids=["default", "long dead time", "LIF"],
 )
 def test_the_tolerance_is_about_the_error_of_one_layer(neuron):
     grid = rl.TimeGrid(0.5e-3, 600)

@@ -63,7 +63,7 @@ def _is_well_conditioned(sweep: Sweep) -> Bool[Array, ""]:
 def _backwards(sweep: Sweep) -> Swept:
     """By the adjoint equation. In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
     start = sweep.before / of_all_ages(sweep.before)
-    births = sweep.schedule.event(sweep.steps + 1).birth
+    births = sweep.schedule.event(sweep.steps + 1, start.dtype).younger
     joining, staying = _in_last_bin(sweep, start, births)
     slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
 
@@ -121,7 +121,7 @@ def _once_more(sweep: Sweep) -> Swept:
             activity = of_all_ages(fired)
             return merge(share, fired, activity, event), activity
 
-        events = sweep.schedule.event(sweep.steps + 1)
+        events = sweep.schedule.event(sweep.steps + 1, before.dtype)
         return jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False),
             before / of_all_ages(before),

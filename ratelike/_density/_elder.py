@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._density._merge_schedule import Event, spread
+from ratelike._density._merge_schedule import Event
 from ratelike._density._merging import (
+    computed_before,
     left_in,
     mean_of_members,
     merge_tangent,
@@ -29,32 +30,24 @@ Row = Float[Array, " neurons"]
 
 @jax.custom_jvp
 def merge_both(
-    share: Bins, fired: Bins, newborn: Row, elder: Bins, difference: Bins, event: Event
+    share: Bins, fired: Bins, incoming: Row, elder: Bins, difference: Bins, event: Event
 ) -> tuple[Bins, Bins]:
     """The shares and the parts e after a step; `difference` is dt (rho_elder - rho_younger), within -1 and 1.
 
-    One pass over each of them, in place. Of an empty bin, and of one whose members have one age, e means nothing.
+    One pass over each of them, in place. Where nobody is left, and where all members have one age, e means nothing.
     """
-    in_last, younger_ones, elder_ones = left_in(share, fired, event)
-    members, parts = (younger_ones, elder_ones), _parts(elder, difference, event)
-
-    # A choice is computed apart from the loops that its results are used in. Else XLA reads the old bins while the new
-    # ones are written, which takes a copy of all of them.
-    merged, part = jax.lax.cond(
-        event.retires,
-        lambda: (in_last + younger_ones, parts[0]),
-        lambda: (younger_ones + elder_ones, _merged(parts, members, event.width)),
-    )
-    share = write(survivors(share, fired), event, merged, newborn)
+    members, parts = left_in(share, fired, event), _parts(elder, difference, event)
+    rows = jnp.stack([members[0] + members[1], _merged(parts, members, event)])
+    merged, part = computed_before(rows)
+    share = write(survivors(share, fired), event, merged, incoming)
     slots = jnp.arange(len(share), dtype=jnp.int32)[:, None]
-    left = _left(elder, difference)
-    return share, jnp.where(slots == event.target, part, left)
+    return share, jnp.where(slots == event.elder, part, _left(elder, difference))
 
 
 @merge_both.defjvp
 def _(primals, tangents):
     share, fired, _, elder, difference, event = primals
-    dshare, dfired, dnewborn, delder, ddifference, _ = tangents
+    dshare, dfired, dincoming, delder, ddifference, _ = tangents
     _, dleft = jax.jvp(_left, (elder, difference), (delder, ddifference))
     slots = jnp.arange(len(share), dtype=jnp.int32)
     merging = jnp.stack([slots == event.younger, slots == event.elder])
@@ -63,14 +56,14 @@ def _(primals, tangents):
     dparts = tuple(matmul(chosen, dleft))
     dmembers = tuple(matmul(chosen, dshare - dfired))
     _, dmerged = jax.jvp(
-        lambda parts, members: _merged(parts, members, event.width),
-        (_parts(elder, difference, event), left_in(share, fired, event)[1:]),
+        lambda parts, members: _merged(parts, members, event),
+        (_parts(elder, difference, event), left_in(share, fired, event)),
         (dparts, dmembers),
     )
-    stays = (slots != event.target).astype(share.dtype)[:, None]
+    stays = (slots != event.elder).astype(share.dtype)[:, None]
     delder = stays * dleft
-    delder += with_row(jnp.zeros_like(dleft), event.target, dmerged[None])
-    dshare = merge_tangent(dshare, dfired, dnewborn, event)
+    delder += with_row(jnp.zeros_like(dleft), event.elder, dmerged[None])
+    dshare = merge_tangent(dshare, dfired, dincoming, event)
     return merge_both(*primals), (dshare, delder)
 
 
@@ -87,11 +80,13 @@ def _parts(elder: Bins, difference: Bins, event: Event) -> tuple[Row, Row]:
     return left(event.younger), left(event.elder)
 
 
-def _merged(parts: tuple[Row, Row], members: tuple[Row, Row], width) -> Row:
-    """The part e of the cohort that two make, the younger first; their mean ages differ by their `width`."""
-    width = width.astype(parts[0].dtype)
-    # By how much the mean age of the members exceeds that of the new cohort.
-    younger = (2.0 * parts[0] - 1.0) * spread(width) - 0.5 * width
-    elder = (2.0 * parts[1] - 1.0) * spread(width) + 0.5 * width
+def _merged(parts: tuple[Row, Row], members: tuple[Row, Row], event: Event) -> Row:
+    """The part e of the cohort that two make, the younger first.
+
+    In the last bin, which has one age, it means nothing.
+    """
+    # By how much the mean age of the members exceeds that of the new cohort, in standard deviations of its ages.
+    younger = (2.0 * parts[0] - 1.0) * event.deviation - 0.5 * event.distance
+    elder = (2.0 * parts[1] - 1.0) * event.deviation + 0.5 * event.distance
     excess = mean_of_members((younger, elder), members)
-    return jnp.clip(0.5 + 0.5 * excess / spread(2.0 * width), 0.0, 1.0)
+    return jnp.clip(0.5 + 0.5 * excess, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Bins that stay where they are: two cohorts become one, and the newborn become a cohort."""
+"""Bins that stay where they are: two cohorts become one, and another takes the place of one of them."""
 
 from collections.abc import Sequence
 
@@ -21,63 +21,55 @@ def left_in(
     share: Float[Array, "bins neurons"],
     fired: Float[Array, "bins neurons"],
     event: Event,
-) -> tuple[Float[Array, " neurons"], ...]:
-    """The survivors in the bins that `event` makes one: target (empty, unless it is the last bin), younger, elder."""
-
-    def left(slot):
-        return survivors(share[slot], fired[slot])
-
-    elder = jnp.where(event.retires, 0.0, left(event.elder))
-    return left(event.target), left(event.younger), elder
+) -> tuple[Float[Array, " neurons"], Float[Array, " neurons"]]:
+    """The survivors in the bins that `event` makes one, the younger first."""
+    slots = event.younger, event.elder
+    younger, elder = [survivors(share[slot], fired[slot]) for slot in slots]
+    return younger, elder
 
 
 @jax.custom_jvp
 def merge(
     share: Float[Array, "bins neurons"],
     fired: Float[Array, "bins neurons"],
-    newborn: Float[Array, " neurons"],
+    incoming: Float[Array, " neurons"],
     event: Event,
 ) -> Float[Array, "bins neurons"]:
     """The shares after a step. One pass over all bins, in place."""
-    target, younger, elder = left_in(share, fired, event)
-    row = target + younger + elder
+    younger, elder = left_in(share, fired, event)
+    row = younger + elder
     merged = computed_before(jnp.stack([row, jnp.zeros_like(row)]))[0]
-    return write(survivors(share, fired), event, merged, newborn)
+    return write(survivors(share, fired), event, merged, incoming)
 
 
 @merge.defjvp
 def _(primals, tangents):
-    (share, fired, newborn, event), (dshare, dfired, dnewborn, _) = primals, tangents
-    tangent = merge_tangent(dshare, dfired, dnewborn, event)
-    return merge(share, fired, newborn, event), tangent
+    (share, fired, incoming, event), (dshare, dfired, dincoming, _) = primals, tangents
+    tangent = merge_tangent(dshare, dfired, dincoming, event)
+    return merge(share, fired, incoming, event), tangent
 
 
-def merge_tangent(dshare, dfired, dnewborn, event: Event):
+def merge_tangent(dshare, dfired, dincoming, event: Event):
     """One pass as well, and its transpose too; the derivative of each slice would be an array of all bins."""
     dsurvivors = dshare - dfired
     slots = jnp.arange(len(dshare), dtype=jnp.int32)
-    target, younger = slots == event.target, slots == event.younger
-    elder = (slots == event.elder) & ~event.retires
-    stays = ~(target | younger | elder | (slots == event.birth))
-    joins = (target | younger | elder).astype(dshare.dtype)
-    tangent = stays.astype(dshare.dtype)[:, None] * dsurvivors
+    joins = (slots == event.younger) | (slots == event.elder)
+    tangent = (~joins).astype(dshare.dtype)[:, None] * dsurvivors
     nothing = jnp.zeros_like(dshare)
     for slot, drow in (
-        (event.target, matmul(joins[None], dsurvivors)),
-        (event.birth, dnewborn[None]),
+        (event.elder, matmul(joins.astype(dshare.dtype)[None], dsurvivors)),
+        (event.younger, dincoming[None]),
     ):
         tangent += with_row(nothing, slot, drow)
     return tangent
 
 
-def write(bins: Array, event: Event, merged, newborn) -> Array:
-    """By comparison with every bin, which fuses with what computes the bins. Bins that were merged are emptied."""
+def write(bins: Array, event: Event, merged, incoming) -> Array:
+    """By comparison with every bin, which fuses with what computes the bins."""
     slots = jnp.arange(bins.shape[0], dtype=jnp.int32)
     slots = slots.reshape(-1, *[1] * (bins.ndim - 1))
-    emptied_elder = (slots == event.elder) & ~event.retires
-    bins = jnp.where((slots == event.younger) | emptied_elder, 0.0, bins)
-    bins = jnp.where(slots == event.target, merged, bins)
-    return jnp.where(slots == event.birth, newborn, bins)
+    bins = jnp.where(slots == event.elder, merged, bins)
+    return jnp.where(slots == event.younger, incoming, bins)
 
 
 def mean_of_members(

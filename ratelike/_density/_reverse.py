@@ -12,11 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._adjoint import UNROLL, Sweep, sweep_back
-from ratelike._density._age_shift import (
-    RenewalProblem,
-    age_ratio,
-    is_separable,
-)
+from ratelike._density._renewal_problem import RenewalProblem
+from ratelike._density._renewal_term import age_ratio, is_separable
 from ratelike._density._state import Cohorts
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._population import decode, encode, summed_where_shared

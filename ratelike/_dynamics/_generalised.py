@@ -14,13 +14,7 @@ from jaxtyping import Array, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._density import _reverse as reverse
-from ratelike._density._age_shift import (
-    AgeShift,
-    RenewalProblem,
-    RenewalTerm,
-    initial_cohorts,
-    renewal_problem,
-)
+from ratelike._density._age_shift import AgeShift
 from ratelike._density._grid_steps import GridSteps
 from ratelike._density._method_of_lines import (
     LinesProblem,
@@ -28,13 +22,19 @@ from ratelike._density._method_of_lines import (
     lines_problem,
     method_of_lines,
 )
+from ratelike._density._renewal_problem import (
+    RenewalProblem,
+    initial_cohorts,
+    renewal_problem,
+)
+from ratelike._density._renewal_term import RenewalTerm
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time
+from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
 from ratelike._neuron._history import expected_neuron
 from ratelike._population import decode, summed_where_shared, tiled_decoder
 from ratelike._renewal import memory_steps
@@ -128,7 +128,8 @@ class GeneralisedRate(AbstractDynamics):
         if whole or not _on_the_grid(self.solver):
             return None
         mesh = cast(AgeShift, self.solver).mesh
-        schedule = mesh.schedule(memory_steps(neuron, grid.dt), grid.dt)
+        memory, dead = memory_steps(neuron, grid.dt), dead_steps(neuron, grid.dt)
+        schedule = mesh.schedule(memory, dead, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # shares, and parts of elders
         return part_size(arrays * schedule.num_bins)
 

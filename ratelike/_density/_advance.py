@@ -1,0 +1,97 @@
+"""One step of the grid: some fire, and all cohorts grow older."""
+
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from ratelike._density._elder import merge_both
+from ratelike._density._firing import (
+    Hazard,
+    SeparableHazard,
+    firing,
+    increase,
+    of_all_ages,
+)
+from ratelike._density._merge_schedule import Event
+from ratelike._density._merging import (
+    left_in,
+    mean_of_members,
+    merge,
+    survivors,
+    write,
+)
+from ratelike._density._renewal_problem import RenewalProblem
+from ratelike._density._state import Cohorts
+from ratelike._membrane import decay_factor, input_factor
+from ratelike._neuron._history import faded, newborn
+
+Marks = PyTree[Float[Array, "bins neurons"]]
+
+
+def advance(
+    rho: Hazard | SeparableHazard,
+    y: Cohorts,
+    event: Event,
+    current: Float[Array, " neurons"],
+    args: RenewalProblem,
+) -> tuple[Cohorts, Float[Array, " neurons"]]:
+    """The cohorts after a step with the hazard `rho`, and who fired in it."""
+    layer, dt = args.layer, args.dt
+    fired = firing(y.share, rho, dt)
+    activity = of_all_ages(fired)
+    new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
+    driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)
+    driven = driven + input_factor(layer.neuron.tau_m, dt) * current
+    incoming, waiting = (activity, new_mark), y.waiting
+    if waiting is not None:
+        waiting, incoming = waiting.next(
+            event.step, incoming, lambda mark: faded(layer.neuron, mark, dt)
+        )
+    difference = None if y.elder is None else increase(rho, dt)
+    mark = faded(layer.neuron, y.mark, dt)
+    share, elder, mark = _merged(y, fired, incoming, difference, mark, event)
+    new = Cohorts(
+        potential=layer.bias + driven,
+        share=share,
+        age=y.age,
+        deviation=y.deviation,
+        elder=elder,
+        mark=mark,
+        waiting=waiting,
+        trace=trace,
+        activity=y.activity,
+        past_potential=y.past_potential,
+        arriving=y.arriving,
+    )
+    return new, activity
+
+
+def _merged(y: Cohorts, fired, incoming, difference, mark: Marks, event: Event):
+    """Shares, parts of elders and marks, with those that come to the bins."""
+    newcomers, new_mark = incoming
+    if len(y.share) == 1:
+        share = survivors(y.share, fired) + newcomers
+        return share, y.elder, _joined(share, newcomers, new_mark, mark)
+    mark = _merged_marks(y.share, fired, new_mark, mark, event)
+    if y.elder is None:
+        return merge(y.share, fired, newcomers, event), None, mark
+    share, elder = merge_both(y.share, fired, newcomers, y.elder, difference, event)
+    return share, elder, mark
+
+
+def _joined(share, newborn, newborn_mark, old_mark: Marks) -> Marks:
+    """Mean marks of the one bin of a neuron without memory."""
+    part = newborn / share  # which is 1, but for rounding
+    return jax.tree.map(
+        lambda new, old: part * new + (1.0 - part) * old, newborn_mark, old_mark
+    )
+
+
+def _merged_marks(share, fired, incoming_mark, old_mark: Marks, event: Event) -> Marks:
+    """Mean marks of the cohorts, two of which become one."""
+    slots, members = (event.younger, event.elder), left_in(share, fired, event)
+
+    def merge_mark(new, old):
+        mean = mean_of_members([old[slot] for slot in slots], members)
+        return write(old, event, mean, new)
+
+    return jax.tree.map(merge_mark, incoming_mark, old_mark)

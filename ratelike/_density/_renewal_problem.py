@@ -1,0 +1,90 @@
+"""What there is to solve: a layer under an incoming path."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._firing import AgeRatio
+from ratelike._density._merge_schedule import MergeSchedule
+from ratelike._density._state import Cohorts
+from ratelike._density._waiting import Waiting
+from ratelike._loop import Loop, loop_of
+from ratelike._network import Layer
+from ratelike._neuron import dead_steps
+from ratelike._neuron._history import no_trace
+from ratelike._population import directions
+from ratelike._renewal import memory_steps
+
+
+class RenewalProblem(eqx.Module):
+    """What the vector field and the solver need to know: the `args` of the solve."""
+
+    layer: Layer
+    schedule: MergeSchedule
+    dt: float = eqx.field(static=True)  # s
+    path: Float[Array, "blocks block *tiles latents"]  # increments of the incoming path
+    inwards: Float[Array, "tiles latents tile"]
+    decoder: Float[Array, "tiles tile decoded"]
+    recorded: Integer[Array, " recorded"] | None
+    loop: Loop | None
+    of_age: AgeRatio | None = None  # in the present step, if the hazard is separable
+
+
+def initial_cohorts(problem: RenewalProblem) -> Cohorts:
+    """All neurons at rest and as if they had never fired: in the last bin."""
+    layer, schedule = problem.layer, problem.schedule
+    neurons = layer.bias.shape[0]
+    block = problem.path.shape[1]
+    empty = jnp.zeros((schedule.num_bins, neurons), layer.bias.dtype)
+    recorded = 0 if problem.recorded is None else len(problem.recorded)
+    age, deviation = schedule.ages(jnp.int32(0), layer.bias.dtype)
+    mark = layer.neuron.mark(layer.bias)
+    return Cohorts(
+        potential=layer.bias,
+        share=empty.at[-1].set(1.0),
+        age=age,
+        deviation=deviation,
+        elder=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
+        mark=jax.tree.map(lambda m: jnp.broadcast_to(m, empty.shape), mark),
+        waiting=_nobody_waiting(schedule, layer.bias, mark),
+        trace=no_trace(layer.neuron, layer.bias),
+        activity=jnp.zeros((block, neurons), layer.bias.dtype),
+        past_potential=jnp.zeros((block, recorded), layer.bias.dtype),
+        arriving=None if problem.loop is None else problem.loop.silence(),
+    )
+
+
+def _nobody_waiting(schedule: MergeSchedule, bias: Array, mark) -> Waiting | None:
+    if schedule.dead == 0:
+        return None
+    share = jnp.zeros((schedule.dead, *bias.shape), bias.dtype)
+    marks = jax.tree.map(lambda m: jnp.broadcast_to(m, share.shape), mark)
+    start = jnp.int32(0)
+    return Waiting.of((share, marks), schedule.ages_of_dead(start, bias.dtype), start)
+
+
+def renewal_problem(
+    layer: Layer,
+    mesh: AgeMesh,
+    dt: float,
+    increments: Float[Array, "time *tiles latents"],
+    block: int,
+    decoder: Array,
+    recorded: Array | None,
+) -> RenewalProblem:
+    """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
+    loop = loop_of(layer, dt)
+    if loop is not None:
+        block = min(block, loop.delay)
+    schedule = mesh.schedule(
+        memory_steps(layer.neuron, dt), dead_steps(layer.neuron, dt), dt
+    )
+    num_blocks = -(-len(increments) // block)
+    padding = num_blocks * block - len(increments)
+    blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
+    blocks = blocks.reshape(num_blocks, block, *increments.shape[1:])
+    return RenewalProblem(
+        layer, schedule, dt, blocks, directions(layer), decoder, recorded, loop
+    )
