@@ -1,13 +1,17 @@
 r"""The adjoint of the renewal equation, from the end of a block of steps to its beginning.
 
 With the exponents x_k(t) = dt rho_k(t) of all ages k, the rate r(t) = sum_k (1 - exp(-x_k(t))) P_k(t) and its part
-mu(t) = dL/dr(t) in a loss L,
+mu(t) = dL/dr(t) in a loss L, let kappa_k(t) be by how much more L grows with a neuron that fires in the step t than with
+one of age k. Then
 
-    kappa_k(t) = exp(-x_k(t)) (mu(t) + kappa_{k+1}(t+1) - kappa_0(t+1)),   dL/dx_k(t) = P_k(t) kappa_k(t):
+    kappa_k(t) = exp(-x_k(t)) (kappa_{k+1}(t+1) + gain(t)),   gain(t) = mu(t) - kappa_0(t+1),   dL/dx_k(t) = P_k(t) kappa_k(t).
 
-kappa_k is by how much more L grows with a neuron that fires in the step t than with one of age k. The shares run
-backwards along the characteristics, P_k(t) = exp(x_k(t)) P_{k+1}(t+1), so that they need neither be kept nor computed
-again. Where that would magnify rounding errors, the block is solved once more instead.
+The shares run backwards along the characteristics, P_k(t) = exp(x_k(t)) P_{k+1}(t+1), so that they need neither be kept
+nor computed again, and of the derivatives no exponential is left:
+
+    dL/dx_k(t) = dL/dx_{k+1}(t+1) + gain(t) P_{k+1}(t+1).
+
+Where that would magnify rounding errors, the block is solved once more instead.
 """
 
 import equinox as eqx
@@ -18,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike._density._firing import AgeRatio, of_all_ages, separable_firing
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._merging import computed_before, merge
-from ratelike._exponential import exp_both_ways
+from ratelike._exponential import exp_of_few
 from ratelike._one_way_for_all import one_way_for_all
 from ratelike._population import matmul
 
@@ -68,29 +72,36 @@ def _backwards(sweep: Sweep) -> Swept:
     slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
 
     def one_step(carry, inputs):
-        kappa, share = carry
+        x_bar, share, kappa_of_last = carry
         of_neuron, of_age, birth, mu, joining, staying = inputs
         # The slot of the newborn held the oldest before, who have joined the last bin.
-        gain = mu - kappa[birth]
-        rows = jnp.stack([share[birth], gain, gain + kappa[-1], joining, staying])
-        activity, gain, of_oldest, joining, staying = computed_before(rows)
-        survival, inverse = exp_both_ways(of_neuron * of_age[:, None])
-        kappa = jnp.where(slots == birth, of_oldest, kappa + gain) * survival
+        activity = share[birth]
+        gain = mu - _quotient(x_bar[birth], activity)
+        kappa_of_last = kappa_of_last + gain
+        rows = [activity, gain, joining, staying]
+        rows += [joining * kappa_of_last, staying * kappa_of_last]
+        rows = computed_before(jnp.stack(rows))
+        activity, gain, joining, staying, x_bar_joining, x_bar_staying = rows
+        x_bar = x_bar + gain * share
+        x_bar = jnp.where(slots == len(slots) - 1, x_bar_staying, x_bar)
+        x_bar = jnp.where(slots == birth, x_bar_joining, x_bar)
         share = jnp.where(slots == len(slots) - 1, staying, share)
-        share = jnp.where(slots == birth, joining, share) * inverse
-        x_bar = share * kappa
+        share = jnp.where(slots == birth, joining, share)
+        share = share * exp_of_few(of_neuron * of_age[:, None])
+        kappa_of_last = kappa_of_last * jnp.exp(-of_neuron * of_age[-1])
         of_neuron_bar = matmul(of_age[None], x_bar)[0]
         of_age_bar = matmul(x_bar, of_neuron[:, None])[:, 0]
-        return (kappa, share), (activity, of_neuron_bar, of_age_bar)
+        return (x_bar, share, kappa_of_last), (activity, of_neuron_bar, of_age_bar)
 
     inputs = (sweep.of_neuron, sweep.of_age, births, sweep.activity_bar)
-    (kappa, _), (activity, *bars) = jax.lax.scan(
+    kappa = -sweep.after_bar
+    (x_bar, share, _), (activity, *bars) = jax.lax.scan(
         one_step,
-        (-sweep.after_bar, sweep.after),
+        (sweep.after * kappa, sweep.after, kappa[-1]),
         (*inputs, joining, staying),
         reverse=True,
     )
-    return activity, (bars[0], bars[1], -kappa)
+    return activity, (bars[0], bars[1], -_quotient(x_bar, share))
 
 
 def _in_last_bin(
@@ -109,6 +120,12 @@ def _in_last_bin(
     x = sweep.of_neuron * sweep.of_age[:, -1:]
     _, staying = jax.lax.scan(one_step, start[-1], (x, joining), unroll=UNROLL)
     return joining, staying
+
+
+def _quotient(x_bar: Array, share: Array) -> Array:
+    """kappa; where nobody is, nobody comes from, and nothing depends on it."""
+    anyone = share > 0.0
+    return jnp.where(anyone, x_bar / jnp.where(anyone, share, 1.0), 0.0)
 
 
 def _once_more(sweep: Sweep) -> Swept:
