@@ -146,19 +146,23 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     tau_m = float(rl.SRM0().tau_m)
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
 
-    def run(size: int, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
-        network = relay(options.latents, options.depth, size, keys[0])
-        record = {0: range(min(4, size))}
-        return rl.simulate(network, drive, grid, dynamics, key=keys[2], record=record)
+    increments = drive.increments(grid)
+    all_dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
 
-    dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
+    def run(network: rl.Network, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
+        record = {0: range(min(4, network.layers[0].num_neurons))}
+        return rl.simulate(
+            network, increments, grid, dynamics, key=keys[2], record=record
+        )
+
     # In threads, because nearly all of their time goes into compiling them.
     with ThreadPoolExecutor(options.workers) as pool:
-        runs = {
-            size: list(pool.map(functools.partial(run, size), dynamics))
-            for size in (small, large)
-        }
-    latents = rl.membrane_traces(drive.increments(grid), rl.SRM0().tau_m, grid.dt)
+        futures = {}
+        for size in (small, large):
+            network = relay(options.latents, options.depth, size, keys[0])
+            futures[size] = [pool.submit(run, network, each) for each in all_dynamics]
+        runs = {size: [f.result() for f in futures[size]] for size in futures}
+    latents = rl.membrane_traces(increments, rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,
         times=grid.times[1:],

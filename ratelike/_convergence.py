@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, WienerDrive
@@ -178,15 +178,14 @@ def _run(
     study: _Study, size: int, run: int, key: Array, budget: int, burn_in: int
 ) -> Cell:
     tiles_each, count = num_tiles(size), _networks_at_once(size, budget)
-    trial = run * count + jnp.arange(count)
-    trial_keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        jax.random.fold_in(key, size), trial
-    )
-    keys = jax.vmap(lambda k: jax.random.split(k, 3))(trial_keys)
-    networks = _make_networks(study, size, keys[:, 0])
-    drives = [_increments(study, networks, keys[i, 1], i) for i in range(count)]
+    trials = jnp.asarray(run * count + np.arange(count))
+    networks, drive_keys, spike_keys = _draw(study, size, trials, key)
+    drives = [
+        _increments(study, *_chosen((networks, drive_keys), jnp.asarray(i)))
+        for i in range(count)
+    ]
     tiles = cut_into_tiles(
-        networks, jnp.stack(drives), keys[:, 2], size, num_tiles(budget)
+        networks, jnp.stack(drives), spike_keys, size, num_tiles(budget)
     )
     errors, rates = errors_of_tiles(
         tiles, study.grid, study.dynamics, burn_in, study.mesh
@@ -204,20 +203,29 @@ def _run(
 
 
 @eqx.filter_jit
-def _make_networks(study: _Study, size: int, keys: Array) -> Network:
-    return eqx.filter_vmap(lambda key: study.make_network(size, key).stored())(keys)
+def _draw(
+    study: _Study, size: int, trials: Integer[Array, " trials"], key: Array
+) -> tuple[Network, Array, Array]:
+    """Networks, and keys of drives and spikes."""
+
+    def draw(trial):
+        keys = jax.random.split(jax.random.fold_in(of_size, trial), 3)
+        return study.make_network(size, keys[0]).stored(), keys[1], keys[2]
+
+    of_size = jax.random.fold_in(key, size)
+    return eqx.filter_vmap(draw)(trials)
 
 
 def _increments(
-    study: _Study, networks: Network, key: Array, index: int
+    study: _Study, network: Network, key: Array
 ) -> Float[Array, "time latents"]:
-    drive = study.make_drive(_chosen(networks, jnp.asarray(index)), key)
+    drive = study.make_drive(network, key)
     # The drive knows nothing of the size: this compiles once.
     return eqx.filter_jit(_drive_increments)(drive, study.grid)
 
 
 @eqx.filter_jit  # leaf by leaf it would take ten milliseconds a network
-def _chosen(networks: Network, index: Integer[Array, ""]) -> Network:
+def _chosen(networks: PyTree, index: Integer[Array, ""]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], networks)
 
 
