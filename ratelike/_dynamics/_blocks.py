@@ -1,13 +1,15 @@
 """A layer on the grid, in blocks of steps: encode, advance the neurons, decode.
 
-Within a block, encoding and decoding are matrix products, and the update of the neurons between them is one unrolled
-elementwise loop.
+The update of the neurons in a block is one unrolled elementwise loop. Encoding and decoding are matrix products, for a
+group of blocks at once: of few rows they would take as long as all the rest.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
@@ -23,8 +25,8 @@ from ratelike._population import (
     tiled_decoder,
 )
 
-# For so many blocks the sums over each tile are kept before they are added up: memory does not grow with time.
-SEGMENT = 64
+# Steps that are encoded and decoded at once, if that is more than one block.
+GROUP = 80
 
 Potentials = list[Float[Array, " neurons"]]
 Advance = Callable[
@@ -51,19 +53,20 @@ def run_in_blocks(
     if loop is not None:
         block = min(block, loop.delay)
     num_blocks = -(-grid.num_steps // block)
-    num_segments = -(-num_blocks // SEGMENT)
-    per_segment = -(-num_blocks // num_segments)
-    padding = num_segments * per_segment * block - grid.num_steps
-    blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
-    blocks = blocks.reshape(num_segments, per_segment, block, *increments.shape[1:])
+    num_groups = -(-num_blocks // max(1, GROUP // block))
+    group = -(-num_blocks // num_groups)  # blocks
+    padding = num_groups * group * block - grid.num_steps
+    padded = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
+    groups = padded.reshape(num_groups, group * block, *increments.shape[1:])
     decay = decay_factor(layer.neuron.tau_m, grid.dt)
     scale = input_factor(layer.neuron.tau_m, grid.dt)
     inwards, decoder = directions(layer), tiled_decoder(layer)
 
-    def one_block(carry, inputs):
-        driven, state, arriving = carry  # driven = h - b
-        index, block_increments = inputs
-        currents = encode(block_increments, inwards, layer.num_neurons)
+    def one_block(of_group, carry, inputs):
+        (driven, state, arriving), currents = carry  # driven = h - b
+        index, following = inputs
+        # Taken out one block before they are used: XLA does not vectorise a loop that does both.
+        following = of_group[following]
         if loop is not None:
             currents = currents + arriving[:block]
         potentials = []
@@ -77,18 +80,28 @@ def run_in_blocks(
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])
             kept = (potential, activity[:, recorded])
-        return (driven, state, arriving), (decode(decoder, activity), kept)
+        return ((driven, state, arriving), following), (activity, kept)
 
-    def one_segment(carry, inputs):
-        carry, outputs = jax.lax.scan(one_block, carry, inputs)
-        decoded, kept = jax.tree.map(_in_time, outputs)
-        return carry, (summed_where_shared(decoded, increments), kept)
+    def one_group(carry, inputs):
+        indices, of_group = inputs
+        currents = encode(of_group, inwards, layer.num_neurons)
+        currents = currents.reshape(group, block, layer.num_neurons)
+        following = np.minimum(np.arange(1, group + 1, dtype=np.int32), group - 1)
+        (carry, _), outputs = jax.lax.scan(
+            functools.partial(one_block, currents),
+            (carry, currents[0]),
+            (indices, following),
+        )
+        activity, kept = jax.tree.map(_in_time, outputs)
+        # Summed over tiles at once, so that memory does not grow with time.
+        decoded = summed_where_shared(decode(decoder, activity), increments)
+        return carry, (decoded, kept)
 
     silence = None if loop is None else loop.silence()
     carry = (jnp.zeros_like(layer.bias), state, silence)
-    indices = jnp.arange(num_segments * per_segment, dtype=jnp.int32)
-    inputs = (indices.reshape(num_segments, per_segment), blocks)
-    _, outputs = jax.lax.scan(one_segment, carry, inputs)
+    indices = jnp.arange(num_groups * group, dtype=jnp.int32)
+    inputs = (indices.reshape(num_groups, group), groups)
+    _, outputs = jax.lax.scan(one_group, carry, inputs)
     decoded, kept = jax.tree.map(lambda x: _in_time(x)[: grid.num_steps], outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
     return LayerOutput(decoded, recording, saved=None, succeeded=jnp.asarray(True))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer
 from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
-from ratelike._dynamics._blocks import run_in_blocks
+from ratelike._dynamics._blocks import GROUP, run_in_blocks
 from ratelike._dynamics._interpolation import interpolate, nodes
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
@@ -113,7 +113,7 @@ class ConventionalRate(AbstractDynamics):
         validation.instance("ConventionalRate.gain", self.gain, AbstractGain)
 
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
-        return part_size(BLOCK)
+        return part_size(BLOCK, 2 * GROUP)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)

@@ -14,9 +14,12 @@ ON_ACCELERATOR = 2**28
 LARGEST = 4096
 
 
-def part_size(numbers_per_neuron: int) -> int:
-    """Neurons, `TILE` times a power of two."""
+def part_size(kept: int, passing: int = 0) -> int:
+    """Neurons, `TILE` times a power of two.
+
+    A neuron has numbers that are `kept` from step to step, and others that are `passing` and need not stay in cache.
+    """
     on_cpu = jax.default_backend() == "cpu"
-    tiles = (IN_CACHE if on_cpu else ON_ACCELERATOR) // (numbers_per_neuron * TILE)
-    size = TILE * 2 ** (max(1, tiles).bit_length() - 1)
+    tiles = IN_CACHE // kept if on_cpu else ON_ACCELERATOR // (kept + passing)
+    size = TILE * 2 ** (max(1, tiles // TILE).bit_length() - 1)
     return min(size, LARGEST) if on_cpu else size

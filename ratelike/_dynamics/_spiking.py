@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
-from ratelike._dynamics._blocks import Potentials, run_in_blocks
+from ratelike._dynamics._blocks import GROUP, Potentials, run_in_blocks
 from ratelike._dynamics._part_size import part_size
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
@@ -58,7 +58,7 @@ class Spiking(AbstractDynamics):
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return part_size(2 * LONGEST_BLOCK)
+        return part_size(2 * LONGEST_BLOCK, 2 * GROUP)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)
