@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 import ratelike as rl
+from ratelike._dynamics import _blocks
 from tests import systems
 
 NEURON = dict(rate=60.0, amplitude=4.0, tau=8e-3, dead_time=2e-3, memory=40e-3)
@@ -323,3 +324,25 @@ def test_differentiating_through_spikes_is_refused():
         jax.grad(loss)(gain)
     with pytest.raises(ValueError, match="GeneralisedRate"):
         jax.jvp(loss, (gain,), (gain,))
+
+
+def test_a_longer_run_begins_with_the_shorter_one(monkeypatch):
+    """Lengths of any remainder. With so many latents and steps at once, a matrix product of fewer rows rounds otherwise."""
+    monkeypatch.setattr(_blocks, "GROUP", 80)
+    network = rl.relay_network(
+        rl.SRM0(), num_neurons=64, num_latents=40, depth=1, key=jax.random.key(0)
+    )
+    network = jax.tree.map(lambda x: x.astype(jnp.float32), network)
+    grid = rl.TimeGrid(0.5e-3, 160)
+    increments = rl.WienerDrive(40, key=jax.random.key(1)).increments(grid)
+    increments = increments.astype(jnp.float32)
+
+    def run(steps):
+        given, key = increments[:steps], jax.random.key(2)
+        grid = rl.TimeGrid(0.5e-3, steps)
+        return rl.simulate(network, given, grid, rl.Spiking(), key=key).outputs
+
+    longest = run(160)
+    assert jnp.any(longest != 0.0)
+    for steps in (1, 40, 81):
+        np.testing.assert_array_equal(run(steps), longest[:steps])

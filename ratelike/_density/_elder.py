@@ -34,7 +34,8 @@ def merge_both(
 ) -> tuple[Bins, Bins]:
     """The shares and the parts e after a step; `difference` is dt (rho_elder - rho_younger), within -1 and 1.
 
-    One pass over each of them, in place. Where nobody is left, and where all members have one age, e means nothing.
+    One pass over each of them, in place. Where nobody is left, and where all members have one age, e means nothing: so
+    the e of the slot need not be reset for those who come to the bins.
     """
     members, parts = left_in(share, fired, event), _parts(elder, difference, event)
     rows = jnp.stack([members[0] + members[1], _merged(parts, members, event)])

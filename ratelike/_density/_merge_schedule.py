@@ -14,8 +14,8 @@ class MergeSchedule(eqx.Module):
     A cohort of level l holds the neurons born (that is, last fired) in 2^l successive steps, numbered j = 0, 1, ...
     from the beginning of time. It comes to the bins (by birth and after its dead time, or by a merger) when its youngest
     are `starts[l]` steps old. Cohorts 2i and 2i + 1 merge when the younger comes to the age `starts[l + 1]`, an odd
-    multiple of 2^l: so level l merges in the steps t = 2^l mod 2^(l+1), and no two levels in the same step. The last
-    one of `starts` is when those of the last level retire into the last bin, by which they are one.
+    multiple of 2^l: so level l merges in the steps t = 2^l mod 2^(l+1), and no two levels in the same step. Those of the
+    last level L retire into the last bin, one by one, in the steps that are left, t = 0 mod 2^L, at the last of `starts`.
 
     So as many cohorts are born as disappear: the number of slots never changes, and none is ever empty. Whatever
     merges stays in the elder cohort's slot, and who comes next takes that of the younger one. After a `period` all is as
@@ -173,7 +173,7 @@ def _end(level: int, number: int, starts: tuple[int, ...]) -> int:
 def _move_on(
     slots: dict[tuple[int, int], int], time: int, starts: tuple[int, ...], last: int
 ) -> tuple[int, int, int]:
-    """The event of one step, of which `slots` keeps account: both slots and the width."""
+    """Carries out the event of one step in `slots`; its slots, the younger first, and the width of the cohorts."""
     level = 0
     while level < len(starts) - 2 and time % 2 ** (level + 1) == 0:
         level += 1

@@ -25,8 +25,9 @@ from ratelike._population import (
     tiled_decoder,
 )
 
-# Steps that are encoded and decoded at once, if that is more than one block.
-GROUP = 80
+# Steps that are encoded and decoded at once, if that is more than one block. The same for runs of all lengths: the last bit
+# of a matrix product depends on how many rows it has.
+GROUP = 40
 
 Potentials = list[Float[Array, " neurons"]]
 Advance = Callable[
@@ -46,15 +47,14 @@ def run_in_blocks(
 ) -> LayerOutput:
     """Scans `advance(state, potentials of the block's steps, index of the block) -> (state, activity)`.
 
-    The last block is filled up with zero increments, and what comes of them is cut off. With feedback no block is
+    The last group is filled up with zero increments, and what comes of them is cut off. With feedback no block is
     longer than its delay, so that all that arrives within a block is known at its beginning.
     """
     loop = loop_of(layer, grid.dt)
     if loop is not None:
         block = min(block, loop.delay)
-    num_blocks = -(-grid.num_steps // block)
-    num_groups = -(-num_blocks // max(1, GROUP // block))
-    group = -(-num_blocks // num_groups)  # blocks
+    group = max(1, GROUP // block)  # blocks
+    num_groups = -(-grid.num_steps // (group * block))
     padding = num_groups * group * block - grid.num_steps
     padded = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
     groups = padded.reshape(num_groups, group * block, *increments.shape[1:])

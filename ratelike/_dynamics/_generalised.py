@@ -131,7 +131,7 @@ class GeneralisedRate(AbstractDynamics):
         memory, dead = memory_steps(neuron, grid.dt), dead_steps(neuron, grid.dt)
         schedule = mesh.schedule(memory, dead, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # shares, and parts of elders
-        return part_size(arrays * schedule.num_bins)
+        return part_size(arrays * schedule.num_bins, schedule.dead)
 
     def block(self, grid: TimeGrid, memory: int) -> int:
         """Steps of the grid in one step of the solver, or one where the caller looks at each.

@@ -20,6 +20,6 @@ def part_size(kept: int, passing: int = 0) -> int:
     A neuron has numbers that are `kept` from step to step, and others that are `passing` and need not stay in cache.
     """
     on_cpu = jax.default_backend() == "cpu"
-    tiles = IN_CACHE // kept if on_cpu else ON_ACCELERATOR // (kept + passing)
-    size = TILE * 2 ** (max(1, tiles // TILE).bit_length() - 1)
+    neurons = IN_CACHE // kept if on_cpu else ON_ACCELERATOR // (kept + passing)
+    size = TILE * 2 ** (max(1, neurons // TILE).bit_length() - 1)
     return min(size, LARGEST) if on_cpu else size
