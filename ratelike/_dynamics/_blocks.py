@@ -4,12 +4,10 @@ The update of the neurons in a block is one unrolled elementwise loop. Encoding 
 group of blocks at once: of few rows they would take as long as all the rest.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
@@ -62,11 +60,10 @@ def run_in_blocks(
     scale = input_factor(layer.neuron.tau_m, grid.dt)
     inwards, decoder = directions(layer), tiled_decoder(layer)
 
-    def one_block(of_group, carry, inputs):
+    def one_block(carry, inputs):
         (driven, state, arriving), currents = carry  # driven = h - b
-        index, following = inputs
         # Taken out one block before they are used: XLA does not vectorise a loop that does both.
-        following = of_group[following]
+        index, currents_of_next = inputs
         if loop is not None:
             currents = currents + arriving[:block]
         potentials = []
@@ -80,17 +77,18 @@ def run_in_blocks(
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])
             kept = (potential, activity[:, recorded])
-        return ((driven, state, arriving), following), (activity, kept)
+        return ((driven, state, arriving), currents_of_next), (activity, kept)
 
     def one_group(carry, inputs):
         indices, of_group = inputs
-        currents = encode(of_group, inwards, layer.num_neurons)
+        of_next = jnp.roll(of_group, -block, axis=0)
+        currents = encode(of_next, inwards, layer.num_neurons)
         currents = currents.reshape(group, block, layer.num_neurons)
-        following = np.minimum(np.arange(1, group + 1, dtype=np.int32), group - 1)
+        # Reverse mode computes a block again rather than keep all that came up in it.
         (carry, _), outputs = jax.lax.scan(
-            functools.partial(one_block, currents),
-            (carry, currents[0]),
-            (indices, following),
+            jax.checkpoint(one_block, prevent_cse=False),
+            (carry, currents[-1]),
+            (indices, currents),
         )
         activity, kept = jax.tree.map(_in_time, outputs)
         # Summed over tiles at once, so that memory does not grow with time.
