@@ -65,8 +65,7 @@ def main() -> None:
         for tolerance in options.tolerances:
             mesh = rl.AgeMesh.graded(neuron, tolerance)
             memory = round(neuron.memory / grid.dt)
-            dead = round(neuron.shortest_dead_time / grid.dt)
-            bins = mesh.schedule(memory, dead, grid.dt).num_bins
+            bins = mesh.schedule_of(neuron, grid.dt).num_bins
             outputs, _ = run(mesh)
             error = np.abs(outputs - exact).mean() / np.abs(exact).mean()
             pairs = [(run(None)[1], run(mesh)[1]) for _ in range(options.repeats)]

@@ -6,8 +6,9 @@ import numpy as np
 
 from ratelike import _validation as validation
 from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuron, dead_steps
 from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
+from ratelike._renewal import memory_steps
 
 
 class AgeMesh(eqx.Module):
@@ -69,6 +70,10 @@ class AgeMesh(eqx.Module):
         longest = float(np.max(np.asarray(neuron.dead_time)))
         allowed = np.where(age <= longest, 0.0, np.minimum(allowed, neuron.memory))
         return cls(tuple(float(width) for width in allowed))
+
+    def schedule_of(self, neuron: AbstractNeuron, dt: float) -> MergeSchedule:
+        """For the memory and the shortest dead time of a neuron."""
+        return self.schedule(memory_steps(neuron, dt), dead_steps(neuron, dt), dt)
 
     def schedule(self, memory: int, dead: int, dt: float) -> MergeSchedule:
         """For a memory and a shortest dead time of so many steps of `dt` seconds."""

@@ -66,7 +66,6 @@ class MergeSchedule(eqx.Module):
         """What happens at the end of the step before `time` >= 1."""
         rings, period = _rings(self.starts), self._period
         turns, phase = jnp.divmod(time - 1, period)
-
         both = np.maximum(deviation(2 * rings.width), 0.5)  # 0 where there are no bins
 
         def slot(roles: np.ndarray) -> Array:

@@ -12,10 +12,8 @@ from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
 from ratelike._loop import Loop, loop_of
 from ratelike._network import Layer
-from ratelike._neuron import dead_steps
 from ratelike._neuron._history import no_trace
 from ratelike._population import directions
-from ratelike._renewal import memory_steps
 
 
 class RenewalProblem(eqx.Module):
@@ -61,8 +59,9 @@ def _nobody_waiting(schedule: MergeSchedule, bias: Array, mark) -> Waiting | Non
         return None
     share = jnp.zeros((schedule.dead, *bias.shape), bias.dtype)
     marks = jax.tree.map(lambda m: jnp.broadcast_to(m, share.shape), mark)
-    start = jnp.int32(0)
-    return Waiting.of((share, marks), schedule.ages_of_dead(start, bias.dtype), start)
+    rows = share, marks
+    first = jax.tree.map(lambda x: x[0], rows)
+    return Waiting(rows, schedule.ages_of_dead(jnp.int32(0), bias.dtype), first)
 
 
 def renewal_problem(
@@ -78,9 +77,7 @@ def renewal_problem(
     loop = loop_of(layer, dt)
     if loop is not None:
         block = min(block, loop.delay)
-    schedule = mesh.schedule(
-        memory_steps(layer.neuron, dt), dead_steps(layer.neuron, dt), dt
-    )
+    schedule = mesh.schedule_of(layer.neuron, dt)
     num_blocks = -(-len(increments) // block)
     padding = num_blocks * block - len(increments)
     blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))

@@ -22,11 +22,6 @@ class Waiting(eqx.Module):
     # Read from the rows one step before it is overwritten: else XLA copies all rows to do both in one step.
     first: Row  # to leave
 
-    @classmethod
-    def of(cls, rows: Rows, age: Array, time: Integer[Array, ""]) -> "Waiting":
-        """In the step `time`, from the beginning."""
-        return cls(rows, age, jax.tree.map(lambda x: x[time % len(age)], rows))
-
     def next(
         self, time: Integer[Array, ""], newborn: Row, fade: Callable[[PyTree], PyTree]
     ) -> tuple["Waiting", Row]:

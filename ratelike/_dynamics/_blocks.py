@@ -81,6 +81,7 @@ def run_in_blocks(
 
     def one_group(carry, inputs):
         indices, of_group = inputs
+        # The second block's come first, those of the first block last.
         of_next = jnp.roll(of_group, -block, axis=0)
         currents = encode(of_next, inwards, layer.num_neurons)
         currents = currents.reshape(group, block, layer.num_neurons)

@@ -34,7 +34,7 @@ from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time, dead_steps
+from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._neuron._history import expected_neuron
 from ratelike._population import decode, summed_where_shared, tiled_decoder
 from ratelike._renewal import memory_steps
@@ -128,8 +128,7 @@ class GeneralisedRate(AbstractDynamics):
         if whole or not _on_the_grid(self.solver):
             return None
         mesh = cast(AgeShift, self.solver).mesh
-        memory, dead = memory_steps(neuron, grid.dt), dead_steps(neuron, grid.dt)
-        schedule = mesh.schedule(memory, dead, grid.dt)
+        schedule = mesh.schedule_of(neuron, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # shares, and parts of elders
         return part_size(arrays * schedule.num_bins, schedule.dead)
 
