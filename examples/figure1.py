@@ -68,12 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keys = jax.random.split(jax.random.key(options.seed), 4)
     try:
         png, pdf, table = _script.files(options)
-        traces = simulate_traces(options, keys[:3])
         file = table.open("w", newline="")
+        with file, ThreadPoolExecutor(1) as beside:
+            traces = beside.submit(simulate_traces, options, keys[:3])
+            study = run_study(options, keys[3], file)
+            traces = traces.result()
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    with file:
-        study = run_study(options, keys[3], file)
     # A weight matrix joins two layers, whatever the depth of the rest.
     pictured = relay(options.latents, 2, max(64, 4 * options.latents), keys[0])
     with mpl.rc_context(_script.STYLE):
@@ -139,6 +140,7 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
 
 def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     grid, burn_in = time_grid(options, longest=0.3)
+    whole, _ = time_grid(options, longest=math.inf)
     sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
     # In larger ones the eye sees no further difference.
@@ -146,11 +148,13 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     tau_m = float(rl.SRM0().tau_m)
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
 
-    increments = drive.increments(grid)
+    # The beginning of a long path, because the study has compiled these.
+    increments = drive.increments(whole)[: grid.num_steps]
     all_dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
 
     def run(network: rl.Network, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
-        record = {0: range(min(4, network.layers[0].num_neurons))}
+        size = network.layers[0].num_neurons
+        record = {0: range(min(4, size))} if size == small else {}
         return rl.simulate(
             network, increments, grid, dynamics, key=keys[2], record=record
         )

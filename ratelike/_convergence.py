@@ -206,22 +206,21 @@ def _run(
 def _draw(
     study: _Study, size: int, trials: Integer[Array, " trials"], key: Array
 ) -> tuple[Network, Array, Array]:
-    """Networks, and keys of drives and spikes."""
+    """Networks, and keys of drives and spikes; one after the other, which compiles faster than all at once."""
 
     def draw(trial):
         keys = jax.random.split(jax.random.fold_in(of_size, trial), 3)
         return study.make_network(size, keys[0]).stored(), keys[1], keys[2]
 
     of_size = jax.random.fold_in(key, size)
-    return eqx.filter_vmap(draw)(trials)
+    return jax.lax.map(draw, trials)
 
 
 def _increments(
     study: _Study, network: Network, key: Array
 ) -> Float[Array, "time latents"]:
-    drive = study.make_drive(network, key)
     # The drive knows nothing of the size: this compiles once.
-    return eqx.filter_jit(_drive_increments)(drive, study.grid)
+    return _drive_increments(study.make_drive(network, key), study.grid)
 
 
 @eqx.filter_jit  # leaf by leaf it would take ten milliseconds a network
@@ -229,6 +228,7 @@ def _chosen(networks: PyTree, index: Integer[Array, ""]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], networks)
 
 
+@eqx.filter_jit
 def _drive_increments(drive: AbstractDrive, grid: TimeGrid) -> Array:
     return drive.increments(grid)
 

@@ -61,18 +61,22 @@ class WienerDrive(AbstractDrive):
                 f"TimeGrid.dt must be between twice WienerDrive.resolution = {self.resolution:g} s and 1 s, "
                 f"got {grid.dt:g} s"
             )
+        return self._increments(grid)
+
+    @eqx.filter_jit  # the tree takes seconds to compile: once for all drives of a kind
+    def _increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
         dtype = self.tau_m.dtype
         # Seconds are split off in float64, on the host, so that grids of different dt agree where they meet.
         second = np.floor(grid.times + 1e-9).astype(np.int32)
-        within = jnp.asarray(np.maximum(grid.times - second, 0.0), dtype=dtype)
-        values = jax.vmap(self._within_second)(jnp.asarray(second), within)
-        change = values[1:] - values[:-1]
+        within = np.maximum(grid.times - second, 0.0)
         # Where a step ends in the next second, it takes what was left of the previous one.
         crossing = np.flatnonzero(second[1:] != second[:-1])
-        ends = jax.vmap(self._within_second)(
-            jnp.asarray(second[crossing]), jnp.ones(len(crossing), dtype)
+        values = jax.vmap(self._within_second)(
+            jnp.asarray(np.append(second, second[crossing])),
+            jnp.asarray(np.append(within, np.ones(len(crossing))), dtype),
         )
-        change = change.at[crossing].add(ends)
+        values, ends = jnp.split(values, [len(second)])
+        change = (values[1:] - values[:-1]).at[crossing].add(ends)
         return jnp.sqrt(2.0 * self.tau_m) * change
 
     def _within_second(

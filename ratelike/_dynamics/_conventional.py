@@ -1,6 +1,7 @@
 """The conventional rate: a static function of the potential."""
 
 import abc
+import functools
 import math
 from typing import ClassVar
 
@@ -84,8 +85,10 @@ class ChebyshevGain(AbstractGain):
         if num_ages(neuron, dt) == 1 or not is_homogeneous(neuron):
             return stationary_rate(neuron, potential, dt)
         # The nodes are a device of the interpolation: what they are does not matter, nor do their gradients.
-        lowest = jax.lax.stop_gradient(jnp.min(potential))
-        highest = jax.lax.stop_gradient(jnp.max(potential))
+        # Step with step first: of all at once XLA would make a kernel for each of the block's steps.
+        steps = list(jax.lax.stop_gradient(potential))
+        lowest = jnp.min(functools.reduce(jnp.minimum, steps))
+        highest = jnp.max(functools.reduce(jnp.maximum, steps))
         centre, reach = (highest + lowest) / 2, (highest - lowest) / 2
         reach = jnp.maximum(reach, 1e-3 * (1.0 + jnp.abs(centre)))
         points = jnp.asarray(nodes(self.num_nodes), dtype=potential.dtype)
