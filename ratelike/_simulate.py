@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, GridPath, as_path
 from ratelike._dynamics._base import AbstractDynamics, Recording
-from ratelike._dynamics._run_layer import LayerRun, run_layer
+from ratelike._dynamics._run_layers import run_layers
 from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
@@ -94,29 +94,20 @@ def _simulate(
     # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
     network, path = _unfolded((network, path))
-    outputs: list[LayerRun] = []
-    increments, rates = [], []
-    for index, layer in enumerate(network.layers):
-        layer_key = None if key is None else jax.random.fold_in(key, index)
-        output = run_layer(
-            dynamics,
-            layer,
-            path,
-            grid,
-            key=layer_key,
-            recorded=chosen.get(index),
-            mesh=mesh,
-        )
-        mean = output.decoded / layer.num_neurons
-        increments.append(mean[:, :-1])
-        rates.append(mean[:, -1] / grid.dt)
-        path = GridPath(increments[-1], grid)
-        outputs.append(output)
+    runs = run_layers(
+        dynamics, network.layers, path, grid, key=key, recorded=chosen, mesh=mesh
+    )
+    means = [
+        run.decoded / layer.num_neurons
+        for run, layer in zip(runs, network.layers, strict=True)
+    ]
+    increments = [mean[:, :-1] for mean in means]
+    rates = [mean[:, -1] / grid.dt for mean in means]
     same = len({layer.shape for layer in increments}) == 1
     recordings = {
-        index: output.recording
-        for index, output in enumerate(outputs)
-        if output.recording is not None
+        index: run.recording
+        for index, run in enumerate(runs)
+        if run.recording is not None
     }
     return Trajectory(
         times=jnp.asarray(grid.times[1:], dtype=dtype),
@@ -124,8 +115,8 @@ def _simulate(
         increments=jnp.stack(increments) if same else tuple(increments),
         rates=jnp.stack(rates),
         recordings=recordings,
-        saved=tuple(output.saved for output in outputs),
-        succeeded=jnp.stack([output.succeeded for output in outputs]),
+        saved=tuple(run.saved for run in runs),
+        succeeded=jnp.stack([run.succeeded for run in runs]),
     )
 
 
