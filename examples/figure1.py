@@ -159,13 +159,10 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
             network, increments, grid, dynamics, key=keys[2], record=record
         )
 
-    # In threads, because nearly all of their time goes into compiling them.
-    with ThreadPoolExecutor(options.workers) as pool:
-        futures = {}
-        for size in (small, large):
-            network = relay(options.latents, options.depth, size, keys[0])
-            futures[size] = [pool.submit(run, network, each) for each in all_dynamics]
-        runs = {size: [f.result() for f in futures[size]] for size in futures}
+    runs = {}
+    for size in (small, large):
+        network = relay(options.latents, options.depth, size, keys[0])
+        runs[size] = [run(network, each) for each in all_dynamics]
     latents = rl.membrane_traces(increments, rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,
