@@ -71,12 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file = table.open("w", newline="")
         with file, ThreadPoolExecutor(1) as beside:
             traces = beside.submit(simulate_traces, options, keys[:3])
+            # A weight matrix joins two layers, whatever the depth of the rest.
+            shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
+            pictured = beside.submit(relay, *shown)
             study = run_study(options, keys[3], file)
-            traces = traces.result()
+            traces, pictured = traces.result(), pictured.result()
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    # A weight matrix joins two layers, whatever the depth of the rest.
-    pictured = relay(options.latents, 2, max(64, 4 * options.latents), keys[0])
     with mpl.rc_context(_script.STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
         figure.savefig(png, dpi=200)
