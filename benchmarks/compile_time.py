@@ -1,4 +1,4 @@
-"""Time to trace and compile `simulate`, which does not depend on the number of neurons, and little on that of layers.
+"""Time to trace and compile `simulate`, which hardly depends on the numbers of neurons and of layers that are alike.
 
 python benchmarks/compile_time.py
 """
