@@ -29,8 +29,9 @@ def interpolate(
     """At x in [-1, 1], the polynomial that takes `values` at `nodes(len(values))`."""
     half = len(values) // 2
     of_positive, of_negative = values[:half], values[half:]
-    positive = jnp.asarray(nodes(2 * half)[:half], values.dtype)
-    parts = of_positive + of_negative, (of_positive - of_negative) / positive
+    # Not a division: XLA turns one by constants into this product in some programs, and not in others.
+    inverse = jnp.asarray(1.0 / nodes(2 * half)[:half], values.dtype)
+    parts = of_positive + of_negative, (of_positive - of_negative) * inverse
     differences = jnp.asarray(_divided_differences(half), values.dtype)
     even, odd = (matmul(differences, 0.5 * part) for part in parts)
     u, points = 4.0 * x * x - 2.0, _points(half)
