@@ -68,16 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keys = jax.random.split(jax.random.key(options.seed), 4)
     try:
         png, pdf, table = _script.files(options)
+        # Told before the table of an earlier run is overwritten.
+        neuron = rl.Layer(rl.SRM0(), np.ones((1, 1)), np.ones((1, 1)))
+        rl.Spiking().check("network", neuron, time_grid(options, longest=math.inf)[0])
         file = table.open("w", newline="")
-        with file, ThreadPoolExecutor(1) as beside:
-            traces = beside.submit(simulate_traces, options, keys[:3])
-            # A weight matrix joins two layers, whatever the depth of the rest.
-            shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
-            pictured = beside.submit(relay, *shown)
-            study = run_study(options, keys[3], file)
-            traces, pictured = traces.result(), pictured.result()
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    with file, ThreadPoolExecutor(1) as beside:
+        traces = beside.submit(simulate_traces, options, keys[:3])
+        # A weight matrix joins two layers, whatever the depth of the rest.
+        shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
+        pictured = beside.submit(relay, *shown)
+        study = run_study(options, keys[3], file)
+        traces, pictured = traces.result(), pictured.result()
     with mpl.rc_context(_script.STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
         figure.savefig(png, dpi=200)
@@ -141,7 +144,6 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
 
 def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     grid, burn_in = time_grid(options, longest=0.3)
-    whole, _ = time_grid(options, longest=math.inf)
     sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
     # In larger ones the eye sees no further difference.
@@ -149,8 +151,7 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     tau_m = float(rl.SRM0().tau_m)
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
 
-    # The beginning of a long path, because the study has compiled these.
-    increments = drive.increments(whole)[: grid.num_steps]
+    increments = drive.increments(grid)
     all_dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
 
     def run(network: rl.Network, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
