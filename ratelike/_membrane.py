@@ -15,6 +15,29 @@ def input_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*sha
     return -jnp.expm1(-dt / tau_m) / dt
 
 
+# Steps of a loop over single rows, which cost less than a turn of the loop.
+UNROLL = 8
+
+
+def potentials_at_ends(
+    bias: Float[Array, " neurons"],
+    start: Float[Array, " neurons"],
+    currents: Float[Array, "time neurons"],
+    tau_m: Float[Array, "#neurons"],
+    dt: float,
+) -> Float[Array, "ends neurons"]:
+    """h at the beginning of the first step, where it is `start`, and at the end of each: h[n+1] - b = a (h[n] - b) + (1 - a)/dt dI[n]."""
+    pushes = input_factor(tau_m, dt) * currents
+    # As a row: the derivative by a number would be a sum over neurons in each step, longer than all the rest here.
+    decay = jnp.broadcast_to(decay_factor(tau_m, dt), start.shape)
+
+    def step(driven, push):
+        return decay * driven + push, driven
+
+    end, driven = jax.lax.scan(step, start - bias, pushes, unroll=UNROLL)
+    return bias + jnp.concatenate([driven, end[None]])
+
+
 def membrane_traces(
     increments: Float[Array, "time latents"], tau_m: Float[Array, ""], dt: float
 ) -> Float[Array, "time latents"]:

@@ -1,17 +1,20 @@
 r"""The discrete renewal process of one neuron: age bins, firing probabilities, stationary rate.
 
-Age index k counts the steps since the step of the last spike; it is 0 in the step after it. Bin k has age k dt. The
-last bin, of age >= memory, absorbs.
+Age index k counts the steps since the step of the last spike; it is 0 in the step after it. A spike of a step is somewhere
+in it, so that the age is (k + 1) dt on average. There are memory/dt ages, rounded up: the last bin absorbs, and its age is
+`memory`, on the grid or not.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ratelike._escape import AbstractSeparableEscape
 from ratelike._exponential import one_minus_exp
 from ratelike._neuron import SRM0, AbstractNeuron
 from ratelike._neuron._history import (
@@ -27,18 +30,28 @@ NEWTON_STEPS = 24
 LAST_BIN_STEPS = 24
 
 
-def memory_steps(neuron: AbstractNeuron, dt: float) -> int:
-    return round(neuron.memory / dt)
-
-
 def num_ages(neuron: AbstractNeuron, dt: float) -> int:
-    """The number of age bins: 0, dt, ..., memory."""
-    return memory_steps(neuron, dt) + 1
+    """The number of age bins: memory/dt rounded up, to one part in 10^4 of a step, and at least one."""
+    return max(math.ceil(neuron.memory / dt - 1e-4), 1)
+
+
+def oldest_age(neuron: AbstractNeuron, dt: float) -> int:
+    """The index of the last bin."""
+    return num_ages(neuron, dt) - 1
+
+
+def in_seconds(
+    neuron: AbstractNeuron, index: Float[Array, "..."], dt: float
+) -> Float[Array, "..."]:
+    """The age of each index, on which the hazard depends: (k + 1) dt, at most `memory`."""
+    return jnp.minimum((index + 1.0) * dt, neuron.memory)
 
 
 def ages(neuron: AbstractNeuron, dt: float, dtype) -> Float[Array, "ages 1"]:
-    """Ages k dt in seconds, as a column that broadcasts against neurons."""
-    return jnp.asarray(np.arange(num_ages(neuron, dt))[:, None] * dt, dtype=dtype)
+    """The age of each bin in seconds, as a column that broadcasts against neurons."""
+    return in_seconds(
+        neuron, jnp.arange(num_ages(neuron, dt), dtype=dtype)[:, None], dt
+    )
 
 
 def hazard(
@@ -56,26 +69,53 @@ def hazard(
 
 def successive_hazards(
     neuron: AbstractNeuron,
+    ends: Sequence[Float[Array, " neurons"]],
     potentials: Sequence[Float[Array, " neurons"]],
     age: Float[Array, " neurons"],
     marks: Sequence[Mark],
     dt: float,
 ) -> list[Float[Array, " neurons"]]:
-    """rho in steps that follow one another without a spike, `age` (in steps) being that of the first one."""
-    oldest = memory_steps(neuron, dt)
-    ages = [jnp.minimum(age + k, oldest) * dt for k in range(len(potentials))]
-    if isinstance(neuron, SRM0) and isinstance(
-        neuron.refractory, ExponentialRefractory
-    ):
-        offsets = neuron.refractory.at_successive_ages(ages[0], dt, len(ages))
+    """rho in steps that follow one another without a spike, `age` (an index) being that of the first one.
+
+    `ends` are the potentials between the steps, `potentials` those that act in them.
+    """
+    oldest = oldest_age(neuron, dt)
+    ages = [
+        in_seconds(neuron, jnp.minimum(age + k, oldest), dt)
+        for k in range(len(potentials))
+    ]
+    if not isinstance(neuron, SRM0):
         return [
-            _after_dead_time(neuron, a, neuron.escape(h + offset))
-            for h, a, offset in zip(potentials, ages, offsets, strict=True)
+            hazard(neuron, h, a, mark)
+            for h, a, mark in zip(potentials, ages, marks, strict=True)
+        ]
+    if isinstance(neuron.refractory, ExponentialRefractory):
+        offsets = neuron.refractory.at_successive_ages(ages[0], dt, len(ages))
+    else:
+        offsets = [neuron.refractory(a) for a in ages]
+    if neuron.is_separable:
+        assert isinstance(neuron.escape, AbstractSeparableEscape)
+        means = mean_escape_rates(neuron, ends)
+        hazards = [
+            mean * neuron.escape.ratio(offset)
+            for mean, offset in zip(means, offsets, strict=True)
+        ]
+    else:
+        hazards = [
+            neuron.escape(h + offset)
+            for h, offset in zip(potentials, offsets, strict=True)
         ]
     return [
-        hazard(neuron, h, a, mark)
-        for h, a, mark in zip(potentials, ages, marks, strict=True)
+        _after_dead_time(neuron, a, rho) for a, rho in zip(ages, hazards, strict=True)
     ]
+
+
+def mean_escape_rates(
+    neuron: SRM0, ends: Sequence[Float[Array, " neurons"]]
+) -> list[Float[Array, " neurons"]]:
+    """f(hs) in successive steps: the mean of f at both ends of each."""
+    rates = [neuron.escape(h) for h in ends]
+    return [0.5 * (a + b) for a, b in itertools.pairwise(rates)]
 
 
 def hazard_ratio(neuron: SRM0, age: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -113,8 +153,7 @@ def stationary_rate(
         return _renewal_rate(neuron, potential, neuron.mark(potential), dt)
 
     def excess(rate):
-        trace = neuron.stationary_trace(rate, dt)
-        mark = neuron.mark_of_spike(neuron.faded_trace(trace, dt))
+        mark = neuron.mark_of_spike(neuron.stationary_trace(rate, dt))
         return _renewal_rate(neuron, potential, mark, dt) - rate
 
     def with_slope(rate):
@@ -141,34 +180,36 @@ def _renewal_rate(
     mark: Mark,
     dt: float,
 ) -> Float[Array, "... neurons"]:
-    """The stationary rate where `mark` is that of the step after each spike."""
-    age = ages(neuron, dt, potential.dtype)[:, 0]
-    fades = isinstance(neuron, AbstractExpectedNeuron)
+    """The stationary rate where `mark` is that of each spike."""
+    num = num_ages(neuron, dt)
+    index = jnp.arange(num, dtype=potential.dtype)
 
-    def next_age(carry, a):
+    def next_age(carry, k):
         survivor, steps = carry
-        survived = jnp.exp(-dt * hazard(neuron, potential, a, faded(neuron, mark, a)))
-        return (survivor * survived, steps + survivor), None
+        mark_then = faded(neuron, mark, (k + 1.0) * dt)
+        rho = hazard(neuron, potential, in_seconds(neuron, k, dt), mark_then)
+        return (survivor * jnp.exp(-dt * rho), steps + survivor), None
 
-    if fades:
-        last = _last_bin(neuron, potential, age[-1], mark, dt)
+    oldest = in_seconds(neuron, index[-1], dt)
+    if isinstance(neuron, AbstractExpectedNeuron):
+        incoming = faded(neuron, mark, num * dt)
+        last = _last_bin(neuron, potential, oldest, incoming, dt)
     else:
-        last = firing_probability(hazard(neuron, potential, age[-1], mark), dt)
+        last = firing_probability(hazard(neuron, potential, oldest, mark), dt)
     # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
     carry = (jnp.ones_like(last), jnp.zeros_like(last))
-    (survivor, steps), _ = jax.lax.scan(next_age, carry, age[:-1])
+    (survivor, steps), _ = jax.lax.scan(next_age, carry, index[:-1])
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt
 
 
-def _last_bin(neuron, potential, age, mark, dt: float) -> Float[Array, "..."]:
+def _last_bin(neuron, potential, age, incoming, dt: float) -> Float[Array, "..."]:
     """The chance to fire in the last bin, with the mean of marks that come in and of those that have faded there.
 
     Of the neurons of the bin the share p comes in anew in each step, with the mark m: the mean mark M is
     p m + (1 - p) M faded by a step, and p depends on it.
     """
-    incoming = faded(neuron, mark, age)
-    factors = faded(neuron, jax.tree.map(jnp.ones_like, mark), dt)
+    factors = faded(neuron, jax.tree.map(jnp.ones_like, incoming), dt)
 
     def step(probability, _):
         def mean(m, factor):

@@ -23,12 +23,14 @@ from ratelike._neuron import check_neuron
 class Trajectory(eqx.Module):
     """What a simulation returns; index n is the step from t_n to t_{n+1}.
 
+    `outputs[n]` is read at the end of the step, at `times[n]` = t_{n+1}; `increments[n]`, `rates[n]` and the entries of
+    `recordings` belong to the step as a whole, and are drawn at its middle.
+
     `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
     `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
     the caller's `diffrax.SaveAt` asked for, or None.
     """
 
-    times: Float[Array, " time"]  # s, the end of each step: when `outputs` are read
     outputs: Float[
         Array, "time latents"
     ]  # y = kappa * dX_L, after the increments of each step
@@ -38,7 +40,13 @@ class Trajectory(eqx.Module):
     saved: tuple[PyTree, ...]
     succeeded: Bool[
         Array, " layers"
-    ]  # whether the solver of each layer reached the end
+    ]  # whether each layer reached the end, and all was finite
+    grid: TimeGrid
+
+    @property
+    def times(self) -> np.ndarray:
+        """The end of each step in seconds, shape (time,), in float64: exact, also of a batch or under `jit`."""
+        return self.grid.times[1:]
 
 
 def simulate(
@@ -110,13 +118,13 @@ def _simulate(
         if run.recording is not None
     }
     return Trajectory(
-        times=jnp.asarray(grid.times[1:], dtype=dtype),
         outputs=membrane_traces(increments[-1], network.output_tau_m, grid.dt),
         increments=jnp.stack(increments) if same else tuple(increments),
         rates=jnp.stack(rates),
         recordings=recordings,
         saved=tuple(run.saved for run in runs),
         succeeded=jnp.stack([run.succeeded for run in runs]),
+        grid=grid,
     )
 
 

@@ -45,6 +45,20 @@ class LinearRefractory(rl.AbstractRefractory):
 class Escape(NamedTuple):
     make: Callable
     rate: Callable  # (u, scale)
+    inverse: Callable | None  # (rate, scale)
+
+    def acting(self, scale):
+        """The potential of a step from those of both ends: by the inverse of the rate, or by its derivatives."""
+
+        def exactly(start, end):
+            mean = 0.5 * (self.rate(start, scale) + self.rate(end, scale))
+            return self.inverse(mean, scale)
+
+        def square(start, end):  # f'' / f' = 1 / (u + 3)
+            m, d = 0.5 * (start + end), end - start
+            return m + d**2 / 8.0 / (m + 3.0)
+
+        return exactly if self.inverse is not None else square
 
 
 class Kernel(NamedTuple):
@@ -56,24 +70,32 @@ class Type(NamedTuple):
     make: Callable
     hazard: Callable
     memory: float
+    escape: str = "exponential"
+
+    def acting(self, scale):
+        return ESCAPES[self.escape].acting(scale)
 
 
 ESCAPES = {
     "exponential": Escape(
         lambda s: rl.ExponentialEscape(60.0 * s, 0.5 * s, 1.2 * s),
         lambda u, s: 60.0 * s * np.exp((u - 0.5 * s) / (1.2 * s)),
+        lambda f, s: 0.5 * s + 1.2 * s * np.log(f / (60.0 * s)),
     ),
     "sigmoid": Escape(
         lambda s: rl.SigmoidEscape(400.0 * s, 0.5 * s, 1.2 * s),
         lambda u, s: 400.0 * s / (1.0 + np.exp(-(u - 0.5 * s) / (1.2 * s))),
+        lambda f, s: 0.5 * s - 1.2 * s * np.log(400.0 * s / f - 1.0),
     ),
     "softplus": Escape(
         lambda s: rl.SoftplusEscape(100.0 * s, 0.5 * s, 1.2 * s),
         lambda u, s: 100.0 * s * np.log(1.0 + np.exp((u - 0.5 * s) / (1.2 * s))),
+        lambda f, s: 0.5 * s + 1.2 * s * np.log(np.expm1(f / (100.0 * s))),
     ),
     "user's": Escape(
         lambda s: SquareEscape(jnp.asarray(4.0 * s)),
         lambda u, s: (4.0 * s * np.maximum(u + 3.0, 0.0)) ** 2,
+        None,
     ),
 }
 
@@ -131,7 +153,7 @@ def _srm0(escape: str, kernel: str) -> Type:
 
         return rho
 
-    return Type(make, hazard, MEMORY)
+    return Type(make, hazard, MEMORY, escape)
 
 
 def _memoryless(escape: str) -> Type:
@@ -141,6 +163,7 @@ def _memoryless(escape: str) -> Type:
         ),
         lambda s, d: lambda h, age, mark: ESCAPES[escape].rate(h, s),
         0.0,
+        escape,
     )
 
 
@@ -156,7 +179,7 @@ def _lif(escape: str) -> Type:
 
         return rho
 
-    return Type(make, hazard, LONG_MEMORY)
+    return Type(make, hazard, LONG_MEMORY, escape)
 
 
 TYPES = {

@@ -54,14 +54,26 @@ class ResetNeuron(rl.AbstractNeuron):
         return self.escape(potential + (self.v_reset - mark) * memory)
 
 
-def potentials(encoder, bias, increments, tau_m, dt):
-    """h[n], n = 0, ..., T-1, of every neuron; (time, neurons)."""
+def potentials_at_ends(encoder, bias, increments, tau_m, dt):
+    """h[n], n = 0, ..., T, of every neuron; (ends, neurons)."""
     a = np.exp(-dt / tau_m)
-    h, out = np.array(bias, dtype=float), []
+    h = np.array(bias, dtype=float)
+    out = [h]
     for dX in increments:
-        out.append(h)
         h = bias + a * (h - bias) + (1 - a) / dt * (encoder @ dX)
+        out.append(h)
     return np.array(out)
+
+
+def acting_exponential(start, end, width=1.0):
+    """Where exp(u / width) is the mean of that at both ends."""
+    return width * np.log(0.5 * (np.exp(start / width) + np.exp(end / width)))
+
+
+def potentials(encoder, bias, increments, tau_m, dt, acting=acting_exponential):
+    """The potential that acts in each step; (time, neurons)."""
+    ends = potentials_at_ends(encoder, bias, increments, tau_m, dt)
+    return acting(ends[:-1], ends[1:])
 
 
 def srm0_hazard(h, age, *, rate, amplitude, tau, dead_time, memory):
@@ -71,19 +83,22 @@ def srm0_hazard(h, age, *, rate, amplitude, tau, dead_time, memory):
     return rate * np.exp(h - amplitude * np.exp(-min(age, memory) / tau))
 
 
-def expected_activity_by_enumeration(h, hazard, dt, memory):
+def expected_activity_by_enumeration(h, hazard, dt, memory, rest=None):
     """Sums over all 2^T spike trains of one neuron: its firing probability in each step.
 
-    `hazard(h, age, mark)`, with the h of the last spike as mark; no spike before the beginning: age = memory.
+    `hazard(h, age, mark)`, with the h of the last spike as mark; no spike before the beginning: age = memory, and the
+    mark is `rest`. In the k-th step after a spike the age is k dt.
     """
     num_steps = len(h)
     expected = np.zeros(num_steps)
     for train in itertools.product((0, 1), repeat=num_steps):
-        probability, age, mark = 1.0, memory, h[0]
+        probability, last, mark = 1.0, None, rest
         for n, spike in enumerate(train):
+            age = memory if last is None else min((n - last) * dt, memory)
             p = -np.expm1(-dt * hazard(h[n], age, mark))
             probability *= p if spike else 1.0 - p
-            age, mark = (0.0, h[n]) if spike else (min(age + dt, memory), mark)
+            if spike:
+                last, mark = n, h[n]
         expected += probability * np.array(train)
     return expected
 
@@ -96,7 +111,7 @@ def activity_by_renewal_equation(h, hazard, dt, memory):
     for n in range(num_steps):
         survivors = []
         for step, alive in births:
-            age = min((n - step - 1) * dt, memory)
+            age = min((n - step) * dt, memory)
             p = -np.expm1(-dt * hazard(h[n], age))
             activity[n] += alive * p
             survivors.append((step, alive * (1.0 - p)))

@@ -83,7 +83,7 @@ def test_the_mark_of_a_reset_travels_with_the_age():
 
     for i in range(layer.num_neurons):
         exact = systems.expected_activity_by_enumeration(
-            h[:, i], hazard, dt, num_steps * dt
+            h[:, i], hazard, dt, num_steps * dt, rest=float(layer.bias[i])
         )
         np.testing.assert_allclose(recording.activity[:, i], exact, rtol=1e-12)
 
@@ -296,7 +296,7 @@ def test_what_the_caller_saves_is_the_density():
     times, density = trajectory.saved[0]
     assert isinstance(density, rl.RefractoryDensity)
     np.testing.assert_allclose(times, [0.02])
-    assert density.age_distribution.shape == (1, 7, 3)
+    assert density.age_distribution.shape == (1, 6, 3)
     plain = rl.simulate(rl.Network([layer]), drive(20), grid, rl.GeneralisedRate())
     assert plain.saved == (None,)
 

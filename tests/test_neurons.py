@@ -84,10 +84,17 @@ def exact_activity(names, parameters, loudness=1.0):
     for kind, scale, dead_time, bias in members(names, parameters):
         hazard = _louder(kind.hazard(scale, dead_time), loudness)
         h = systems.potentials(
-            np.ones((1, 1)), np.array([bias]), INCREMENTS, 5e-3 * scale, DT
+            np.ones((1, 1)),
+            np.array([bias]),
+            INCREMENTS,
+            5e-3 * scale,
+            DT,
+            kind.acting(scale),
         )
         expected.append(
-            systems.expected_activity_by_enumeration(h[:, 0], hazard, DT, kind.memory)
+            systems.expected_activity_by_enumeration(
+                h[:, 0], hazard, DT, kind.memory, rest=bias
+            )
         )
     return np.array(expected).T
 
@@ -95,7 +102,7 @@ def exact_activity(names, parameters, loudness=1.0):
 def renewal_rate(hazard, h, memory, dt=DT):
     """1 / mean interval at constant potential, from the survivor function; the last age repeats for ever."""
     survivor, mean = 1.0, 0.0
-    for k in range(round(memory / dt)):
+    for k in range(1, math.ceil(memory / dt - 1e-9)):
         mean = mean + survivor
         survivor = survivor * np.exp(-dt * hazard(h, k * dt, h))
     return 1.0 / (dt * (mean + survivor / -np.expm1(-dt * hazard(h, memory, h))))
@@ -240,12 +247,12 @@ def test_lif_at_constant_potential_is_srm0(dynamics):
     np.testing.assert_allclose(a, c, rtol=1e-10)
 
 
-def activity_by_cohorts(h, hazard, dt):
+def activity_by_cohorts(h, hazard, dt, rest):
     """Renewal equation with a mark: neurons that fired in one step share it and are followed until they fire."""
-    activity, cohorts = np.zeros(len(h)), [(-(10**9), h[0], 1.0)]
+    activity, cohorts = np.zeros(len(h)), [(-(10**9), rest, 1.0)]
     step, mark, alive = (np.array(column) for column in zip(*cohorts, strict=True))
     for n in range(len(h)):
-        p = -np.expm1(-dt * hazard(h[n], (n - step - 1) * dt, mark))
+        p = -np.expm1(-dt * hazard(h[n], (n - step) * dt, mark))
         activity[n] = np.sum(alive * p)
         step, mark = np.append(step, n), np.append(mark, h[n])
         alive = np.append(alive * (1.0 - p), activity[n])
@@ -281,7 +288,7 @@ def test_marks_that_meet_in_the_last_bin_cost_lif_next_to_nothing():
             np.asarray(values)[:, 0]
             for values in (recording.potential, recording.activity)
         )
-        exact = activity_by_cohorts(h, hazard, dt)
+        exact = activity_by_cohorts(h, hazard, dt, rest=0.0)
         return np.abs(activity / exact - 1.0).max()
 
     short, longer = error(2.0 * tau_m), error(4.0 * tau_m)

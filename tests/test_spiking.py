@@ -42,7 +42,7 @@ def interval_distribution(dt, bias=0.5, longest=600, **parameters):
     """P(interval = m steps), m = 1, 2, ..., from the survivor function in plain NumPy."""
     survivor, law = 1.0, []
     for k in range(longest):
-        p = -np.expm1(-dt * systems.srm0_hazard(bias, k * dt, **parameters))
+        p = -np.expm1(-dt * systems.srm0_hazard(bias, (k + 1) * dt, **parameters))
         law.append(survivor * p)
         survivor *= 1.0 - p
     return np.array(law)
@@ -77,7 +77,7 @@ def interval_p_value(spikes, law, longest=600):
 
 @pytest.mark.parametrize("dead_time", [2e-3, 0.0, 7.5e-3])
 def test_intervals_follow_the_survivor_function(dead_time):
-    """False-positive rate 10^-3. Dead times: one block of 5 steps, blocks of 1 step, blocks capped at 8 of 16 steps."""
+    """False-positive rate 10^-3. Dead times: one block of 4 steps, blocks of 1 step, blocks capped at 8 of 15 steps."""
     # Weak refractoriness beside the dead time, so that a wrong dead time shows.
     parameters = NEURON | dict(dead_time=dead_time, amplitude=1.0)
     dt = 0.5e-3
@@ -105,7 +105,7 @@ def brute_force_spikes(layer, increments, dt, parameters, trials, seed):
         p = -np.expm1(-dt * hazard(potential[None], age))
         spike = generator.random(age.shape) < p
         trains.append(spike)
-        age = np.where(spike, 0.0, np.minimum(age + dt, parameters["memory"]))
+        age = np.where(spike, dt, np.minimum(age + dt, parameters["memory"]))
     return np.stack(trains, axis=1)
 
 
@@ -274,7 +274,7 @@ def test_first_neurons_of_a_larger_network_are_the_smaller_network(num_neurons):
 def test_no_neuron_fires_within_its_dead_time_nor_without_hazard():
     spikes = spikes_at_constant_potential(rl.SRM0(), 0.5e-3, 400, 64, bias=60.0)
     intervals = np.diff(np.flatnonzero(spikes[:, 0]))
-    np.testing.assert_array_equal(intervals, 5)  # 4 dead steps, then certain to fire
+    np.testing.assert_array_equal(intervals, 4)  # as short as the dead time
     silent = spikes_at_constant_potential(rl.SRM0(), 0.5e-3, 4000, 512, bias=-200.0)
     assert silent.sum() == 0
 
@@ -283,8 +283,8 @@ def test_heterogeneous_parameters_belong_to_their_neurons():
     dead_time = jnp.asarray([2e-3] * 32 + [8e-3] * 32)
     neuron = rl.SRM0(refractory=rl.ExponentialRefractory(dead_time=dead_time))
     spikes = spikes_at_constant_potential(neuron, 0.5e-3, 400, 64, bias=60.0)
-    np.testing.assert_array_equal(np.diff(np.flatnonzero(spikes[:, 0])), 5)
-    np.testing.assert_array_equal(np.diff(np.flatnonzero(spikes[:, 63])), 17)
+    np.testing.assert_array_equal(np.diff(np.flatnonzero(spikes[:, 0])), 4)
+    np.testing.assert_array_equal(np.diff(np.flatnonzero(spikes[:, 63])), 16)
 
 
 def test_the_mark_of_a_reset_acts_in_spikes_as_in_the_density():

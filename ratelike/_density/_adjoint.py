@@ -23,14 +23,13 @@ from ratelike._density._firing import AgeRatio, of_all_ages, separable_firing
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._merging import computed_before, merge
 from ratelike._exponential import exp_of_few
+from ratelike._membrane import UNROLL
 from ratelike._one_way_for_all import one_way_for_all
 from ratelike._population import matmul
 
 # Within these, survivors are known to 3 10^-6 in float32, and none are too few for a number.
 LARGEST_EXPONENT = 4.0
 LARGEST_SUM = 60.0
-# Steps of a loop over single rows, which cost less than a turn of the loop.
-UNROLL = 8
 
 
 class Sweep(eqx.Module):

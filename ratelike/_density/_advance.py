@@ -1,5 +1,6 @@
 """One step of the grid: some fire, and all cohorts grow older."""
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
@@ -21,7 +22,6 @@ from ratelike._density._merging import (
 )
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Cohorts
-from ratelike._membrane import decay_factor, input_factor
 from ratelike._neuron._history import faded, newborn
 
 Marks = PyTree[Float[Array, "bins neurons"]]
@@ -31,36 +31,27 @@ def advance(
     rho: Hazard | SeparableHazard,
     y: Cohorts,
     event: Event,
-    current: Float[Array, " neurons"],
+    acting: Float[Array, " neurons"],
     args: RenewalProblem,
 ) -> tuple[Cohorts, Float[Array, " neurons"]]:
-    """The cohorts after a step with the hazard `rho`, and who fired in it."""
-    layer, dt = args.layer, args.dt
+    """The cohorts after a step with the hazard `rho`, and who fired in it. A neuron with marks is given the potential `acting`."""
+    neuron, dt = args.layer.neuron, args.dt
     fired = firing(y.share, rho, dt)
     activity = of_all_ages(fired)
-    new_mark, trace = newborn(layer.neuron, y.potential, y.trace, activity, dt)
-    driven = decay_factor(layer.neuron.tau_m, dt) * (y.potential - layer.bias)
-    driven = driven + input_factor(layer.neuron.tau_m, dt) * current
+    new_mark, trace = newborn(neuron, acting, y.trace, activity, dt)
     incoming, waiting = (activity, new_mark), y.waiting
     if waiting is not None:
         waiting, incoming = waiting.next(
-            event.step, incoming, lambda mark: faded(layer.neuron, mark, dt)
+            event.step, incoming, lambda mark: faded(neuron, mark, dt)
         )
     difference = None if y.elder is None else increase(rho, dt)
-    mark = faded(layer.neuron, y.mark, dt)
+    mark = faded(neuron, y.mark, dt)
     share, elder, mark = _merged(y, fired, incoming, difference, mark, event)
-    new = Cohorts(
-        potential=layer.bias + driven,
-        share=share,
-        age=y.age,
-        deviation=y.deviation,
-        elder=elder,
-        mark=mark,
-        waiting=waiting,
-        trace=trace,
-        activity=y.activity,
-        past_potential=y.past_potential,
-        arriving=y.arriving,
+    new = eqx.tree_at(
+        lambda y: (y.share, y.elder, y.mark, y.waiting, y.trace),
+        y,
+        (share, elder, mark, waiting, trace),
+        is_leaf=lambda leaf: leaf is None,
     )
     return new, activity
 

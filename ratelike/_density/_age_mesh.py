@@ -8,7 +8,7 @@ from ratelike import _validation as validation
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._neuron import AbstractNeuron, dead_steps
 from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
-from ratelike._renewal import memory_steps
+from ratelike._renewal import oldest_age
 
 
 class AgeMesh(eqx.Module):
@@ -73,17 +73,17 @@ class AgeMesh(eqx.Module):
 
     def schedule_of(self, neuron: AbstractNeuron, dt: float) -> MergeSchedule:
         """For the memory and the shortest dead time of a neuron."""
-        return self.schedule(memory_steps(neuron, dt), dead_steps(neuron, dt), dt)
+        return self.schedule(oldest_age(neuron, dt), dead_steps(neuron, dt), dt)
 
     def schedule(self, memory: int, dead: int, dt: float) -> MergeSchedule:
-        """For a memory and a shortest dead time of so many steps of `dt` seconds."""
+        """For so many ages before the oldest, and so many steps in which no neuron fires after a spike."""
         merge_ages: list[int] = []
         width = 2  # of the cohorts that a merger makes, in steps
         while self.widths is not None:
             wide_enough = np.flatnonzero(np.asarray(self.widths) >= width * dt)
             if len(wide_enough) == 0:
                 break
-            age = int(np.ceil(wide_enough[0] * memory / (POINTS - 1)))
+            age = int(np.ceil(wide_enough[0] * (memory + 1) / (POINTS - 1))) - 1
             # Both cohorts have to be there, and levels take turns: an odd multiple of half the width.
             age = max(age, merge_ages[-1] + 1 if merge_ages else dead + 1)
             age += (width // 2 - age) % width

@@ -7,15 +7,22 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._firing import of_all_ages
-from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._density._renewal_term import RenewalTerm, age_ratio
+from ratelike._density._renewal_problem import RenewalProblem
+from ratelike._density._renewal_term import (
+    RenewalTerm,
+    StepInputs,
+    acting_in_steps,
+    age_ratio,
+)
 from ratelike._density._state import Cohorts, RefractoryDensity
+from ratelike._membrane import potentials_at_ends
+from ratelike._neuron import chosen_neurons, potential_in_step
 from ratelike._population import encode
 
 
@@ -45,8 +52,9 @@ class AgeShift(diffrax.AbstractSolver):
 
         r = sum_k p_k P_k,   P'_0 = r,   P'_{k+1} = (1 - p_k) P_k,   P'_K = (1 - p_{K-1}) P_{K-1} + (1 - p_K) P_K.
 
-    For a given input this is exactly the expectation of the discrete spiking neuron, at any dt; as dt -> 0 it converges
-    with order 1 to the refractory-density equation d_t q + d_a q = -rho q. `activity` is r of the last step. The
+    k = 0 is the age dt, in the step after a spike. For a given input this is exactly the expectation of the discrete spiking
+    neuron, at any dt; as dt -> 0 it converges with order 2, for smooth input, to the refractory-density equation
+    d_t q + d_a q = -rho q. `activity` is r of the last step. The
     distribution is divided by its sum every few steps, so that rounding errors do not add up.
 
     `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.graded()` merges bins of
@@ -65,7 +73,7 @@ class AgeShift(diffrax.AbstractSolver):
         validation.instance("AgeShift.mesh", self.mesh, AgeMesh)
 
     def order(self, terms):
-        return 1
+        return 2
 
     def init(self, terms, t0, t1, y0, args):
         # The number of the step, which float32 times of a long run do not tell.
@@ -73,46 +81,45 @@ class AgeShift(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0: Cohorts, args, solver_state, made_jump):
         """One step of the solver is a block of steps of the grid."""
-        block = args.path.shape[1]
-
-        schedule, dt = args.schedule, args.dt
+        block, neuron = args.path.shape[1], args.layer.neuron
+        schedule = args.schedule
         steps = solver_state + jnp.arange(block, dtype=jnp.int32)
         dtype = y0.share.dtype
 
         def one_step(y, inputs):
-            current, (age, deviation), of_age, event = inputs
-            potential = y.potential
-            now = eqx.tree_at(lambda a: a.of_age, args, of_age, is_leaf=_is_none)
-            y = eqx.tree_at(lambda y: (y.age, y.deviation), y, (age, deviation))
-            y, activity = advance(terms.vf(t0, y, now), y, event, current, args)
-            kept = potential[:0] if args.recorded is None else potential[args.recorded]
-            return y, (activity, kept)
+            acting, ages, of_age, event = inputs
+            rho = terms.vf(t0, y, StepInputs(args, acting, ages, of_age))
+            return advance(rho, y, event, acting, args)
 
-        path = args.path[solver_state // block]
-        currents = encode(path, args.inwards, args.layer.num_neurons)
-        if y0.arriving is not None:
-            currents = currents + y0.arriving[:block]
-        # Reverse mode computes a step again rather than keep all that came up in it.
+        ends = _potentials(y0, args, args.path[solver_state // block])
         ages, events = schedule.ages(steps, dtype), schedule.event(steps + 1, dtype)
-        inputs = (currents, ages, age_ratio(args, ages), events)
-        y1, (activity, past) = jax.lax.scan(
+        inputs = (acting_in_steps(neuron, ends), ages, age_ratio(args, ages), events)
+        # Reverse mode computes a step again rather than keep all that came up in it.
+        y1, activity = jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False), _normalised(y0), inputs
         )
         step = solver_state + block
-        y1 = _at_the_end(y1, schedule, step, activity, past)
-        if args.loop is not None:
-            arriving = args.loop.queue(y0.arriving, activity)
-            y1 = eqx.tree_at(lambda y: y.arriving, y1, arriving)
-        memory = schedule.memory
-        dense_info = dict(y0=y0.density(memory, dt), y1=y1.density(memory, dt))
+        y1 = _at_the_end(y1, args, step, activity, ends)
+        dense_info = dict(y0=y0.density(args), y1=y1.density(args))
         return y1, None, dense_info, step, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
+        raise NotImplementedError(
+            "AgeShift knows the hazard of a step, not of a moment"
+        )
 
 
-def _is_none(leaf: object) -> bool:
-    return leaf is None
+def _potentials(
+    y: Cohorts, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
+) -> Float[Array, "ends neurons"]:
+    """Those between the steps of a block."""
+    layer = args.layer
+    currents = encode(path, args.inwards, layer.num_neurons)
+    if y.arriving is not None:
+        currents = currents + y.arriving[: len(path)]
+    return potentials_at_ends(
+        layer.bias, y.potential, currents, layer.neuron.tau_m, args.dt
+    )
 
 
 def _normalised(y: Cohorts) -> Cohorts:
@@ -128,16 +135,36 @@ def _normalised(y: Cohorts) -> Cohorts:
 
 
 def _at_the_end(
-    y: Cohorts, schedule: MergeSchedule, step: Integer[Array, ""], activity, past
+    y: Cohorts,
+    args: RenewalProblem,
+    step: Integer[Array, ""],
+    activity: Float[Array, "block neurons"],
+    ends: Float[Array, "ends neurons"],
 ) -> Cohorts:
     """Of a block, with what is kept of it."""
-    age, deviation = schedule.ages(step, y.share.dtype)
-    y = eqx.tree_at(
-        lambda y: (y.age, y.deviation, y.activity, y.past_potential),
-        y,
-        (age, deviation, activity, past),
+    acted = y.acted
+    if args.recorded is not None:
+        chosen = ends[:, args.recorded]
+        neuron = chosen_neurons(args.layer.neuron, args.recorded)
+        acted = potential_in_step(neuron, chosen[:-1], chosen[1:])
+    arriving = y.arriving
+    if args.loop is not None and arriving is not None:
+        arriving = args.loop.queue(arriving, activity)
+    age, deviation = args.schedule.ages(step, y.share.dtype)
+    waiting = y.waiting
+    if waiting is not None:
+        dead = args.schedule.ages_of_dead(step, y.share.dtype)
+        waiting = eqx.tree_at(lambda w: w.age, waiting, dead)
+    return Cohorts(
+        potential=ends[-1],
+        share=y.share,
+        age=age,
+        deviation=deviation,
+        elder=y.elder,
+        mark=y.mark,
+        waiting=waiting,
+        trace=y.trace,
+        activity=activity,
+        acted=acted,
+        arriving=arriving,
     )
-    if y.waiting is None:
-        return y
-    age = schedule.ages_of_dead(step, y.share.dtype)
-    return eqx.tree_at(lambda y: y.waiting.age, y, age)

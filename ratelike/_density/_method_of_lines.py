@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike._density._state import RefractoryDensity
 from ratelike._network import Layer
-from ratelike._renewal import ages, hazard
+from ratelike._renewal import hazard, num_ages
 
 
 class LinesProblem(eqx.Module):
@@ -23,7 +23,11 @@ class LinesProblem(eqx.Module):
 def lines_problem(
     layer: Layer, age_step: float, decoder: Array, recorded: Array | None
 ) -> LinesProblem:
-    age = ages(layer.neuron, age_step, layer.encoder.dtype)
+    neuron, dtype = layer.neuron, layer.encoder.dtype
+    # All that a neuron without memory has is the last bin.
+    bins = num_ages(neuron, age_step) if neuron.memory > 0.0 else 0
+    middle = (jnp.arange(bins, dtype=dtype) + 0.5) * age_step
+    age = jnp.append(middle, neuron.memory)[:, None]
     return LinesProblem(layer, age, age_step, decoder, recorded)
 
 
@@ -46,8 +50,8 @@ def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
         dP_k/dt     = (P_{k-1} - P_k)/da - rho_k P_k,   inflow of bin 0: r = sum_k rho_k P_k
         dA/dt       = r
 
-    with upwind flux over bins of width da and an absorbing last bin. Probability is conserved exactly. The error is
-    of order 1 in da. `activity` is A, the expected number of spikes since the beginning.
+    with upwind flux over bins of width da, of which rho_k takes the age in the middle, and an absorbing last bin of age
+    `memory`. Probability is conserved exactly. The error is of order 1 in da. `activity` is A, the expected number of spikes since the beginning.
     """
 
     def vector_field(t, y: RefractoryDensity, args: LinesProblem) -> RefractoryDensity:

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from ratelike._density._age_mesh import AgeMesh
-from ratelike._density._firing import AgeRatio
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
@@ -27,7 +26,6 @@ class RenewalProblem(eqx.Module):
     decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
     loop: Loop | None
-    of_age: AgeRatio | None = None  # in the present step, if the hazard is separable
 
 
 def initial_cohorts(problem: RenewalProblem) -> Cohorts:
@@ -49,7 +47,7 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
         waiting=_nobody_waiting(schedule, layer.bias, mark),
         trace=no_trace(layer.neuron, layer.bias),
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
-        past_potential=jnp.zeros((block, recorded), layer.bias.dtype),
+        acted=jnp.zeros((block, recorded), layer.bias.dtype),
         arriving=None if problem.loop is None else problem.loop.silence(),
     )
 

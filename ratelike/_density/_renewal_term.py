@@ -4,39 +4,55 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
-from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Cohorts
-from ratelike._neuron import SRM0, AbstractNeuron
+from ratelike._neuron import SRM0, AbstractNeuron, potential_in_step
 from ratelike._neuron._history import faded
-from ratelike._renewal import hazard, hazard_ratio
+from ratelike._renewal import hazard, hazard_ratio, in_seconds
+
+# Mean, and standard deviation, of the age index in each bin.
+Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
+
+
+class StepInputs(eqx.Module):
+    """What the hazard of one step depends on beside the density."""
+
+    problem: RenewalProblem
+    # f(hs) where the hazard is a function of the potential times one of age, hs elsewhere.
+    acting: Float[Array, " neurons"]
+    ages: Ages
+    of_age: AgeRatio | None  # of a hazard of two factors
 
 
 class RenewalTerm(diffrax.AbstractTerm):
-    """The vector field is the hazard rho(t, a) in hertz, the control is time.
+    """The vector field is the hazard rho(t, a) in hertz in a step, whose `StepInputs` are the `args`; the control is time.
 
     The two do not multiply: `AgeShift` integrates the hazard over a step itself.
     """
 
-    def vf(self, t, y: Cohorts, args: RenewalProblem) -> Hazard | SeparableHazard:
-        neuron = args.layer.neuron
+    def vf(
+        self, t, y: Cohorts, args: StepInputs | RenewalProblem
+    ) -> Hazard | SeparableHazard:
+        if isinstance(args, RenewalProblem):  # as diffrax asks for it, between steps
+            args = _inputs_of_a_moment(y, args)
         if args.of_age is not None:
-            assert isinstance(neuron, SRM0)
-            return SeparableHazard(neuron.escape(y.potential), args.of_age, y.elder)
+            return SeparableHazard(args.acting, args.of_age, y.elder)
+        problem = args.problem
+        neuron, dt = problem.layer.neuron, problem.dt
 
         def at(age, later):
             mark = y.mark
             if later is not None:
-                mark = faded(neuron, mark, later[:, None])
-            return hazard(neuron, y.potential, age[:, None], mark)
+                mark = faded(neuron, mark, later[:, None] * dt)
+            return hazard(neuron, args.acting, age[:, None], mark)
 
-        ages = y.age, y.deviation
-        at_both_ages = _at_both_ages(at, ages, args.schedule, args.dt)
+        at_both_ages = _at_both_ages(at, args.ages, problem)
         if y.elder is not None:
             # Computed once for all uses, which would else be rounded differently.
             at_both_ages = jax.lax.optimization_barrier(at_both_ages)
@@ -52,35 +68,44 @@ class RenewalTerm(diffrax.AbstractTerm):
         )
 
 
-# Mean age and standard deviation of the ages in each bin, in steps.
-Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
-
-
 def _at_both_ages(
-    at: Callable[[Array, Array | None], Array],
-    ages: Ages,
-    schedule: MergeSchedule,
-    dt: float,
+    at: Callable[[Array, Array | None], Array], ages: Ages, problem: RenewalProblem
 ) -> tuple[Array, Array | None]:
     """`at(age, later)` at the younger age of each cohort, and its increase to the elder age.
 
-    `at` is given an age in seconds and by how much later than the mean age that is, or None where cohorts have one age.
+    `at` is given an age in seconds and by how many steps later than the mean age that is, or None where cohorts have one age.
     """
     mean, deviation = ages
 
-    def seconds(age):
-        return jnp.minimum(age, schedule.memory) * dt
+    def seconds(index):
+        return in_seconds(problem.layer.neuron, index, problem.dt)
 
-    if schedule.num_levels == 1:
+    if problem.schedule.num_levels == 1:
         return at(seconds(mean), None), None
-    later = deviation * dt
-    younger = at(seconds(mean - deviation), -later)
-    return younger, at(seconds(mean + deviation), later) - younger
+    younger = at(seconds(mean - deviation), -deviation)
+    return younger, at(seconds(mean + deviation), deviation) - younger
 
 
 def is_separable(neuron: AbstractNeuron) -> TypeGuard[SRM0]:
-    """Whether the hazard is a function of the potential times one of age."""
-    return isinstance(neuron, SRM0) and neuron.is_separable
+    """Whether the hazard is a function of the potential times one of age that all neurons share."""
+    return isinstance(neuron, SRM0) and neuron.shares_ratio
+
+
+def acting_in_steps(
+    neuron: AbstractNeuron, ends: Float[Array, "ends neurons"]
+) -> Float[Array, "time neurons"]:
+    """What acts in each step between the ends: f(hs), the mean of f at both, of a hazard of two factors; else hs."""
+    if not is_separable(neuron):
+        return potential_in_step(neuron, ends[:-1], ends[1:])
+    rates = neuron.escape(ends)
+    return 0.5 * (rates[:-1] + rates[1:])
+
+
+def _inputs_of_a_moment(y: Cohorts, problem: RenewalProblem) -> StepInputs:
+    """As in a step in which the potential stays."""
+    acting = acting_in_steps(problem.layer.neuron, jnp.stack([y.potential] * 2))[0]
+    ages = y.age, y.deviation
+    return StepInputs(problem, acting, ages, age_ratio(problem, ages))
 
 
 def age_ratio(problem: RenewalProblem, ages: Ages) -> AgeRatio | None:
@@ -92,4 +117,4 @@ def age_ratio(problem: RenewalProblem, ages: Ages) -> AgeRatio | None:
     def at(age, later):
         return hazard_ratio(neuron, age)
 
-    return AgeRatio(*_at_both_ages(at, ages, problem.schedule, problem.dt))
+    return AgeRatio(*_at_both_ages(at, ages, problem))

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from ratelike._density._adjoint import UNROLL, Sweep, sweep_back
+from ratelike._density._adjoint import Sweep, sweep_back
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._renewal_term import age_ratio, is_separable
+from ratelike._density._renewal_term import acting_in_steps, age_ratio, is_separable
 from ratelike._density._state import Cohorts
-from ratelike._membrane import decay_factor, input_factor
+from ratelike._membrane import potentials_at_ends
 from ratelike._population import decode, encode, summed_where_shared
 
 
@@ -149,21 +149,11 @@ def _exponents(
     path: Float[Array, "block *tiles latents"],
     potential: Float[Array, " neurons"],
 ):
-    """x_k = dt f(h) times the ratio of each age: both factors in each step, and the potential after them all."""
+    """x_k = dt f(hs) times the ratio of each age: both factors in each step, and the potential after them all."""
     layer, dt = constants.layer, constants.dt
     currents = encode(path, constants.inwards, layer.num_neurons)
-    pushes = input_factor(layer.neuron.tau_m, dt) * currents
-    # As a row: a sum over neurons in each step would take longer than all the rest here.
-    decay = jnp.broadcast_to(decay_factor(layer.neuron.tau_m, dt), potential.shape)
-    end, driven = jax.lax.scan(
-        lambda driven, push: (decay * driven + push, driven),
-        potential - layer.bias,
-        pushes,
-        unroll=UNROLL,
-    )
-    assert is_separable(layer.neuron)
+    ends = potentials_at_ends(layer.bias, potential, currents, layer.neuron.tau_m, dt)
     ages = constants.schedule.ages(steps, potential.dtype)
     of_age = age_ratio(constants, ages)
     assert of_age is not None
-    of_neuron = dt * layer.neuron.escape(layer.bias + driven)
-    return of_neuron, of_age.younger, layer.bias + end
+    return dt * acting_in_steps(layer.neuron, ends), of_age.younger, ends[-1]

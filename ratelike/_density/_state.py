@@ -1,26 +1,35 @@
 """The refractory density of a population."""
 
+from typing import TYPE_CHECKING
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._waiting import Waiting
+from ratelike._renewal import in_seconds
+
+if TYPE_CHECKING:
+    from ratelike._density._renewal_problem import RenewalProblem
 
 
 class RefractoryDensity(eqx.Module):
     """One density over age for each neuron, with the input potential that drives it.
 
     `age_distribution` holds probabilities, one per age bin, the youngest first: they are not negative and add up to 1.
-    Bin 0 is the age in the step after a spike, the last bin holds all ages of at least the neuron's memory. On a graded
-    `AgeMesh` the bins are the cohorts of that moment.
+    A density is that of a moment between two steps: bin 0 holds the spikes of the step before, which are of age dt in the
+    step to come, and the last bin all that are then as old as the neuron's memory. On a graded `AgeMesh` the bins are the
+    cohorts of that moment.
     """
 
-    potential: Float[Array, " neurons"]  # h
+    potential: Float[Array, " neurons"]  # h at that moment
     age_distribution: Float[Array, "ages neurons"]
     mark: PyTree[Float[Array, "ages neurons"]]  # mean mark of the neurons of each age
     activity: Float[Array, " neurons"]  # expected spikes: see the solver that moves it
-    age: Float[Array, " ages"] | None = None  # s, mean age of each bin
+    age: Float[Array, " ages"] | None = (
+        None  # s, mean age of each bin in the step to come
+    )
 
 
 class Cohorts(eqx.Module):
@@ -28,8 +37,8 @@ class Cohorts(eqx.Module):
 
     potential: Float[Array, " neurons"]
     share: Float[Array, "bins neurons"]  # probability
-    age: Float[Array, " bins"]  # mean age in steps
-    deviation: Float[Array, " bins"]  # standard deviation of the ages, in steps
+    age: Float[Array, " bins"]  # mean age index
+    deviation: Float[Array, " bins"]  # standard deviation of the age indices
     elder: Float[Array, "bins neurons"] | None  # part at the elder of two ages
     mark: PyTree[Float[Array, "bins neurons"]]
     waiting: Waiting | None  # those who come to the bins after their dead time
@@ -37,12 +46,12 @@ class Cohorts(eqx.Module):
         Float[Array, " neurons"]
     ]  # of the expected activity, if spikes before the last one act
     activity: Float[Array, "block neurons"]  # expected spikes in the last steps
-    past_potential: Float[Array, "block recorded"]  # at the beginning of these
+    acted: Float[Array, "block recorded"]  # potential in these
     arriving: Float[Array, "delay neurons"] | None  # feedback under way
 
-    def density(self, memory: int, dt: float) -> RefractoryDensity:
+    def density(self, problem: "RenewalProblem") -> RefractoryDensity:
         """In the order of age."""
-        age = jnp.minimum(self.age, memory)
+        age = jnp.minimum(self.age, problem.schedule.memory)
         bins = (self.share, age, self.mark)
         if self.waiting is not None:
             share, mark = self.waiting.rows
@@ -55,5 +64,5 @@ class Cohorts(eqx.Module):
             age_distribution=share[order],
             mark=jax.tree.map(lambda mark: mark[order], mark),
             activity=self.activity[-1],
-            age=age[order] * dt,
+            age=in_seconds(problem.layer.neuron, age[order], problem.dt),
         )

@@ -13,13 +13,17 @@ from ratelike._neuron import AbstractNeuron
 
 
 class Recording(eqx.Module):
-    """Chosen neurons of one layer over time."""
+    """Chosen neurons of one layer over time.
+
+    Entry n belongs to the whole step from t_n to t_{n+1}: draw it at the step's middle, t_n + dt/2.
+    """
 
     neurons: Integer[Array, " recorded"]
-    potential: Float[Array, "time recorded"]  # h at the beginning of each step
+    # Input potential that acts in each step: the one at which the escape rate is the mean of that at both ends.
+    potential: Float[Array, "time recorded"]
     activity: Float[
         Array, "time recorded"
-    ]  # spikes, or their expected number, per step
+    ]  # spikes in each step, or their expected number
 
 
 class LayerOutput(eqx.Module):

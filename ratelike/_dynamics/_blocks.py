@@ -4,6 +4,7 @@ The update of the neurons in a block is one unrolled elementwise loop. Encoding 
 group of blocks at once: of few rows they would take as long as all the rest.
 """
 
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -15,6 +16,7 @@ from ratelike._grid import TimeGrid
 from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
+from ratelike._neuron import potential_in_step
 from ratelike._population import (
     decode,
     directions,
@@ -27,9 +29,9 @@ from ratelike._population import (
 # of a matrix product depends on how many rows it has.
 GROUP = 40
 
-Potentials = list[Float[Array, " neurons"]]
+Rows = list[Float[Array, " neurons"]]
 Advance = Callable[
-    [PyTree, Potentials, Integer[Array, ""]],
+    [PyTree, Rows, Rows, Integer[Array, ""]],
     tuple[PyTree, Float[Array, "block neurons"]],
 ]
 
@@ -43,7 +45,9 @@ def run_in_blocks(
     state: PyTree,
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
-    """Scans `advance(state, potentials of the block's steps, index of the block) -> (state, activity)`.
+    """Scans `advance(state, ends, potentials, index of the block) -> (state, activity)`.
+
+    `ends` are the potentials before, between and after the block's steps, and `potentials` those that act in them.
 
     The last group is filled up with zero increments, and what comes of them is cut off. With feedback no block is
     longer than its delay, so that all that arrives within a block is known at its beginning.
@@ -66,11 +70,14 @@ def run_in_blocks(
         index, currents_of_next = inputs
         if loop is not None:
             currents = currents + arriving[:block]
-        potentials = []
+        ends = [layer.bias + driven]
         for current in currents:
-            potentials.append(layer.bias + driven)
             driven = decay * driven + scale * current
-        state, activity = advance(state, potentials, index)
+            ends.append(layer.bias + driven)
+        potentials = [
+            potential_in_step(layer.neuron, *both) for both in itertools.pairwise(ends)
+        ]
+        state, activity = advance(state, ends, potentials, index)
         if loop is not None:
             arriving = loop.queue(arriving, activity)
         kept = None

@@ -130,7 +130,7 @@ class ConventionalRate(AbstractDynamics):
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        def advance(state, potentials, index):
+        def advance(state, ends, potentials, index):
             rate = self.gain(layer.neuron, jnp.stack(potentials), grid.dt)
             return state, rate * grid.dt
 

@@ -34,10 +34,15 @@ from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._dynamics._part_size import part_size
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
-from ratelike._neuron import AbstractNeuron, check_dead_time
+from ratelike._neuron import (
+    AbstractNeuron,
+    check_dead_time,
+    chosen_neurons,
+    potential_in_step,
+)
 from ratelike._neuron._history import expected_neuron
 from ratelike._population import decode, summed_where_shared, tiled_decoder
-from ratelike._renewal import memory_steps
+from ratelike._renewal import oldest_age
 
 
 class GeneralisedRate(AbstractDynamics):
@@ -226,7 +231,7 @@ def _on_grid(
         cast(AgeShift, dynamics.solver).mesh,
         grid.dt,
         grid_increments(path, grid, dtype),
-        dynamics.block(grid, memory_steps(layer.neuron, grid.dt)),
+        dynamics.block(grid, oldest_age(layer.neuron, grid.dt)),
         tiled_decoder(layer),
         recorded,
     )
@@ -278,7 +283,7 @@ def _readout(t, y: Cohorts, args: RenewalProblem):
     decoded = summed_where_shared(decoded, args.path[0])
     if args.recorded is None:
         return decoded, None
-    return decoded, (y.past_potential, y.activity[:, args.recorded])
+    return decoded, (y.acted, y.activity[:, args.recorded])
 
 
 _READOUT = diffrax.SubSaveAt(steps=True, fn=_readout)
@@ -319,9 +324,11 @@ def _by_lines(
     ]
     recording = None
     if recorded is not None:
-        # The solver saves the end of each step; the potential that acts in a step is that of its beginning.
-        potential = jnp.concatenate([layer.bias[recorded][None], potential[:-1]])
-        recording = Recording(recorded, potential, spikes)
+        # The solver saves the end of each step.
+        ends = jnp.concatenate([layer.bias[recorded][None], potential])
+        neuron = chosen_neurons(layer.neuron, recorded)
+        acted = potential_in_step(neuron, ends[:-1], ends[1:])
+        recording = Recording(recorded, acted, spikes)
     return _output(decoded, recording, theirs, reached)
 
 
@@ -350,7 +357,7 @@ def _seeing_densities(subs: PyTree) -> PyTree:
     def wrap(sub):
         def fn(t, y, args):
             if isinstance(y, Cohorts):
-                y = y.density(args.schedule.memory, args.dt)
+                y = y.density(args)
             elif y.age is None:
                 y = RefractoryDensity(
                     y.potential, y.age_distribution, y.mark, y.activity, args.ages[:, 0]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput
-from ratelike._dynamics._blocks import GROUP, Potentials, run_in_blocks
+from ratelike._dynamics._blocks import GROUP, Rows, run_in_blocks
 from ratelike._dynamics._part_size import part_size
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
@@ -25,7 +25,7 @@ from ratelike._neuron import (
 )
 from ratelike._neuron._history import faded, mark_of_spike
 from ratelike._random import per_neuron, standard_exponential
-from ratelike._renewal import num_ages, successive_hazards
+from ratelike._renewal import oldest_age, successive_hazards
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
@@ -33,6 +33,9 @@ LONGEST_BLOCK = 8
 
 class Spiking(AbstractDynamics):
     r"""Escape-noise spikes: neuron i fires in step n with probability 1 - exp(-dt rho_i[n]).
+
+    rho is that of the potential that acts in the step (the escape rate's mean over both ends of it) and of the age, dt in
+    the step after a spike. The first spike after one may come `dead_time` later, and the largest rate is 1/`dead_time`.
 
     The draw is one exponential variate per neuron and *block* of steps, no block longer than the shortest dead time:
     the neuron fires in the first step in which its hazard, summed since the beginning of the block, exceeds the
@@ -95,7 +98,7 @@ def _sample(
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
     dtype = layer.encoder.dtype
-    oldest = num_ages(layer.neuron, grid.dt) - 1
+    oldest = oldest_age(layer.neuron, grid.dt)
 
     def draw(index):
         def one_tile(tile_key):
@@ -103,8 +106,9 @@ def _sample(
 
         return per_neuron(one_tile, tile_keys, layer.num_neurons)
 
-    def advance(neurons, potentials, index):
-        return _advance(neurons, draw(index), potentials, layer, grid.dt, oldest)
+    def advance(neurons, ends, potentials, index):
+        draws = draw(index)
+        return _advance(neurons, draws, ends, potentials, layer, grid.dt, oldest)
 
     never_fired = _Neurons(
         age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
@@ -114,14 +118,15 @@ def _sample(
 
 
 class _Neurons(eqx.Module):
-    age: Float[Array, " neurons"]  # in steps
+    age: Float[Array, " neurons"]  # index: steps since the one after the last spike
     mark: PyTree[Float[Array, " neurons"]]
 
 
 def _advance(
     neurons: _Neurons,
     endurance: Float[Array, " neurons"],
-    potentials: Potentials,
+    ends: Rows,
+    potentials: Rows,
     layer: Layer,
     dt: float,
     oldest: int,
@@ -133,7 +138,7 @@ def _advance(
     block, marks = len(potentials), [neurons.mark]
     while len(marks) < block:
         marks.append(faded(layer.neuron, marks[-1], dt))
-    hazards = successive_hazards(layer.neuron, potentials, neurons.age, marks, dt)
+    hazards = successive_hazards(layer.neuron, ends, potentials, neurons.age, marks, dt)
     summed, spikes = jnp.zeros_like(endurance), []
     age_after, mark_after = jnp.minimum(neurons.age + block, oldest), neurons.mark
     steps = zip(potentials, hazards, marks, strict=True)

@@ -1,21 +1,24 @@
 """The exponential escape rate."""
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._escape._base import AbstractSeparableEscape
 
-# exp(40)^2 = 6e34: far beyond any hazard that leaves a neuron silent for one step, and finite in float32 even as the
-# product of two clamped exponentials.
-LARGEST_EXPONENT = 40.0
+# A neuron whose kernel takes exp(-45) from exp(60) still fires in every step that it may; and times the largest ratio
+# exp(20) it is finite in float32.
+LARGEST_EXPONENT = 60.0
+LARGEST_RATIO = 20.0
 
 
 class ExponentialEscape(AbstractSeparableEscape):
     r"""f(u) = rate exp((u - threshold) / width).
 
     `rate` (Hz) is the escape rate at threshold, `threshold` and `width` have the units of the potential. Each is a
-    scalar or one value per neuron. The exponent is clamped at 40, where a neuron fires in every step it may.
+    scalar or one value per neuron. The exponent is clamped at 60, where a neuron fires in every step it may.
 
     Gerstner, Kistler, Naud and Paninski, *Neuronal Dynamics* (2014), section 9.1.
 
@@ -37,5 +40,13 @@ class ExponentialEscape(AbstractSeparableEscape):
         exponent = (potential - self.threshold) / self.width
         return self.rate * jnp.exp(jnp.minimum(exponent, LARGEST_EXPONENT))
 
+    def acting(
+        self, start: Float[Array, "..."], end: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """m + width log cosh(d / (2 width)), with the mean m of both ends and their difference d."""
+        half = (end - start) / (2.0 * self.width)
+        log_cosh = jnp.logaddexp(half, -half) - math.log(2.0)
+        return 0.5 * (start + end) + self.width * log_cosh
+
     def ratio(self, offset: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.exp(jnp.minimum(offset / self.width, LARGEST_EXPONENT))
+        return jnp.exp(jnp.minimum(offset / self.width, LARGEST_RATIO))

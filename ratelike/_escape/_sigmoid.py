@@ -1,16 +1,21 @@
 """The sigmoid escape rate."""
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
-from ratelike._escape._base import AbstractEscape, clamped_exponent
+from ratelike._escape._base import (
+    AbstractInvertibleEscape,
+    clamped_exponent,
+    free_exponent,
+)
 
 # 1 - sigmoid(80) is far below rounding.
 LARGEST_EXPONENT = 80.0
 
 
-class SigmoidEscape(AbstractEscape):
+class SigmoidEscape(AbstractInvertibleEscape):
     r"""f(u) = rate / (1 + exp(-(u - threshold) / width)): exponential well below threshold, bounded above.
 
     `rate` (Hz) is the largest escape rate, `rate`/2 that at threshold; `threshold` and `width` have the units of the
@@ -45,3 +50,12 @@ class SigmoidEscape(AbstractEscape):
             potential, self.threshold, self.width, LARGEST_EXPONENT
         )
         return self.rate * jax.nn.sigmoid(exponent)
+
+    def acting(
+        self, start: Float[Array, "..."], end: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """threshold + width log(s / (1 - s)), with s the mean of both logistic functions, and 1 - s likewise."""
+        ends = [free_exponent(u, self.threshold, self.width) for u in (start, end)]
+        log_s = jnp.logaddexp(*(-jax.nn.softplus(-exponent) for exponent in ends))
+        log_rest = jnp.logaddexp(*(-jax.nn.softplus(exponent) for exponent in ends))
+        return self.threshold + self.width * (log_s - log_rest)

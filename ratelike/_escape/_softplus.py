@@ -1,16 +1,25 @@
 """The softplus escape rate."""
 
+import math
+
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
-from ratelike._escape._base import AbstractEscape, clamped_exponent
+from ratelike._escape._base import (
+    AbstractInvertibleEscape,
+    clamped_exponent,
+    free_exponent,
+)
 
 # 10^6 rate dt: certain to fire at any sensible rate, and finite in float32.
 LARGEST_EXPONENT = 1e6
+# Here log(1 + exp(x)) is exp(x) to rounding, in float64 too.
+EXPONENTIAL_BELOW = -40.0
 
 
-class SoftplusEscape(AbstractEscape):
+class SoftplusEscape(AbstractInvertibleEscape):
     r"""f(u) = rate log(1 + exp((u - threshold) / width)): exponential below threshold, linear above.
 
     A rectified linear escape rate with a soft corner. `rate` (Hz) is the slope per `width` far above threshold;
@@ -42,3 +51,20 @@ class SoftplusEscape(AbstractEscape):
             potential, self.threshold, self.width, LARGEST_EXPONENT
         )
         return self.rate * jax.nn.softplus(exponent)
+
+    def acting(
+        self, start: Float[Array, "..."], end: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """threshold + width log(exp(s) - 1), with s the mean of both softplus functions."""
+        first, second = (
+            free_exponent(u, self.threshold, self.width) for u in (start, end)
+        )
+        is_low = jnp.maximum(first, second) < EXPONENTIAL_BELOW
+        s = 0.5 * (jax.nn.softplus(first) + jax.nn.softplus(second))
+        s = jnp.where(is_low, 1.0, s)
+        exponent = jnp.where(
+            is_low,
+            jnp.logaddexp(first, second) - math.log(2.0),
+            s + jnp.log(-jnp.expm1(-s)),
+        )
+        return self.threshold + self.width * exponent

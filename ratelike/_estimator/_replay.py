@@ -9,18 +9,19 @@ from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._estimator._base import Sample
 from ratelike._grid import TimeGrid
 from ratelike._loop import loop_of
-from ratelike._membrane import decay_factor, input_factor
+from ratelike._membrane import potentials_at_ends
 from ratelike._network import Layer
+from ratelike._neuron import potential_in_step
 from ratelike._neuron._history import AbstractAccumulatingNeuron
 from ratelike._population import decode, directions, encode, tiled_decoder
-from ratelike._renewal import hazard, num_ages
+from ratelike._renewal import hazard, in_seconds, oldest_age
 
 
 class Replay(eqx.Module):
     """What led to given spikes. Nothing here is random, and all of it depends on the parameters."""
 
     spikes: Float[Array, "time neurons"]  # constants, 0 or 1
-    potential: Float[Array, "time neurons"]  # h at the beginning of each step
+    potential: Float[Array, "time neurons"]  # that acts in each step
     spent: Float[Array, "time neurons"]  # dt rho: p = 1 - exp(-spent)
 
     def layer_output(
@@ -58,14 +59,14 @@ def replay(
     potential = _potentials(layer, increments, spikes, grid)
     last = _last_spikes(spikes)
     steps = jnp.arange(grid.num_steps, dtype=last.dtype)[:, None]
-    oldest = num_ages(layer.neuron, grid.dt) - 1
+    oldest = oldest_age(layer.neuron, grid.dt)
     fired = last >= 0
     age = jnp.where(fired, jnp.minimum(steps - 1 - last, oldest), oldest)
     if isinstance(layer.neuron, AbstractAccumulatingNeuron):
         mark = _accumulated(layer.neuron, layer.bias, spikes, grid.dt)
     else:
         mark = _of_last_spike(layer.neuron, layer.bias, potential, last)
-    seconds = age.astype(potential.dtype) * grid.dt
+    seconds = in_seconds(layer.neuron, age.astype(potential.dtype), grid.dt)
     spent = grid.dt * hazard(layer.neuron, potential, seconds, mark)
     return Replay(spikes, potential, spent)
 
@@ -85,13 +86,12 @@ def _accumulated(neuron: AbstractAccumulatingNeuron, bias, spikes, dt: float) ->
     """The mark of a neuron that remembers all its spikes, in each step."""
 
     def step(mark, spike):
-        silent = neuron.faded(mark, dt)
         after = jax.tree.map(
             lambda fired, not_fired: jnp.where(spike > 0.0, fired, not_fired),
-            neuron.with_spike(silent),
-            silent,
+            neuron.with_spike(mark),
+            mark,
         )
-        return after, mark
+        return neuron.faded(after, dt), mark
 
     return jax.lax.scan(step, neuron.mark(bias), spikes)[1]
 
@@ -102,19 +102,14 @@ def _potentials(
     spikes: Float[Array, "time neurons"],
     grid: TimeGrid,
 ) -> Float[Array, "time neurons"]:
-    decay = decay_factor(layer.neuron.tau_m, grid.dt)
-    scale = input_factor(layer.neuron.tau_m, grid.dt)
-
-    def step(driven, current):  # driven = h - b
-        return decay * driven + scale * current, driven
-
-    rest = jnp.zeros_like(layer.bias)
     currents = encode(increments, directions(layer), layer.num_neurons)
     loop = loop_of(layer, grid.dt)
     if loop is not None:
         arrived = jnp.concatenate([loop.silence(), loop.currents(spikes)])
         currents = currents + arrived[: grid.num_steps]
-    return layer.bias + jax.lax.scan(step, rest, currents)[1]
+    tau_m = layer.neuron.tau_m
+    ends = potentials_at_ends(layer.bias, layer.bias, currents, tau_m, grid.dt)
+    return potential_in_step(layer.neuron, ends[:-1], ends[1:])
 
 
 def _last_spikes(

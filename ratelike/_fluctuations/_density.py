@@ -1,5 +1,6 @@
 """One step of the refractory density, and what it does to anything that is known per age."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._merging import mean_of_members
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuron, potential_in_step
 from ratelike._renewal import firing_probability, hazard
 
 
@@ -27,7 +28,7 @@ class Step(NamedTuple):
     probability: Float[Array, "ages neurons"]  # p
     survivors: Float[Array, "ages neurons"]  # (1 - p) P
     activity: Float[Array, " neurons"]  # r = sum p P
-    slopes: PyTree[Float[Array, "ages neurons"]]  # dp/dh and dp/d(mark)
+    slopes: PyTree[Float[Array, "ages neurons"]]  # dp/dhs and dp/d(mark)
 
 
 def never_fired(
@@ -41,15 +42,39 @@ def never_fired(
     return Density(bias, empty.at[-1].set(1.0), mark)
 
 
+class Acting(NamedTuple):
+    """The potential that acts in a step, and its partial derivatives by those at both ends."""
+
+    potential: Float[Array, " neurons"]  # hs
+    by_start: Float[Array, " neurons"]
+    by_end: Float[Array, " neurons"]
+
+
+def acting_between(
+    neuron: AbstractNeuron,
+    start: Float[Array, " neurons"],
+    end: Float[Array, " neurons"],
+) -> Acting:
+    def acting(start, end):
+        return potential_in_step(neuron, start, end)
+
+    potential = acting(start, end)
+    return Acting(potential, *_slopes(acting, (start, end)))
+
+
 def react(
-    neuron: AbstractNeuron, age: Float[Array, "ages 1"], dt: float, density: Density
+    neuron: AbstractNeuron,
+    age: Float[Array, "ages 1"],
+    dt: float,
+    density: Density,
+    acting: Acting,
 ) -> Step:
     """Who fires in this step: the probabilities of the spiking neurons, as `AgeShift` uses them."""
 
     def probability_of(potential, mark):
         return firing_probability(hazard(neuron, potential, age, mark), dt)
 
-    here = (density.potential, density.mark)
+    here = (acting.potential, density.mark)
     probability = probability_of(*here)
     slopes = _slopes(probability_of, here)
     # The sum is 1 up to the rounding errors of the steps so far, whatever the parameters: it has no derivative.
@@ -60,7 +85,7 @@ def react(
     return Step(distribution, probability, survivors, activity, slopes)
 
 
-def _slopes(function, point):
+def _slopes(function: Callable, point: tuple) -> tuple:
     """Partial derivatives by each leaf of `point`: of an elementwise function, one tangent of ones gives them all."""
     leaves, structure = jax.tree.flatten(point)
 

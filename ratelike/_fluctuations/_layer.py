@@ -11,6 +11,7 @@ from ratelike._fluctuations._checkpoint import checkpointed_scan
 from ratelike._fluctuations._density import (
     Density,
     Step,
+    acting_between,
     never_fired,
     react,
     shift,
@@ -141,7 +142,11 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
     def advance(state, inputs):
         density, probes, moments = state
         index, increment, perturbation = inputs
-        step = react(neuron, age, dt, density)
+        driven = decay * (density.potential - layer.bias)
+        driven = driven + scale * matmul(increment, layer.encoder.T)
+        potential = layer.bias + driven
+        acting = acting_between(neuron, density.potential, potential)
+        step = react(neuron, age, dt, density, acting)
         variance = perturbed = None
         if readout is not None:
             membrane = decay_factor(readout.tau_m, dt), input_factor(readout.tau_m, dt)
@@ -155,17 +160,13 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
             if noise is not None:
                 noises = _noises(noise, index, step)
             pairs = [
-                advance_probe(*each, density, step, neuron, decay)
+                advance_probe(*each, density, step, acting, neuron, decay)
                 for each in zip(probes, currents, noises, strict=True)
             ]
             probes, activities = zip(*pairs, strict=True)
             perturbed = matmul(jnp.stack(activities), layer.decoder)
-        driven = decay * (density.potential - layer.bias)
-        driven = driven + scale * matmul(increment, layer.encoder.T)
-        mark = shift_mark(neuron.mark(density.potential), density.mark, step.survivors)
-        density = Density(
-            layer.bias + driven, shift(step.activity, step.survivors), mark
-        )
+        mark = shift_mark(neuron.mark(acting.potential), density.mark, step.survivors)
+        density = Density(potential, shift(step.activity, step.survivors), mark)
         activity = matmul(step.activity, layer.decoder)
         return (density, probes, moments), LayerFluctuations(
             activity, perturbed, variance

@@ -4,7 +4,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Integer, UInt32
 
-from ratelike._fluctuations._density import Density, Step, shift, shift_mark
+from ratelike._fluctuations._density import (
+    Acting,
+    Density,
+    Step,
+    shift,
+    shift_mark,
+)
 from ratelike._neuron import AbstractNeuron
 from ratelike._random import TILE
 
@@ -15,6 +21,7 @@ def advance_probe(
     noise: Float[Array, "ages neurons"] | None,
     density: Density,
     step: Step,
+    acting: Acting,
     neuron: AbstractNeuron,
     decay: Float[Array, "#neurons"],
 ) -> tuple[Density, Float[Array, " neurons"]]:
@@ -28,15 +35,16 @@ def advance_probe(
     step (None if there are none). Returns the perturbation after the step, and ds.
     """
     fired = step.probability * probe.age_distribution
-    potential = probe.potential
+    potential = change = probe.potential
     if current is not None:
+        potential = decay * probe.potential + current
+        change = acting.by_start * probe.potential + acting.by_end * potential
         by_potential, by_mark = step.slopes
-        fired = fired + step.distribution * by_potential * potential
+        fired = fired + step.distribution * by_potential * change
         for slope, mark in zip(
             jax.tree.leaves(by_mark), jax.tree.leaves(probe.mark), strict=True
         ):
             fired = fired + step.distribution * slope * mark
-        potential = decay * potential + current
     if noise is not None:
         fired = fired + noise
     activity = jnp.sum(fired, axis=0)
@@ -47,8 +55,8 @@ def advance_probe(
 
     _, mark = jax.jvp(
         mark_after,
-        (density.potential, density.mark, step.survivors),
-        (probe.potential, probe.mark, survivors),
+        (acting.potential, density.mark, step.survivors),
+        (change, probe.mark, survivors),
     )
     return Density(potential, shift(activity, survivors), mark), activity
 

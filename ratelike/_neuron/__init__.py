@@ -1,11 +1,13 @@
 """Neurons with memory of their last spike (renewal neurons), and with adaptation."""
 
+from ratelike._neuron._acting import potential_in_step as potential_in_step
 from ratelike._neuron._adaptive import AdaptiveSRM as AdaptiveSRM
 from ratelike._neuron._base import AbstractNeuron as AbstractNeuron
 from ratelike._neuron._checks import check_can_fire as check_can_fire
 from ratelike._neuron._checks import check_dead_time as check_dead_time
 from ratelike._neuron._checks import check_neuron as check_neuron
 from ratelike._neuron._checks import check_renewal as check_renewal
+from ratelike._neuron._checks import chosen_neurons as chosen_neurons
 from ratelike._neuron._checks import dead_steps as dead_steps
 from ratelike._neuron._checks import is_homogeneous as is_homogeneous
 from ratelike._neuron._closure import AbstractClosure as AbstractClosure

@@ -79,7 +79,7 @@ class AveragedPast(AbstractExpectedNeuron):
         return Past((ones,) * len(self.adaptation), trace)
 
     def stationary_trace(self, rate: Float[Array, "..."], dt: float) -> Traces:
-        return tuple(rate * dt / -jnp.expm1(-dt / term.tau) for term in self.terms)
+        return tuple(rate * dt / jnp.expm1(dt / term.tau) for term in self.terms)
 
     def hazard(
         self,

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuron
@@ -14,6 +15,13 @@ from ratelike._neuron._mixture import Mixture
 def is_homogeneous(neuron: AbstractNeuron) -> bool:
     """Whether all neurons share their parameters."""
     return all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(neuron))
+
+
+def chosen_neurons(
+    neuron: AbstractNeuron, chosen: Integer[Array, " chosen"]
+) -> AbstractNeuron:
+    """The parameters of a part of the population."""
+    return jax.tree.map(lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, neuron)
 
 
 def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
@@ -76,5 +84,5 @@ def check_renewal(name: str, neuron: AbstractNeuron, what: str) -> None:
 
 
 def dead_steps(neuron: AbstractNeuron, dt: float) -> int:
-    """Steps of the shortest dead time: a neuron that fired in step n cannot fire before step n + dead_steps + 1."""
-    return round(neuron.shortest_dead_time / dt)
+    """Steps after that of a spike in which no neuron fires: its next spike may come a dead time after it, and no sooner."""
+    return max(round(neuron.shortest_dead_time / dt) - 1, 0)

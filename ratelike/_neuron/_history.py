@@ -12,7 +12,7 @@ Mark = PyTree[Float[Array, "..."]]
 
 
 class AbstractFadingNeuron(AbstractNeuron):
-    """A neuron whose mark fades between spikes. `mark(potential)` is that of a neuron that has never fired."""
+    """A neuron whose mark fades from the spike on. `mark(potential)` is that of a neuron that has never fired."""
 
     @abc.abstractmethod
     def faded(self, mark: Mark, seconds: Float[Array, "..."] | float) -> Mark:
@@ -22,8 +22,8 @@ class AbstractFadingNeuron(AbstractNeuron):
 class AbstractExpectedNeuron(AbstractFadingNeuron):
     """What stands for an accumulating neuron in a refractory density.
 
-    Beside the density it carries *traces* of its own expected activity r, which grow by r in every step and fade. A
-    spike takes their values along as its mark.
+    Beside the density it carries *traces* of its own expected activity r, which grow by r in every step and fade by the
+    next. A spike takes their values along as its mark.
     """
 
     @abc.abstractmethod
@@ -36,11 +36,11 @@ class AbstractExpectedNeuron(AbstractFadingNeuron):
 
     @abc.abstractmethod
     def mark_of_spike(self, trace: Mark) -> Mark:
-        """The mark in the step after a spike, from the traces of the activity before the spike."""
+        """The mark of a spike, from the traces of the activity before it."""
 
     @abc.abstractmethod
     def stationary_trace(self, rate: Float[Array, "..."], dt: float) -> Mark:
-        """The traces at constant `rate` in hertz."""
+        """The traces that act in a step, at constant `rate` in hertz."""
 
 
 class AbstractAccumulatingNeuron(AbstractFadingNeuron):
@@ -80,7 +80,7 @@ def mark_of_spike(
 ) -> Mark:
     """The mark in the step after a spike of a spiking neuron, whose mark was `mark`."""
     if isinstance(neuron, AbstractAccumulatingNeuron):
-        return neuron.with_spike(neuron.faded(mark, dt))
+        return neuron.faded(neuron.with_spike(mark), dt)
     return neuron.mark(potential)
 
 
@@ -98,8 +98,9 @@ def newborn(
     activity: Float[Array, " neurons"],
     dt: float,
 ) -> tuple[Mark, Mark]:
-    """The mark of those that fire in a step of expected `activity`, and the traces after it."""
+    """The mark, in the next step, of those that fire in a step of expected `activity`, and the traces then."""
     if not isinstance(neuron, AbstractExpectedNeuron):
         return neuron.mark(potential), None
-    before = neuron.faded_trace(trace, dt)
-    return neuron.mark_of_spike(before), jax.tree.map(lambda z: z + activity, before)
+    mark = neuron.faded(neuron.mark_of_spike(trace), dt)
+    with_activity = jax.tree.map(lambda z: z + activity, trace)
+    return mark, neuron.faded_trace(with_activity, dt)

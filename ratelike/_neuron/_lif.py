@@ -1,5 +1,7 @@
 """The leaky integrate-and-fire neuron with escape noise."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -10,24 +12,27 @@ from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._base import AbstractNeuron
 from ratelike._refractory._base import checked_span
 
-# exp(-10) of a reset is left: 3 * 10^-4 of an escape width for a reset by six widths.
+# exp(-10) of a reset is left at most: 3 * 10^-4 of an escape width for a reset by six widths.
 MEMORY_IN_TAU_M = 10.0
+# Mantissas of the default memory.
+ROUND_NUMBERS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0)
 
 
 class LIF(AbstractNeuron):
     r"""Leaky integrate-and-fire neuron with escape noise: u = h + (v_reset - h_s) exp(-a / tau_m), rho = f(u).
 
-    a is the age and h_s the input potential in the step of the last spike; rho = 0 within the dead time. A spike resets
+    a is the age and h_s the input potential at the last spike (that of its step); rho = 0 within the dead time. A spike resets
     the membrane potential u, and what the reset took away decays with the membrane: the equation is the solution of
     tau_m du/dt = b - u + I with u = v_reset at the spike, written so that h needs no reset. h_s is the neuron's *mark*.
 
     `tau_m` (s), `v_reset` (units of the potential) and `dead_time` (s) are scalars or one value per neuron. The default
     `v_reset` lies five escape widths below threshold for the default escape rate, and six below the default bias of
-    `relay_network`. `memory` (s, static) is the age from which on the exponential no longer falls; by default ten
-    times the (largest) tau_m.
+    `relay_network`. `memory` (s, static) is the age from which on the exponential no longer falls. By default it is ten
+    times the (largest) tau_m, rounded up to 1, 1.5, 2, 3, 4, 6 or 8 times a power of ten: a simulation compiles anew for
+    each value of it, so name one (such as that of the largest tau_m) where many tau_m are to be tried.
 
-    *On the grid.* The mark is h in the step of the spike and the age is 0 in the step after it, where u is therefore
-    v_reset plus the change of h within the spike's step: the membrane has already received that step's input.
+    *On the grid.* The age is dt in the step after that of the spike, since a spike of a step is somewhere in it, in its
+    middle on average.
 
     *In the dead time* the membrane goes on integrating from v_reset, and only firing is suppressed. Simulators that
     clamp the potential until the dead time is over model another neuron.
@@ -92,4 +97,8 @@ def _default_memory(tau_m: ArrayLike) -> float:
         raise ValueError(
             "LIF.memory must be given where tau_m is being traced, because it sets an array's size; got None"
         )
-    return MEMORY_IN_TAU_M * float(np.max(np.asarray(tau_m, dtype=float)))
+    memory = MEMORY_IN_TAU_M * float(np.max(np.asarray(tau_m, dtype=float)))
+    power = 10.0 ** math.floor(math.log10(memory))
+    # A tau_m in float32 is off by a rounding error.
+    number = next(n for n in ROUND_NUMBERS if n * power >= memory * (1.0 - 1e-6))
+    return float(f"{number * power:.3g}")

@@ -1,7 +1,11 @@
 """The spike response model."""
 
+import math
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
@@ -12,6 +16,10 @@ from ratelike._escape import (
 )
 from ratelike._neuron._base import AbstractNeuron
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+
+# In escape widths, and how many ages are looked at.
+LOWEST_RATIO, HIGHEST_RATIO = -45.0, 20.0
+AGES = 257
 
 
 class SRM0(AbstractNeuron):
@@ -26,9 +34,10 @@ class SRM0(AbstractNeuron):
     discrete spiking neuron, for every kernel and escape rate, at any dt. (With `NoRefractory` the neuron has no memory,
     and the generalised rate is the conventional one.)
 
-    *Cost.* The refractory density has memory/dt + 1 bins. Where neurons share the kernel and f is exponential, f(h) and
-    exp(eta(a)) are computed apart and multiplied; any other pair computes f for each neuron and age.
-    `benchmarks/README.md` has the ratios. `NoRefractory` has one bin.
+    *Cost.* The refractory density has memory/dt bins. Where neurons share the kernel and f is exponential, f(h) and
+    exp(eta(a)) are computed apart and multiplied, if eta keeps within -45 and 20 widths of f (`has_moderate_kernel`,
+    which is decided when the neuron is made, and not where its parameters are being traced); any other pair computes f
+    for each neuron and age. `benchmarks/README.md` has the ratios. `NoRefractory` has one bin.
 
     *Neuronal Dynamics*, section 6.4 (spike response model) and chapter 9 (escape noise).
 
@@ -38,6 +47,7 @@ class SRM0(AbstractNeuron):
     tau_m: Float[Array, "#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
+    has_moderate_kernel: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -50,6 +60,7 @@ class SRM0(AbstractNeuron):
         self.refractory = ExponentialRefractory() if refractory is None else refractory
         validation.instance("SRM0.escape", self.escape, AbstractEscape)
         validation.instance("SRM0.refractory", self.refractory, AbstractRefractory)
+        self.has_moderate_kernel = kernel_is_moderate(self.escape, self.refractory)
 
     @property
     def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -68,8 +79,15 @@ class SRM0(AbstractNeuron):
 
     @property
     def is_separable(self) -> bool:
-        """Whether rho(h, a) = f(h) ratio(a): f turns sums into products, and neurons share what follows a spike."""
-        if not isinstance(self.escape, AbstractSeparableEscape):
+        """Whether rho(h, a) = f(h) ratio(a) may be computed as such: f turns sums into products."""
+        return self.has_moderate_kernel and isinstance(
+            self.escape, AbstractSeparableEscape
+        )
+
+    @property
+    def shares_ratio(self) -> bool:
+        """Whether it is also one ratio(a) for all neurons."""
+        if not self.is_separable:
             return False
         age = jnp.zeros((), self.dead_time.dtype)
         return jax.eval_shape(lambda: self.ratio(age) * self.dead_time).size == 1
@@ -88,6 +106,19 @@ class SRM0(AbstractNeuron):
         offset = self.refractory(age)
         # A table over ages times a vector over neurons, when neurons share their kernel.
         is_table = jnp.size(offset) < jnp.size(potential + offset)
-        if is_table and isinstance(self.escape, AbstractSeparableEscape):
+        if is_table and self.is_separable:
+            assert isinstance(self.escape, AbstractSeparableEscape)
             return self.escape(potential) * self.escape.ratio(offset)
         return self.escape(potential + offset)
+
+
+def kernel_is_moderate(escape: AbstractEscape, refractory: AbstractRefractory) -> bool:
+    """Whether both factors of a separable hazard keep to numbers whose product is right; not known of traced values."""
+    concrete = validation.is_concrete((escape, refractory))
+    if not (concrete and isinstance(escape, AbstractSeparableEscape)):
+        return False
+    with jax.ensure_compile_time_eval():
+        ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
+        ratio = escape.ratio(refractory(jnp.asarray(ages[:, None])))
+        lowest, highest = float(jnp.min(ratio)), float(jnp.max(ratio))
+    return lowest >= math.exp(LOWEST_RATIO) and highest < math.exp(HIGHEST_RATIO)
