@@ -8,12 +8,10 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._feedback import Feedback
 from ratelike._network import Layer, Network
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuron, check_neuron, fine_step
 from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
 
-# The rate within a pattern is that of continuous time up to about one part in a hundred.
-STEPS_IN_MEMORY = 200
 # The trapezoidal rule converges geometrically for a smooth function times a Gaussian.
 NODES = np.linspace(-8.0, 8.0, 129)
 
@@ -81,7 +79,7 @@ def _decoder(
     patterns: Float[Array, "neurons patterns"],
 ) -> Float[Array, "neurons patterns"]:
     """(phi(xi) - mean) / var, in seconds."""
-    dt = neuron.memory / STEPS_IN_MEMORY if neuron.memory > 0.0 else 1e-6
+    dt = fine_step(neuron, bias)
 
     def phi(xi):
         return stationary_rate(neuron, bias + spread * xi, dt)

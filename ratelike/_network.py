@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._feedback import Feedback
-from ratelike._neuron import AbstractNeuron, Mixture, check_neuron
+from ratelike._neuron import AbstractNeuron, Mixture, check_neuron, fine_step
 from ratelike._random import TILE, per_neuron, tile_keys
 from ratelike._renewal import stationary_rate
 
@@ -313,7 +313,7 @@ def gaussian_gain(
 ) -> Float[Array, "#neurons"]:
     r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
 
-    The stationary rate g is taken close to continuous time, at 2000 steps in the neuron's memory.
+    The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`.
     """
     if isinstance(neuron, Mixture):
         return neuron.select(
@@ -321,7 +321,7 @@ def gaussian_gain(
         )
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / weights.sum()
-    dt = neuron.memory / 2000.0 if neuron.memory > 0.0 else 1e-6
+    dt = fine_step(neuron, bias)
 
     def rate(offset):
         return stationary_rate(neuron, bias + offset, dt)

@@ -14,6 +14,7 @@ from ratelike._neuron._closure import AbstractClosure as AbstractClosure
 from ratelike._neuron._closure import Adaptation as Adaptation
 from ratelike._neuron._closure import MeanTrace as MeanTrace
 from ratelike._neuron._closure import QuasiRenewal as QuasiRenewal
+from ratelike._neuron._fine_step import fine_step as fine_step
 from ratelike._neuron._lif import LIF as LIF
 from ratelike._neuron._mixture import Mixture as Mixture
 from ratelike._neuron._srm0 import SRM0 as SRM0
