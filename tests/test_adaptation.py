@@ -62,8 +62,8 @@ def probability_given_history(h, spikes, step, earlier=1.0):
     """Of each neuron in one step: the sum over all its past spikes. Spikes before the last count `earlier` times."""
     if step == 0:
         return firing_probability(h)
-    past = spikes[:step][::-1]  # the latest first; its age is 0
-    age = DT * np.arange(step)
+    past = spikes[:step][::-1]  # the latest first; its age is one step
+    age = DT * np.arange(1, step + 1)
     first = np.argmax(past > 0, axis=0)
     silent = ~np.any(past > 0, axis=0)
     weights = np.where(np.arange(step)[:, None] == first, 1.0, earlier) * past
@@ -82,8 +82,10 @@ def brute_force(h, trials, seed, earlier=1.0):
 
 
 def step_potential(bias=0.6):
-    h = systems.potentials(np.ones((1, 1)), np.array([bias]), INCREMENTS, TAU_M, DT)
-    return h[:, 0]
+    ends = systems.potentials_at_ends(
+        np.ones((1, 1)), np.array([bias]), INCREMENTS, TAU_M, DT
+    )[:, 0]
+    return systems.acting_exponential(ends[:-1], ends[1:], WIDTH)
 
 
 TRIALS = 12_000
@@ -150,10 +152,10 @@ def expected_by_history(h, kernel):
         for step, alive in births:
             u = h[n]
             if step is not None:
-                age = (n - step - 1) * DT
+                age = (n - step) * DT
                 u = u + last_spike(age) + after_potential(age)
                 earlier = np.arange(step)
-                u = u + np.sum(kernel((n - 1 - earlier) * DT) * activity[:step])
+                u = u + np.sum(kernel((n - earlier) * DT) * activity[:step])
             p = firing_probability(u)
             activity[n] += alive * p
             survivors.append((step, alive * (1.0 - p)))
@@ -242,7 +244,7 @@ def test_stationary_rate_is_where_the_integral_equation_settles():
     closure = rl.QuasiRenewal(tolerance=1e-4)
     h = np.array([-1.0, 1.0, 3.0])
     rate = rl.stationary_rate(adaptive(closure=closure), jnp.asarray(h), DT)
-    age = np.arange(3000) * DT
+    age = np.arange(1, 3001) * DT
     eta = last_spike(age) + after_potential(age)
     kernel = DT * quasi_renewal_kernel(age)
     # Of spikes older than the last.

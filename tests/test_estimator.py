@@ -162,14 +162,15 @@ def test_likelihoods_of_all_spike_trains_are_those_of_enumeration(marked):
         float(neuron.tau_m),
         dt,
     )[:, 0]
-    exact = [train_probability(h, train, neuron, dt, marked) for train in trains]
+    rest = float(layer.bias[0])
+    exact = [train_probability(h, train, neuron, dt, marked, rest) for train in trains]
     np.testing.assert_allclose(ours, exact, rtol=1e-10, atol=1e-15)
     np.testing.assert_allclose(ours.sum(), 1.0, rtol=1e-12)
 
 
-def train_probability(h, train, neuron, dt, marked):
+def train_probability(h, train, neuron, dt, marked, rest):
     memory = 20e-3 if marked else PARAMETERS["memory"]
-    probability, age, mark = 1.0, memory, h[0]
+    probability, age, mark = 1.0, memory, rest
     for potential, spike in zip(h, train, strict=True):
         if marked:
             offset = (-3.0 - mark) * np.exp(-age / float(neuron.tau_m))
@@ -178,7 +179,7 @@ def train_probability(h, train, neuron, dt, marked):
             rho = systems.srm0_hazard(potential, age, **PARAMETERS)
         p = -np.expm1(-dt * rho)
         probability *= p if spike else 1.0 - p
-        age, mark = (0.0, potential) if spike else (min(age + dt, memory), mark)
+        age, mark = (dt, potential) if spike else (min(age + dt, memory), mark)
     return probability
 
 
@@ -208,24 +209,26 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
             decay = jnp.exp(-grid.dt / layer.neuron.tau_m)
             potential, age, out = layer.bias[0], PARAMETERS["memory"], []
             for n in range(num_steps):
-                u = potential + refractory(age)
-                rho = jnp.where(age < PARAMETERS["dead_time"] - 1e-9, 0.0, escape(u))
-                p = -jnp.expm1(-grid.dt * rho)
-                p_safe = jnp.where(train[n] > 0.0, p, 1.0 - p)
-                log_probability = log_probability + jnp.log(jnp.maximum(p_safe, 1e-300))
-                older = jnp.minimum(age + grid.dt, PARAMETERS["memory"])
-                age = jnp.where(train[n] > 0.0, 0.0, older)
-                out.append(train[n] * layer.decoder[0])
                 current = layer.encoder[0] @ signal[n]
+                start = potential
                 potential = (
                     layer.bias[0]
                     + decay * (potential - layer.bias[0])
                     + (1.0 - decay) / grid.dt * current
                 )
+                acting = jnp.log(0.5 * (jnp.exp(start) + jnp.exp(potential)))
+                u = acting + refractory(age)
+                rho = jnp.where(age < PARAMETERS["dead_time"] - 1e-9, 0.0, escape(u))
+                p = -jnp.expm1(-grid.dt * rho)
+                p_safe = jnp.where(train[n] > 0.0, p, 1.0 - p)
+                log_probability = log_probability + jnp.log(jnp.maximum(p_safe, 1e-300))
+                older = jnp.minimum(age + grid.dt, PARAMETERS["memory"])
+                age = jnp.where(train[n] > 0.0, grid.dt, older)
+                out.append(train[n] * layer.decoder[0])
             signal = jnp.stack(out)
         outputs = rl.membrane_traces(signal, network.output_tau_m, grid.dt)
         empty = jnp.zeros(())
-        run = rl.Trajectory(empty, outputs, empty, empty, {}, (), empty)
+        run = rl.Trajectory(outputs, empty, empty, {}, (), empty, grid)
         return jnp.exp(log_probability) * loss(network, run)
 
     return jnp.sum(jax.vmap(probability_and_loss)(trains))
@@ -335,11 +338,11 @@ def test_straight_through_is_right_on_average_for_memoryless_neurons():
     np.testing.assert_allclose(straight, gradient(rl.GeneralisedRate()), rtol=1e-10)
 
 
-def slopes_of_the_rate(bias, dt, num_ages=201):
+def slopes_of_the_rate(bias, dt, num_ages=200):
     """The rate of the default neuron in Hz, its derivative with ages taken as given, and its derivative."""
 
     def stationary(bias):
-        age = np.arange(num_ages) * dt
+        age = np.arange(1, num_ages + 1) * dt
         rho = 10.0 * np.exp(bias - 5.0 * np.exp(-age / 20e-3))
         rho = np.where(age < 2e-3 - 1e-9, 0.0, rho)
         p = -np.expm1(-dt * rho)

@@ -13,7 +13,13 @@ from scipy import stats
 
 import ratelike as rl
 from ratelike._expected_error import folded_mean
-from ratelike._fluctuations._density import Density, never_fired, react, shift
+from ratelike._fluctuations._density import (
+    Density,
+    acting_between,
+    never_fired,
+    react,
+    shift,
+)
 from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._fluctuations._probes import advance_probe, random_signs
 from ratelike._random import tile_keys
@@ -70,10 +76,11 @@ def test_linear_noise_has_the_exact_variance(memory):
         probe = jax.tree.map(jnp.zeros_like, density)
         y, out = 0.0, []
         for zeta in noise:
-            step = react(neuron, age, dt, density)
+            acting = acting_between(neuron, density.potential, density.potential)
+            step = react(neuron, age, dt, density, acting)
             scaled = zeta * jnp.sqrt(step.survivors * step.probability + 1e-300)
             probe, activity = advance_probe(
-                probe, None, scaled, density, step, neuron, jnp.asarray(a)
+                probe, None, scaled, density, step, acting, neuron, jnp.asarray(a)
             )
             density = Density(
                 density.potential, shift(step.activity, step.survivors), None

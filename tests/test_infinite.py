@@ -166,12 +166,13 @@ def test_diverse_neurons_are_integrated_over_too():
     weights = np.prod(
         [stats.norm.pdf(each) * (x[1] - x[0]) for each in (encoder, b, z)], axis=0
     )
-    # h of a neuron without bias and of encoder 1.
-    trace = systems.potentials(np.ones((1, 1)), np.zeros(1), dX, TAU_M, DT)[:, 0]
+    # h of a neuron without bias and of encoder 1, between the steps.
+    trace = systems.potentials_at_ends(np.ones((1, 1)), np.zeros(1), dX, TAU_M, DT)
     slope = 20.0 * np.exp(0.045 - 0.5 + 0.08 + 0.5 * GAIN**2)
     for step in (1, 20, 39):
-        h = -0.5 + 0.4 * b + GAIN * encoder * trace[step]
-        p = -np.expm1(-DT * 20.0 * np.exp(0.3 * z + h))
+        ends = [GAIN * encoder * trace[n, 0] for n in (step, step + 1)]
+        rest = 20.0 * np.exp(0.3 * z - 0.5 + 0.4 * b)
+        p = -np.expm1(-DT * rest * np.mean(np.exp(ends), axis=0))
         handed_on = np.sum(weights * encoder * p) / (GAIN * slope)
         # The gain is taken at 1 us, where the chance to fire is not quite linear in the hazard.
         np.testing.assert_allclose(

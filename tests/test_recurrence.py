@@ -73,19 +73,19 @@ def simulate(values, dynamics, delay=None, self_connection=False):
 
 
 def spent(h, age):
-    """dt times the hazard; ages in steps."""
+    """dt times the hazard; ages in steps, 1 in the step after a spike."""
     rho = 60.0 * np.exp(h - AMPLITUDE * np.exp(-age * DT / TAU))
     return DT * np.where(age >= DEAD_STEPS, rho, 0.0)
 
 
 def firing_probabilities(h):
     """For each age, (ages, neurons)."""
-    return -np.expm1(-spent(h, np.arange(OLDEST + 1)[:, None]))
+    return -np.expm1(-spent(h, np.arange(1, OLDEST + 1)[:, None]))
 
 
 class NumpyGeneralised:
     def __init__(self, num_neurons):
-        self.share = np.zeros((OLDEST + 1, num_neurons))
+        self.share = np.zeros((OLDEST, num_neurons))
         self.share[-1] = 1.0
 
     def __call__(self, step, h):
@@ -100,17 +100,17 @@ def numpy_conventional(step, h):
     """One over the mean interval in steps."""
     p = firing_probabilities(h)
     survivor, mean_interval = np.ones_like(h), np.zeros_like(h)
-    for k in range(OLDEST):
+    for each in p[:-1]:
         mean_interval += survivor
-        survivor = survivor * (1.0 - p[k])
-    return 1.0 / (mean_interval + survivor / p[OLDEST])
+        survivor = survivor * (1.0 - each)
+    return 1.0 / (mean_interval + survivor / p[-1])
 
 
 class NumpySpiking:
-    """With the library's random numbers: an exponential variate for each block of at most the dead time and a step."""
+    """With the library's random numbers: an exponential variate for each block of at most the dead time."""
 
     def __init__(self, num_neurons, delay_steps):
-        self.block = min(DEAD_STEPS + 1, delay_steps)
+        self.block = min(DEAD_STEPS, delay_steps)
         self.keys = tile_keys(jax.random.fold_in(KEY, 0), num_neurons)
         self.last_spike = np.full(num_neurons, -(10**6))
 
@@ -123,7 +123,7 @@ class NumpySpiking:
     def __call__(self, step, h):
         if step % self.block == 0:
             self.left = self.draw(step // self.block)
-        age = np.minimum(step - 1 - self.last_spike, OLDEST)
+        age = np.minimum(step - self.last_spike, OLDEST)
         self.left = self.left - spent(h, age)
         fired = (self.left < 0) & (age >= DEAD_STEPS)
         self.last_spike[fired] = step
@@ -131,7 +131,7 @@ class NumpySpiking:
 
 
 def reference(values, react, delay_steps, self_connection):
-    """Potential and activity of every neuron and step."""
+    """Potential (at which exp is its mean over both ends of the step) and activity of every neuron and step."""
     size = len(values["bias"])
     weights = values["feedback_encoder"] @ values["feedback_decoder"].T / size
     if not self_connection:
@@ -139,13 +139,13 @@ def reference(values, react, delay_steps, self_connection):
     decay = np.exp(-DT / TAU_M)
     h, potentials, activity = values["bias"], [], []
     for step, increment in enumerate(values["increments"]):
-        potentials.append(h)
-        activity.append(react(step, h))
         current = values["encoder"] @ increment
         if step >= delay_steps:
             current = current + weights @ activity[step - delay_steps]
         driven = decay * (h - values["bias"]) + (1.0 - decay) / DT * current
-        h = values["bias"] + driven
+        start, h = h, values["bias"] + driven
+        potentials.append(np.log(0.5 * (np.exp(start) + np.exp(h))))
+        activity.append(react(step, potentials[-1]))
     return np.array(potentials), np.array(activity)
 
 
@@ -305,12 +305,12 @@ def test_weights_store_patterns():
     gain, bias, size = 4.0, -1.0, 70
     layer = made_at_once(size, KEY).layers[0]
     patterns = np.asarray(layer.encoder) / gain
-    # As the library does, where the rate depends on the step: 200 steps in the memory.
-    fine = OLDEST * DT / 200
+    # As the library does, where the rate depends on the step: 40 steps in the dead time.
+    fine = DEAD_STEPS * DT / 40
 
     def phi(xi):
         h = np.atleast_1d(bias + gain * xi)
-        age = np.arange(201)[:, None] * fine
+        age = np.arange(1, round(OLDEST * DT / fine) + 1)[:, None] * fine
         rho = 60.0 * np.exp(h - AMPLITUDE * np.exp(-age / TAU))
         p = -np.expm1(-fine * np.where(age > DEAD_STEPS * DT - 1e-9, rho, 0.0))
         survivor = np.cumprod(np.vstack([np.ones_like(h), 1.0 - p[:-1]]), axis=0)

@@ -49,9 +49,7 @@ def test_exponential_recovery_has_a_known_rate():
     def rate(dt):
         return np.asarray(rl.stationary_rate(neuron, h, dt))
 
-    errors = np.array(
-        [np.abs(rate(dt) - exact).max() for dt in (4e-4, 2e-4, 1e-4)]
-    )
+    errors = np.array([np.abs(rate(dt) - exact).max() for dt in (4e-4, 2e-4, 1e-4)])
     assert errors[-1] < 1e-4 * exact.max()
     assert np.all(errors[:-1] / errors[1:] > 3.0), errors
 

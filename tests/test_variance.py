@@ -38,16 +38,16 @@ def drive(num_steps, num_latents=2, seed=1, size=0.03):
     return size * np.random.default_rng(seed).normal(size=(num_steps, num_latents))
 
 
-def variance_by_enumeration(h, hazard, dt, memory, tau_m):
+def variance_by_enumeration(h, hazard, dt, memory, tau_m, rest):
     """Var y[n] of one neuron's filtered train, y <- a y + (1 - a)/dt s, from all 2^T spike trains."""
     a = np.exp(-dt / tau_m)
     first, second = np.zeros(len(h)), np.zeros(len(h))
     for train in itertools.product((0, 1), repeat=len(h)):
-        probability, age, mark, y, trace = 1.0, memory, h[0], 0.0, []
+        probability, age, mark, y, trace = 1.0, memory, rest, 0.0, []
         for n, spike in enumerate(train):
             p = -np.expm1(-dt * hazard(h[n], age, mark))
             probability *= p if spike else 1.0 - p
-            age, mark = (0.0, h[n]) if spike else (min(age + dt, memory), mark)
+            age, mark = (dt, h[n]) if spike else (min(age + dt, memory), mark)
             y = a * y + (1.0 - a) / dt * spike
             trace.append(y)
         first += probability * np.array(trace)
@@ -66,8 +66,8 @@ def check_against_enumeration(layer, hazard, dt, num_steps, memory, tau_m):
     )
     own = np.stack(
         [
-            variance_by_enumeration(h[:, i], hazard, dt, memory, tau_m)
-            for i in range(layer.num_neurons)
+            variance_by_enumeration(h[:, i], hazard, dt, memory, tau_m, rest)
+            for i, rest in enumerate(np.asarray(layer.bias))
         ]
     )
     decoder = np.asarray(layer.decoder)
