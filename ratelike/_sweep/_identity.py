@@ -78,12 +78,13 @@ class _Walk:
 
 
 def _identify(value: Any, walk: _Walk) -> Any:
+    # np.float64 is a float of Python, but not to JAX, where it has a type.
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)):
+        return _array(value, walk)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        return _array(value, walk)
     reference = walk.again(value)
     if reference is not None:
         return reference
@@ -118,7 +119,7 @@ def _array(value: Any, walk: _Walk) -> dict:
         return {"key": str(jax.random.key_impl(value)), "data": data.tolist()}
     entries = np.asarray(value)
     facts = {"array": str(entries.dtype), "shape": list(entries.shape)}
-    if getattr(value, "weak_type", False):  # it takes the type of what it meets
+    if getattr(value, "weak_type", False):
         facts["weak"] = True
     kind = entries.dtype.kind
     if kind == "O" or (entries.size <= LARGEST_LISTED and kind in "biuf"):

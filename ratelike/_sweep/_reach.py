@@ -5,11 +5,10 @@ import dis
 import functools
 import hashlib
 import importlib.util
-import itertools
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +37,11 @@ def reached(function: types.FunctionType) -> dict[str, Any]:
         with contextlib.suppress(ValueError):  # nothing is in the cell yet
             scope[name] = cell.cell_contents
     scope.pop("__class__", None)
-    found = {}
     modules = _imported(function)
-    alone = _used_alone(code)
+    found = _modules_alone(code, scope)
     for name, value in scope.items():
         if isinstance(value, types.ModuleType):
             modules[name] = value
-            if name in alone and not is_installed(value.__name__):
-                found[name] = value
         elif value is not None:
             found[name] = value
     names |= _texts(code)
@@ -125,14 +121,24 @@ def _instructions(code: types.CodeType) -> list[dis.Instruction]:
     return [each for each in dis.get_instructions(code) if each.opname not in SILENT]
 
 
-def _used_alone(code: types.CodeType) -> set[str]:
-    """Names that are looked up without an attribute being taken right away. Too many of them do no harm."""
-    return {
-        load.argval
-        for each in _codes(code)
-        for load, following in itertools.pairwise(_instructions(each))
-        if load.opname in LOADS and following.opname not in ATTRIBUTES
-    }
+def _modules_alone(code: types.CodeType, scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Modules of the user that are looked up without an attribute being taken right away. Too many do no harm."""
+    found = {}
+    for each in _codes(code):
+        instructions = _instructions(each)
+        for i, load in enumerate(instructions):
+            if load.opname not in LOADS:
+                continue
+            name, value = load.argval, scope.get(load.argval)
+            for following in instructions[i + 1 :]:
+                is_module = isinstance(value, types.ModuleType)
+                if not is_module or following.opname not in ATTRIBUTES:
+                    break
+                value = getattr(value, following.argval, None)
+                name += f".{following.argval}"
+            if isinstance(value, types.ModuleType) and not is_installed(value.__name__):
+                found[name] = value
+    return found
 
 
 def _imported(function: types.FunctionType) -> dict[str, types.ModuleType]:
