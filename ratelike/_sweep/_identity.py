@@ -1,9 +1,13 @@
 """What an experiment is made of, written down as JSON: two runs are the same experiment if this text is the same.
 
 A function is its qualified name, its source without comments and formatting, its default arguments, and the values it
-uses from outside itself: what it closes over, and the data and functions among the globals it names, followed in the
-same way; a class is this for its methods and bases. Functions and classes of installed packages and of ratelike are their qualified names; their versions are
-kept beside. What this cannot see: a file that the function reads, and what it reaches by a name made at run time.
+uses from outside itself: what it closes over, the data and functions among the globals it names, and those that it
+reaches through modules (`own.helper`), followed in the same way; a class is this for its methods and bases; a module
+that is used by itself is the source of its file. Of Python, installed packages and ratelike, functions and classes are
+their qualified names; the versions of those that matter most are kept beside.
+
+What this cannot see: a file that the function reads, what it reaches by a name made at run time or through a module
+that another function hands to it, code that is not Python, and an edit of a file whose module was imported before.
 """
 
 import ast
@@ -12,27 +16,28 @@ import functools
 import hashlib
 import inspect
 import json
+import logging
 import math
-import sys
-import sysconfig
 import textwrap
+import threading
 import types
 from collections.abc import Mapping, Set
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-LARGEST_LISTED = (
-    16  # entries of an array that are listed; of larger ones the hash is kept
-)
+from ratelike._sweep._reach import bytecode, is_installed, reached
+
+LARGEST_LISTED = 16  # entries of an array; of larger ones the hash is kept
+NO_DATA = (logging.Logger, type(threading.Lock()), type(threading.RLock()))
+PLAIN = (bool, int, float, complex, str, bytes, np.generic, np.ndarray, jax.Array)
 
 
 def identify(value: Any) -> Any:
     """`value` as JSON types. Raises `ValueError` for an object that only its address in memory tells from others."""
-    return _identify(value, frozenset())
+    return _identify(value, _Walk(frozenset(), {}))
 
 
 def hash_of(identity: Any) -> str:
@@ -41,35 +46,64 @@ def hash_of(identity: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _identify(value: Any, within: frozenset[int]) -> Any:
+@dataclasses.dataclass(frozen=True)
+class _Walk:
+    """The way to a value: what it lies within, and the functions and classes that are written down already."""
+
+    within: frozenset[int]
+    # By address: the thing itself, which keeps the address its own, and how to refer to it.
+    written: dict[int, tuple[Any, dict]]
+
+    def again(self, value: Any) -> dict | None:
+        """A reference, if `value` need not be written down once more."""
+        if id(value) in self.within:  # an object that holds itself
+            return {"again": _name(value)}
+        return self.written.get(id(value), (None, None))[1]
+
+    def write(self, value: Any) -> None:
+        """Functions that many others use appear once. Two of one name are told apart by their order."""
+        reference: dict[str, Any] = {"again": _name(value)}
+        names = (each["again"] for _, each in self.written.values())
+        alike = sum(name == reference["again"] for name in names)
+        if alike:
+            reference["number"] = alike
+        self.written[id(value)] = value, reference
+
+    def into(self, value: Any) -> "_Walk":
+        return _Walk(self.within | {id(value)}, self.written)
+
+    def aside(self) -> "_Walk":
+        """For one entry of several without an order: what is written there does not count for the others."""
+        return _Walk(self.within, dict(self.written))
+
+
+def _identify(value: Any, walk: _Walk) -> Any:
+    # np.float64 is a float of Python, but not to JAX, where it has a type.
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)):
+        return _array(value, walk)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else repr(value)
-    if isinstance(value, np.generic):
-        return _identify(value.item(), within)
-    if isinstance(value, (jax.Array, np.ndarray)):
-        return _array(value)
-    if id(value) in within:  # a function that names itself, an object that holds itself
-        return {"again": _name(value)}
-    inner = functools.partial(_identify, within=within | {id(value)})
-    if isinstance(value, Mapping):
-        return {str(name): inner(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [inner(entry) for entry in value]
-    if isinstance(value, Set):
-        return sorted((inner(entry) for entry in value), key=json.dumps)
+        return value if math.isfinite(value) else {"float": repr(value)}
+    reference = walk.again(value)
+    if reference is not None:
+        return reference
+    if isinstance(value, (type, types.FunctionType)):
+        walk.write(value)
+        inner = functools.partial(_identify, walk=walk)
+        if isinstance(value, type):
+            return _class(value, inner)
+        return _function(value, inner)
+    inner = functools.partial(_identify, walk=walk.into(value))
     if isinstance(value, types.ModuleType):
-        return {"module": value.__name__}
-    if isinstance(value, type):
-        return _class(value, inner)
+        return _module(value)
+    if isinstance(value, (Mapping, list, tuple, range, Set)):
+        return _collection(value, inner, walk.into(value))
     if isinstance(value, functools.partial):
         names = ("func", "args", "keywords")
         return {"partial": {name: inner(getattr(value, name)) for name in names}}
     if isinstance(value, types.MethodType):
         return {"method": inner(value.__func__), "of": inner(value.__self__)}
-    if isinstance(value, types.FunctionType):
-        return _function(value, inner)
     if hasattr(value, "__wrapped__"):  # made by jax.jit and its like
         return {"wrapped": inner(value.__wrapped__), "by": _name(type(value))}
     if dataclasses.is_dataclass(value):
@@ -79,73 +113,101 @@ def _identify(value: Any, within: frozenset[int]) -> Any:
     return _other(value, inner)
 
 
-def _array(value: Any) -> dict:
+def _array(value: Any, walk: _Walk) -> dict:
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(value))
         return {"key": str(jax.random.key_impl(value)), "data": data.tolist()}
     entries = np.asarray(value)
     facts = {"array": str(entries.dtype), "shape": list(entries.shape)}
-    if entries.size <= LARGEST_LISTED and entries.dtype.kind in "biuf":
-        return {**facts, "values": _identify(entries.tolist(), frozenset())}
+    if getattr(value, "weak_type", False):
+        facts["weak"] = True
+    kind = entries.dtype.kind
+    if kind == "O" or (entries.size <= LARGEST_LISTED and kind in "biuf"):
+        return {**facts, "values": _identify(entries.tolist(), walk)}
     return {**facts, "sha256": hashlib.sha256(entries.tobytes()).hexdigest()}
 
 
+def _collection(value: Any, inner, walk: _Walk) -> Any:
+    if isinstance(value, Mapping):
+        if all(isinstance(name, str) for name in value):
+            return {name: inner(entry) for name, entry in value.items()}
+        return {"mapping": [[inner(name), inner(value[name])] for name in value]}
+    if isinstance(value, Set):
+        entries = (_identify(entry, walk.aside()) for entry in value)
+        return {"set": sorted(entries, key=json.dumps)}
+    entries = [inner(entry) for entry in value]
+    kind = next(each for each in (list, tuple, range) if isinstance(value, each))
+    return entries if kind is list else {kind.__name__: entries}
+
+
 def _function(function: types.FunctionType, inner) -> dict:
-    if _is_installed(function.__module__):
+    if is_installed(function.__module__):
         return {"function": _name(function)}
     identity = _with_source(function)
-    if (
-        "source" not in identity
-    ):  # a lambda has none of its own, only a statement around it
-        identity["bytecode"] = _bytecode(function)
+    # A lambda has no source of its own, only a statement around it.
+    if "source" not in identity:
+        identity["bytecode"] = bytecode(function)
     defaults = (function.__defaults__, function.__kwdefaults__)
     if any(defaults):
         identity["defaults"] = inner(list(defaults))
-    outside = _outside(function)
-    if outside:
-        identity["uses"] = {name: inner(used) for name, used in outside.items()}
-    return identity
+    return _with_outside(identity, reached(function), inner)
 
 
 def _class(kind: type, inner) -> dict:
-    """With what its methods use from outside, and with those of its bases that are the user's."""
+    """With what its methods use from outside, its data, and those of its bases that are the user's."""
     identity = _with_source(kind)
-    if _is_installed(kind.__module__):
+    if is_installed(kind.__module__):
         return identity
-    outside, methods = {}, {}
+    outside, methods, data = {}, {}, {}
     for name, member in vars(kind).items():
         for wrapped in ("__func__", "fget", "method"):  # the last is Equinox's
             member = getattr(member, wrapped, member)
         if isinstance(member, types.FunctionType):
-            outside |= _outside(member)
-            methods[name] = _bytecode(member)
+            if member.__module__ != kind.__module__:  # its names are not ours
+                outside[name] = member
+                continue
+            outside |= reached(member)
+            methods[name] = bytecode(member)
+            defaults = (member.__defaults__, member.__kwdefaults__)
+            if any(defaults):
+                data[f"{name} defaults"] = list(defaults)
+        elif isinstance(member, PLAIN) and not name.startswith("__"):
+            data[name] = member
     if "source" not in identity:
         identity["bytecode"] = methods
-    outside = {name: used for name, used in outside.items() if used is not kind}
-    bases = [base for base in kind.__bases__ if not _is_installed(base.__module__)]
-    if outside:
-        identity["uses"] = {name: inner(outside[name]) for name in sorted(outside)}
+    if data:
+        identity["data"] = inner(data)
+    bases = [base for base in kind.__bases__ if not is_installed(base.__module__)]
     if bases:
         identity["bases"] = inner(bases)
+    outside = {name: used for name, used in outside.items() if used is not kind}
+    return _with_outside(identity, outside, inner)
+
+
+def _with_outside(identity: dict, outside: Mapping[str, Any], inner) -> dict:
+    uses = {}
+    for name in sorted(outside):
+        try:
+            uses[name] = inner(outside[name])
+        except ValueError as error:
+            error.add_note(f"reached as {name}")
+            raise
+    return {**identity, "uses": uses} if uses else identity
+
+
+def _module(module: types.ModuleType) -> dict:
+    identity = {"module": module.__name__}
+    if not is_installed(module.__name__):
+        source = _parsed(module)
+        if source is not None:
+            text = ast.unparse(source)
+            identity["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     return identity
 
 
-def _outside(function: types.FunctionType) -> dict[str, Any]:
-    """What the function names and does not define: globals other than modules, and what it closes over."""
-    outside = {}
-    for name in sorted(_names(function.__code__)):
-        used = function.__globals__.get(name)
-        if used is not None and not isinstance(used, types.ModuleType):
-            outside[name] = used
-    for name, cell in zip(
-        function.__code__.co_freevars, function.__closure__ or (), strict=True
-    ):
-        if name != "__class__":
-            outside[name] = cell.cell_contents
-    return outside
-
-
 def _other(value: Any, inner) -> dict:
+    if isinstance(value, NO_DATA):
+        return {"object": _name(type(value))}
     state = getattr(value, "__dict__", None)
     if state is not None:
         return {**inner(type(value)), "state": inner(state)}
@@ -161,64 +223,29 @@ def _other(value: Any, inner) -> dict:
 def _with_source(thing: Any) -> dict[str, Any]:
     kind = "class" if isinstance(thing, type) else "function"
     identity = {kind: _name(thing)}
-    source = None if _is_installed(thing.__module__) else _source(thing)
+    source = None if is_installed(thing.__module__) else _source(thing)
     return identity if source is None else {**identity, "source": source}
 
 
 def _source(thing: Any) -> str | None:
     """Without comments, blank lines and line breaks, which do not make another experiment. None if it is not known."""
-    try:
-        (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(thing))).body
-    except (OSError, TypeError, SyntaxError, ValueError):  # typed in at a prompt
-        return None
+    # Of a decorated function the code that runs, which is the decorator's: `inspect` looks behind it otherwise.
+    code = getattr(thing, "__code__", None)
+    parsed = _parsed(code or thing)
+    name = code.co_name if code else thing.__name__
     # `inspect` may be wrong about a class that is not in the file of its module: in a notebook.
-    return (
-        ast.unparse(parsed) if getattr(parsed, "name", "") == thing.__name__ else None
-    )
+    names = [getattr(each, "name", "") for each in parsed.body] if parsed else []
+    return ast.unparse(parsed) if parsed and names == [name] else None
+
+
+def _parsed(thing: Any) -> ast.Module | None:
+    """The source of a module, class or code, if it is known: what is typed in at a prompt is not."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
 
 
 def _name(thing: Any) -> str:
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _is_installed(module: str | None) -> bool:
-    root = (module or "builtins").partition(".")[0]
-    if root == "__main__":  # also where a notebook's server is the program
-        return False
-    if root in sys.builtin_module_names or root == "ratelike":
-        return True
-    file = getattr(sys.modules.get(root), "__file__", None)
-    if file is None:
-        return root in sys.stdlib_module_names
-    paths = sysconfig.get_paths()
-    # A virtual environment may lie within a project: its packages are below purelib, the project's files are not.
-    return any(
-        Path(paths[kind]) in Path(file).parents
-        for kind in ("purelib", "platlib", "stdlib", "platstdlib")
-    )
-
-
-def _names(code: types.CodeType) -> set[str]:
-    """Names that the code and the functions within it look up."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names
-
-
-def _bytecode(function: Any) -> str:
-    digest = hashlib.sha256()
-
-    def add(code: types.CodeType) -> None:
-        digest.update(code.co_code)
-        digest.update(repr(code.co_names).encode())
-        for constant in code.co_consts:
-            if isinstance(constant, types.CodeType):
-                add(constant)
-            else:
-                digest.update(repr(constant).encode())
-
-    add(function.__code__)
-    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """What a sweep has measured."""
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 from ratelike._convergence import Convergence
 from ratelike._error_curve import ErrorCurve
 from ratelike._sweep._cell_file import DamagedCell, FinishedCell, read_cell
-from ratelike._sweep._manifest import cells_of, read_manifest
+from ratelike._sweep._manifest import cell_files, folder_of, read_manifest
 from ratelike._sweep._plan import Label
 from ratelike._units import AXIS_MEANINGS, CONVERGENCE_UNITS
 from ratelike._xarray import import_xarray
@@ -149,18 +150,15 @@ class SweepResult:
 def read_sweep(folder: Path | str) -> SweepResult:
     """What is finished of the sweep in `folder`, without running anything: also while it runs, and in part.
 
-    Damaged cells count as missing; `result.complete` tells. Raises `ValueError` if the folder holds no sweep.
+    Damaged cells count as missing; `result.complete` tells. Files that are not called as `sweep` calls them (a copy
+    `0.npz` of `000000.npz`) are not read. Raises `ValueError` if the folder holds no sweep, or one of a later format.
     """
-    folder = Path(folder)
+    folder = folder_of(folder)
     manifest = read_manifest(folder)
     cells = []
-    for path in sorted(cells_of(folder).glob("*.npz")):
-        try:
-            index = int(path.stem)
+    for index, path in cell_files(folder):
+        with contextlib.suppress(DamagedCell, FileNotFoundError):
             cells.append(read_cell(path, configuration=manifest["hash"], index=index))
-        # ValueError: a file that is none of ours.
-        except (DamagedCell, FileNotFoundError, ValueError):
-            continue
     return SweepResult(tuple(cells), manifest)
 
 

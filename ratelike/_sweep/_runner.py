@@ -20,17 +20,35 @@ from jaxtyping import Array
 from ratelike._sweep._atomic import remove_leftovers
 from ratelike._sweep._cell_file import DamagedCell, FinishedCell, read_cell, write_cell
 from ratelike._sweep._environment import Device, environment, setting
-from ratelike._sweep._manifest import cells_of, locks_of
+from ratelike._sweep._manifest import locks_of, path_of
 from ratelike._sweep._measure import AbstractCellMeasure
 from ratelike._sweep._plan import PlannedCell
 
 LOOK_AGAIN = 0.5  # s between looks at cells that other processes have claimed
+LONG = 60.0  # s after which it is said what is waited for
 
 Claim = Callable[[str], Any]  # path of a lock file -> filelock.BaseFileLock
 
 
-def path_of(folder: Path, index: int) -> Path:
-    return cells_of(folder) / f"{index:06d}.npz"
+def kind_of(claim: Any, folder: Path) -> dict[str, Any]:
+    """What all processes that share a folder must agree on: the kind of lock, and when a lease ends."""
+    try:
+        lock = claim(str(_lock_path(folder, 0)))
+    except TypeError as error:
+        raise ValueError(
+            f"claim must be a function of the path of a lock file, got {claim!r}: {error}"
+        ) from None
+    if not (hasattr(lock, "acquire") and hasattr(lock, "release")):
+        raise ValueError(
+            f"claim must return a lock of the filelock package, got {lock!r}"
+        )
+    kind = {"kind": type(lock).__name__}
+    duration = getattr(lock, "lease_duration", None)
+    return kind if duration is None else {**kind, "lease_duration": float(duration)}
+
+
+def _lock_path(folder: Path, index: int) -> Path:
+    return locks_of(folder) / f"{index:06d}.lock"
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ class Runner:
 
         with ThreadPoolExecutor(len(self.slots)) as pool:
             try:
+                last, told = time.monotonic(), False
                 while missing:
                     futures = {pool.submit(attempt, cell): cell for cell in missing}
                     claimed = []
@@ -96,12 +115,24 @@ class Runner:
                             claimed.append(cell)
                         else:
                             yield done
+                            last = time.monotonic()
                     missing = sorted(claimed, key=lambda cell: cell.index)
                     if missing:
+                        if not told and time.monotonic() - last >= LONG:
+                            told = True
+                            self._tell(missing)
                         time.sleep(LOOK_AGAIN)
             finally:
                 # What runs is finished and saved, what waits is not begun.
                 pool.shutdown(cancel_futures=True)
+
+    def _tell(self, missing: Sequence[PlannedCell]) -> None:
+        """That nothing happens, in case there is nobody left to wait for."""
+        warnings.warn(
+            f"waiting for {len(missing)} cells that other processes have claimed, {missing[0]} among them. If no other "
+            f"process runs this sweep any more, stop this one, delete {locks_of(self.folder)} and start again",
+            stacklevel=2,
+        )
 
     def _attempt(
         self, cell: PlannedCell, key: Array, device: Device
@@ -111,7 +142,7 @@ class Runner:
         if done is not None:
             return done
         path = path_of(self.folder, cell.index)
-        lock = self.claim(str(locks_of(self.folder) / f"{cell.index:06d}.lock"))
+        lock = self.claim(str(_lock_path(self.folder, cell.index)))
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:

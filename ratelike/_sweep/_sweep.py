@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import filelock
@@ -20,7 +19,7 @@ from ratelike._grid import TimeGrid
 from ratelike._network import Network
 from ratelike._sweep._environment import Device, environment, precision, setting
 from ratelike._sweep._identity import identify
-from ratelike._sweep._manifest import open_folder
+from ratelike._sweep._manifest import folder_of, open_folder
 from ratelike._sweep._measure import (
     AbstractCellMeasure,
     Measure,
@@ -30,7 +29,7 @@ from ratelike._sweep._measure import (
 )
 from ratelike._sweep._plan import Axis, make_axes, make_plan
 from ratelike._sweep._result import SweepResult
-from ratelike._sweep._runner import Claim, Runner
+from ratelike._sweep._runner import Claim, Runner, kind_of
 
 
 def sweep(
@@ -50,6 +49,7 @@ def sweep(
     devices: Sequence[Device] | None = None,
     workers: int = 1,
     claim: Claim | None = None,
+    version: str | int | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
 ) -> SweepResult:
     r"""Measures networks at every point of `axes`, `trials` times, in cells that are saved as they finish.
@@ -73,15 +73,22 @@ def sweep(
 
     **Where it goes.** `folder` gets a manifest (configuration, its hash, versions, device) and a file for each finished
     cell (`numpy.load` opens it), written whole or not at all and checksummed. Calling again with the same arguments
-    computes what is missing or damaged; `read_sweep(folder)` reads what there is. Another configuration is refused. The
-    identity of a function is its name, its source (comments aside), its defaults and the data and functions of your
-    own it uses from outside; it does not see the contents of files that it reads. Different versions of packages give a warning.
+    computes what is missing or damaged; `read_sweep(folder)` reads what there is. Another configuration is refused;
+    different versions of packages give a warning.
+
+    **What makes it another one.** The arguments above, and settings of JAX that change numbers (x64). A function of yours is its
+    name, its source (comments aside), its defaults, and the data and functions it uses from outside: globals, what it
+    closes over, and `own.helper` of a module of yours, wherever it was imported, followed in the same way. What
+    is in site-packages, Python or ratelike is its name alone. *Not* covered: contents of files that are read, names made at run time
+    (`getattr(own, "a" + b)`), modules that are handed from function to function, extensions in other languages, and an edit of a file
+    that was imported before, until the process ends. For these, `version` is any text or number of yours: another one is another configuration.
 
     **How it runs.** `workers` cells at a time on each of `devices` (by default all of this process; results do not depend
     on it, if the devices are of one kind). Any number of processes, also on several hosts, may be started on one
     folder: each cell is claimed by a lock of the operating system (flock), which is free again at the moment its
     process is killed. If they do not see each other's locks (NFS mounted with `nolock`), a cell is computed twice, to the
-    same numbers; `claim=functools.partial(filelock.SoftFileLease, lease_duration=60)` then claims by files and a heartbeat. Ctrl-C
+    same numbers; `claim=functools.partial(filelock.SoftFileLease, lease_duration=60)` then claims by files and a heartbeat; all
+    processes on a folder must claim alike. Ctrl-C
     finishes and saves the cells that run; kill -9 loses them and no others. `progress` wraps the iterable of
     unfinished cells: `ratelike.Progress()`, or `tqdm.tqdm`.
 
@@ -108,26 +115,32 @@ def sweep(
     slots = _devices(devices) * validation.count("workers", workers)
     plan = make_plan(swept, trials)
     _check_callable("make_network", make_network)
+    if progress is not None:
+        _check_callable("progress", progress)
+    if isinstance(version, bool) or not isinstance(version, str | int | None):
+        raise ValueError(f"version must be a text or a whole number, got {version!r}")
+    folder, claim = folder_of(folder), filelock.FileLock if claim is None else claim
+    claimed = kind_of(claim, folder)
     check_parameters(make_network, plan[0])
     configuration = {
-        "make_network": identify(make_network),
+        "make_network": _identity("make_network", make_network),
         "axes": [_axis_identity(axis) for axis in swept],
         "trials": trials,
         "grid": identify(grid),
         "key": identify(key),
-        **{name: identify(option) for name, option in options.items()},
+        **{name: _identity(name, option) for name, option in options.items()},
         "precision": precision(),
+        "version": version,
     }
     measurement.check(plan[0], key)
-    folder = Path(folder)
-    manifest = open_folder(folder, configuration, environment(slots[0]))
+    manifest = open_folder(folder, configuration, environment(slots[0]), claimed)
     runner = Runner(
         folder=folder,
         configuration=manifest["hash"],
         measure=measurement,
         key=key,
         slots=slots,
-        claim=filelock.FileLock if claim is None else claim,
+        claim=claim,
     )
     return SweepResult(tuple(runner.run(plan, progress)), manifest)
 
@@ -173,6 +186,7 @@ def _errors(
     for name, each in dynamics.items():
         validation.instance(name, each, AbstractDynamics)
     make_drive = _white_noise if make_drive is None else make_drive
+    _check_callable("make_drive", make_drive)
     budget = largest if budget is None else budget
     measurement = MeasureConvergence(
         make_network, grid, (Spiking(), *dynamics.values()), make_drive, burn_in, budget
@@ -186,10 +200,20 @@ def _check_callable(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a function, got {value!r}")
 
 
+def _identity(name: str, value: Any) -> Any:
+    try:
+        return identify(value)
+    except ValueError as error:
+        way = ", ".join(getattr(error, "__notes__", ()))
+        raise ValueError(
+            f"{name} must be known again in a later run, but {error}{f' ({way})' if way else ''}"
+        ) from None
+
+
 def _axis_identity(axis: Axis) -> dict[str, Any]:
     identity: dict[str, Any] = {"name": axis.name, "labels": list(axis.labels)}
     if axis.named:
-        identity["values"] = identify(axis.values)
+        identity["values"] = _identity(f"axes[{axis.name!r}]", axis.values)
     return identity
 
 
