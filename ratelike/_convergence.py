@@ -19,6 +19,7 @@ from ratelike._dynamics._spiking import Spiking
 from ratelike._error_curve import ErrorCurve
 from ratelike._grid import TimeGrid
 from ratelike._network import Network
+from ratelike._progress import SideBySide
 from ratelike._random import num_tiles
 from ratelike._simulate import check_layers
 from ratelike._tiles import cut_into_tiles, errors_of_tiles
@@ -133,8 +134,9 @@ def convergence(
             pool.submit(_run, study, size, run, key, budget, burn_in)
             for size, run in plan
         ]
+        to_come = SideBySide(running, workers)
         try:
-            for future in running if progress is None else progress(running):
+            for future in to_come if progress is None else progress(to_come):
                 cells.append(future.result())
                 if on_cell is not None:
                     on_cell(cells[-1])

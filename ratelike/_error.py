@@ -14,12 +14,14 @@ def mean_absolute_error(
 ) -> Float[Array, "*batch"]:
     """mean |y - y_ref| over output units and over the steps after the first `burn_in`, in units of the outputs.
 
-    Raises `ValueError` for shapes that differ and unless 0 <= burn_in < number of steps.
+    Raises `ValueError` for outputs that are not finite, shapes that differ and unless 0 <= burn_in < number of steps.
     """
-    if jnp.ndim(outputs) < 2:
+    outputs = validation.parameter("outputs", outputs)
+    reference = validation.parameter("reference", reference)
+    if outputs.ndim < 2:
         raise ValueError(
-            f"outputs must have shape (..., time, latents), got shape {jnp.shape(outputs)}"
+            f"outputs must have shape (..., time, latents), got shape {outputs.shape}"
         )
-    validation.shape("reference", reference, jnp.shape(outputs))
+    validation.shape("reference", reference, outputs.shape)
     burn_in = validation.burn_in(burn_in, outputs.shape[-2])
     return jnp.mean(jnp.abs(outputs - reference)[..., burn_in:, :], axis=(-2, -1))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer, PyTree
 from ratelike import _checkpoint as checkpoints
 from ratelike import _validation as validation
 from ratelike._network import Network
+from ratelike._sweep._atomic import remove_leftovers
 from ratelike._trained import Trained, Where, choose
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class FitError(RuntimeError):
     ):
         Exception.__init__(self, message)
         self.step, self.network, self.history = step, network, history
+
+    def __reduce__(self):
+        # An exception is made anew from `args`, here the message alone; this one would not come back from a process.
+        arguments = (*self.args, self.step, self.network, self.history)
+        return type(self), arguments, vars(self)
 
 
 def fit(
@@ -68,13 +74,14 @@ def fit(
     `optimiser` is from optax, line searches such as `optax.lbfgs` included. `history` is the loss before each step.
 
     With `checkpoint`, the state is written to that file every `every` steps and at the end, and a fit that finds the
-    file goes on from it, to the same bits as an uninterrupted one; `num_steps` may have grown. `every` is also the
-    number of steps after which losses are looked at: until then the host does not wait for the device. `progress` wraps
-    the iterable of steps (`tqdm.tqdm` does).
+    file goes on from it, to the same bits as an uninterrupted one; `num_steps` may have grown. One process at a time may
+    write a file; what a killed one has left beside it is removed by the next. `every` is also the number of steps after
+    which losses are looked at: until then the host does not wait for the device. `progress` wraps the iterable of steps
+    (`tqdm.tqdm` does).
 
-    Raises `ValueError` for arguments that make no sense, for a loss that is not a scalar, and for a checkpoint that
-    belongs to another network, loss, optimiser or key; `FitError`, which holds the last good network, when the loss or
-    its gradient is not finite.
+    Raises `ValueError` for arguments that make no sense, for a loss that is not a scalar, and for a checkpoint that is
+    damaged or belongs to another network, loss, optimiser or key; `FitError`, which holds the last good network, when
+    the loss or its gradient is not finite.
     """
     validation.instance("network", network, Network)
     validation.finite_leaves("network", network)
@@ -89,6 +96,10 @@ def fit(
     num_steps = validation.count("num_steps", num_steps, at_least=0)
     every = validation.count("every", every)
     key = validation.typed_key("key", key)
+    if progress is not None and not callable(progress):
+        raise ValueError(
+            f"progress must be a function of an iterable, got {progress!r}"
+        )
     trained = choose(network, where)
     value = jax.eval_shape(lambda k: loss(network, k), key)
     validation.shape("the value of loss", value, ())
@@ -100,18 +111,18 @@ def fit(
     run = _Run(trained, loss, optimiser, key)
     file, mark = None, ""
     if checkpoint is not None:
-        file = Path(checkpoint)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = checkpoints.file_at(checkpoint)
         program = cast(Any, _step).lower(run, state, jnp.zeros((), jnp.int32)).as_text()
         mark = checkpoints.fingerprint(program, run)
         if file.exists():
-            done = checkpoints.saved_step(file, mark)
-            if done > num_steps:
+            saved = checkpoints.read(file, mark)
+            if saved.step > num_steps:
                 raise ValueError(
-                    f"num_steps must be at least the {done} steps that {file} holds, got {num_steps}"
+                    f"num_steps must be at least the {saved.step} steps that {file} holds, got {num_steps}"
                 )
-            like = (state, np.zeros(done, value.dtype))
-            state, history = checkpoints.load(file, like)
+            like = (state, np.zeros(saved.step, value.dtype))
+            state, history = saved.restore(like)
+        remove_leftovers(file)
     steps = range(len(history), num_steps)
     losses, finite = [], []
     for step in steps if progress is None else progress(steps):

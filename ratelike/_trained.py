@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -104,8 +104,26 @@ class Trained(eqx.Module):
 class _Place:
     """Stands for one array of the network while `where` chooses; not a number, so that it cannot be computed with."""
 
-    def __init__(self, index: int):
-        self.index = index
+    def __init__(self, index: int, name: str):
+        self.index, self.name = index, name
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise ValueError(
+            f"where must return arrays of the network as they are, got a part of {self.name} or something computed from "
+            "it; to train some of its entries, choose all of it, and hold the others fixed in loss with "
+            "jax.lax.stop_gradient"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # by which libraries ask what this is
+            raise AttributeError(name)
+        self._refuse()
+
+    __array__ = _refuse  # for NumPy's functions
+    __getitem__ = __setitem__ = __iter__ = __len__ = __bool__ = __float__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __pos__ = __abs__ = _refuse
+    __add__ = __sub__ = __mul__ = __matmul__ = __truediv__ = __pow__ = _refuse
+    __radd__ = __rsub__ = __rmul__ = __rmatmul__ = __rtruediv__ = __rpow__ = _refuse
 
 
 def choose(network: Network, where: Where) -> Trained:
@@ -118,9 +136,16 @@ def choose(network: Network, where: Where) -> Trained:
         raise ValueError(f"where must be a function of a network, got {where!r}")
     paths = [jtu.keystr(path) for path, _ in jtu.tree_leaves_with_path(network)]
     leaves, structure = jax.tree.flatten(network)
-    places = jax.tree.unflatten(structure, map(_Place, range(len(leaves))))
+    names = [f"network{path}" for path in paths]
+    places = jax.tree.unflatten(structure, map(_Place, range(len(leaves)), names))
+    try:
+        returned = where(places)
+    except (TypeError, AttributeError, LookupError) as error:
+        raise ValueError(
+            f"where must return arrays of the network that it is given, as they are, got {error!r}"
+        ) from error
     chosen = jax.tree.leaves(
-        where(places), is_leaf=lambda node: isinstance(node, AbstractDomain)
+        returned, is_leaf=lambda node: isinstance(node, AbstractDomain)
     )
     free = _free(places)
     domains: dict[int, AbstractDomain] = {}
@@ -131,7 +156,7 @@ def choose(network: Network, where: Where) -> Trained:
                 raise ValueError(
                     f"where must return arrays of the network as they are, got {place!r}"
                 )
-            name = f"network{paths[place.index]}"
+            name = names[place.index]
             if not marked and place.index not in free:
                 raise ValueError(
                     f"where must give {name} a domain, ratelike.Positive(...) or ratelike.Unconstrained(...): "
@@ -153,7 +178,7 @@ def choose(network: Network, where: Where) -> Trained:
     for index in _dead_times(places):
         if index in domains:
             raise ValueError(
-                f"where must not choose network{paths[index]}: a dead time is a multiple of the time step and has no "
+                f"where must not choose {names[index]}: a dead time is a multiple of the time step and has no "
                 "derivative"
             )
     order = sorted(domains)
@@ -178,7 +203,7 @@ def _dead_times(places: Network) -> set[int]:
     for layer in places.layers:
         try:
             place = layer.neuron.dead_time
-        except TypeError:
+        except (TypeError, ValueError):
             continue
         if isinstance(place, _Place):
             found.add(place.index)

@@ -1,5 +1,8 @@
 """Fits: what is trained, positivity, resuming, and what happens when a loss is not finite."""
 
+import copy
+import json
+import pickle
 import re
 
 import equinox as eqx
@@ -10,6 +13,7 @@ import optax
 import pytest
 
 import ratelike as rl
+from ratelike import _checkpoint as checkpoints
 
 KEY = jax.random.key(0)
 GRID = rl.TimeGrid(1e-3, 12)
@@ -261,9 +265,78 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match="checkpoint must belong to the same"):
             quick(**arguments | other)
-    file.write_bytes(b"something else\n")
-    with pytest.raises(ValueError, match="checkpoint must be a file that ratelike"):
-        quick(**arguments)
+
+
+def test_a_damaged_or_foreign_checkpoint_is_refused_by_its_name(tmp_path):
+    file = tmp_path / "fit[1].ckpt"
+    quick(optimiser=optax.adam(0.1), checkpoint=file)
+    whole = file.read_bytes()
+    mark = json.loads(whole.split(b"\n")[1])["fingerprint"]
+    assert checkpoints.read(file, mark).step == 5
+    flipped = [
+        whole[:i] + bytes([whole[i] ^ (1 << i % 8)]) + whole[i + 1 :]
+        for i in [*range(120), *range(120, len(whole), 7)]
+    ]
+    short = [whole[:length] for length in [0, 1, 30, 90, 200, len(whole) - 1]]
+    foreign = [b"something else\n", bytes(1000), b"\n" + whole, whole + b"\n"]
+    foreign.append(whole.partition(b"\n")[2])  # as versions without a checksum wrote
+    for content in flipped + short + foreign:
+        file.write_bytes(content)
+        begins = content.startswith(checkpoints.KIND)
+        words = "does not match its checksum" if begins else "a file that this version"
+        with pytest.raises(ValueError, match=re.escape(f"got {file}")) as refused:
+            checkpoints.read(file, mark)
+        assert words in str(refused.value)
+    # The fit reads by the same function, and leaves the file.
+    with pytest.raises(ValueError, match=re.escape(f"got {file}")):
+        quick(optimiser=optax.adam(0.1), checkpoint=file)
+    assert file.read_bytes() == content
+
+
+def test_what_killed_processes_left_beside_a_checkpoint_is_removed(tmp_path):
+    """Each process that is killed while it writes leaves one file."""
+    file = tmp_path / "fit[1].ckpt"
+    for token in ("0123456789abcdef", "fedcba9876543210"):
+        (tmp_path / f"{file.name}.{token}.part").write_bytes(b"half")
+    others = ["fit1.ckpt.0123456789abcdef.part", f"{file.name}.mine.part"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"kept")
+    quick(checkpoint=file)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted([file.name, *others])
+
+
+def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    file = tmp_path / "fit.ckpt"
+    quick(checkpoint=file)
+    before = file.read_bytes()
+
+    def full(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            quick(checkpoint=file, num_steps=9)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.ckpt"]
+    assert len(quick(checkpoint=file, num_steps=9).history) == 9
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],
+    ids=["pickle", "copy", "deepcopy"],
+)
+def test_the_error_of_a_fit_comes_back_from_another_process_and_from_copies(copied):
+    error = rl.FitError("step 2: bad", 2, NETWORK, np.array([2.0, 1.0]))
+    error.add_note("in the third fit")
+    again = copied(error)
+    assert type(again) is rl.FitError
+    assert (str(again), again.step) == ("step 2: bad", 2)
+    assert again.__notes__ == ["in the third fit"]
+    np.testing.assert_array_equal(again.history, [2.0, 1.0])
+    assert eqx.tree_equal(again.network, NETWORK)
 
 
 def descent_into_nan(at):
@@ -401,9 +474,19 @@ BAD = {
     "where must return arrays of the network as they are, got 3": dict(
         where=lambda n: 3
     ),
+    "where must return arrays of the network that it is given, as they are, got Ind": dict(
+        where=lambda n: n.layers[1].bias
+    ),
+    "where must return arrays of the network that it is given, as they are, got Att": dict(
+        where=lambda n: n.layers[0].encodr
+    ),
+    "where must return arrays of the network that it is given, as they are, got Typ": dict(
+        where=lambda: None
+    ),
     "optimiser must be an optax.GradientTransformation": dict(optimiser=0.1),
     "num_steps must be a whole number of at least 0, got -1": dict(num_steps=-1),
     "every must be a whole number of at least 1, got 0": dict(every=0),
+    "progress must be a function of an iterable, got 3": dict(progress=3),
     "key must be a typed JAX random key, got None": dict(key=None),
 }
 
@@ -414,9 +497,57 @@ def test_bad_arguments(message, case):
         quick(**case)
 
 
-def test_a_choice_is_not_to_be_computed_with():
-    with pytest.raises(TypeError):
-        quick(where=lambda n: 2.0 * n.layers[0].encoder)
+COMPUTED = {
+    "slice": lambda layer: layer.decoder[:12],
+    "one of several": lambda layer: [layer.bias, rl.Positive(layer.neuron.tau_m[0])],
+    "left": lambda layer: 2.0 * layer.decoder,
+    "right": lambda layer: layer.decoder / 2.0,
+    "array": lambda layer: jnp.ones(6) + layer.bias,
+    "numpy": lambda layer: np.ones(6) * layer.bias,
+    "product": lambda layer: layer.encoder @ layer.decoder,
+    "minus": lambda layer: -layer.decoder,
+    "transposed": lambda layer: layer.decoder.T,
+    "at": lambda layer: layer.decoder.at[0].set(0.0),
+    "shape": lambda layer: layer.decoder if layer.num_neurons else None,
+    "rows": lambda layer: list(layer.decoder),
+    "compared": lambda layer: layer.bias if layer.bias > 0 else layer.decoder,
+    "function": lambda layer: jnp.sum(layer.decoder),
+    "numpy function": lambda layer: np.sqrt(layer.decoder),
+}
+
+
+@pytest.mark.parametrize("choose", COMPUTED.values(), ids=list(COMPUTED))
+def test_a_choice_is_not_to_be_computed_with(choose):
+    message = (
+        r"where must return arrays .* as they are, got a part of network.layers\[0\].* "
+        "choose all of it, .*stop_gradient"
+    )
+    with pytest.raises(ValueError, match=message):
+        quick(**layer_zero(choose))
+
+
+def test_entries_are_held_fixed_as_the_message_says():
+    """Of the encoder, the first row alone moves, by an optimiser with moments."""
+
+    def loss(network, key):
+        encoder = network.layers[0].encoder
+        fixed = jax.lax.stop_gradient(encoder[1:])
+        return jnp.sum((jnp.concatenate([encoder[:1], fixed]) - 3.0) ** 2)
+
+    network, _ = quick(loss=loss, optimiser=optax.adam(0.1))
+    moved = network.layers[0].encoder != NETWORK.layers[0].encoder
+    np.testing.assert_array_equal(moved.any(axis=1), np.arange(6) == 0)
+
+
+def test_a_checkpoint_is_a_file_in_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for message, path in {
+        "checkpoint must be a path, got 3": 3,
+        f"checkpoint must name a file, got {tmp_path}, which is a folder": tmp_path,
+        f"checkpoint must lie in a folder, got {tmp_path}/file/a": tmp_path / "file/a",
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(message)):
+            quick(checkpoint=path)
 
 
 def test_an_unbiased_gradient_of_spikes_in_a_fit():

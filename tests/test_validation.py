@@ -98,7 +98,7 @@ NUMBERS = [
     (rl.ChebyshevGain, "ChebyshevGain.", dict(num_nodes=[(1, "got 1"), (7, "even, got 7"), *COUNT])),
     (study, "", dict(trials=SIZE, burn_in=COUNT + NEGATIVE)),
     (lambda sizes: study(sizes=[4, sizes]), "", dict(sizes=SIZE)),
-    (curve.slope, "", dict(level=LEVEL, resamples=SIZE)),
+    (curve.slope, "", dict(level=LEVEL)),
     (curve.confidence_interval, "", dict(level=LEVEL)),
     (error, "", dict(burn_in=COUNT + NEGATIVE)),
 ]

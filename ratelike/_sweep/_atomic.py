@@ -1,6 +1,7 @@
 """Files that are there in whole or not at all."""
 
 import contextlib
+import glob
 import os
 import secrets
 from pathlib import Path
@@ -23,7 +24,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """What a process that was killed while writing `path` left behind. Only who may write `path` may call this."""
-    for leftover in path.parent.glob(f"{path.name}.*.part"):
+    token = "[0-9a-f]" * 16  # and no file of the user's
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.{token}.part"):
         leftover.unlink(missing_ok=True)
 
 

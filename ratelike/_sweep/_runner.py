@@ -193,6 +193,11 @@ class _Running:
     runner: Runner
     missing: Sequence[PlannedCell]
 
+    @property
+    def at_once(self) -> int:
+        """Cells beside each other, each of which compiles at first: `ratelike.Progress` asks."""
+        return len(self.runner.slots)
+
     def __len__(self) -> int:
         return len(self.missing)
 
