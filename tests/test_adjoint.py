@@ -130,3 +130,26 @@ def test_exponentials(dtype, tolerance):
     x = np.linspace(0.0, 4.0, 100_001).astype(dtype)
     up = exp_of_few(jnp.asarray(x))
     np.testing.assert_allclose(up, np.exp(x.astype(float)), rtol=tolerance)
+
+
+# Blocks are of 9 steps where the memory is shorter.
+@pytest.mark.parametrize("memory", [3e-3, 8e-3, 9e-3])
+def test_of_a_memory_shorter_than_a_block(memory):
+    """Neurons are born and reach the last bin within one block: central differences, of error 10^-8 of the slope."""
+    draw = np.random.default_rng(0).normal
+    increments, weights = 0.01 * draw(size=(GRID.num_steps, 1)), abs(draw(size=(68, 1)))
+    kernel = rl.ExponentialRefractory(3.0, 3e-3, 2e-3, memory)
+
+    def loss(bias):
+        escape = rl.ExponentialEscape(rate=50.0)
+        layer = rl.Layer(rl.SRM0(5e-3, escape, kernel), [[1.0]], [[1e-2]], bias)
+        run = rl.simulate(rl.Network([layer]), increments, GRID, OURS)
+        return jnp.vdot(jnp.asarray(weights), run.outputs)
+
+    evaluate = jax.jit(jax.value_and_grad(loss))
+    bias, step = jnp.asarray([0.7]), 1e-5
+    slope = float(evaluate(bias)[1][0])
+    ends = [float(evaluate(bias + sign * step)[0]) for sign in (1.0, -1.0)]
+    central = (ends[0] - ends[1]) / (2.0 * step)
+    assert abs(central) > 1.0
+    np.testing.assert_allclose(slope, central, rtol=1e-6)

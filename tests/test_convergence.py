@@ -33,11 +33,16 @@ def mixed(num_neurons, key):
     "make_network", [pytest.param(relay, marks=pytest.mark.slow), mixed]
 )
 def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
-    """Sizes that fill their tiles, that do not, and of less than one tile."""
-    key, sizes = jax.random.key(0), (40, 100, 128)
-    result = rl.convergence(make_network, sizes, GRID, trials=1, key=key, burn_in=20)
+    """Sizes that fill their tiles, that do not, and of less than one tile, in two runs.
+
+    Of the five tiles of the budget one belongs to no network beside two networks of 100 neurons, two beside 192.
+    """
+    key, sizes = jax.random.key(0), (40, 100, 192)
+    result = rl.convergence(
+        make_network, sizes, GRID, trials=2, key=key, burn_in=20, budget=320
+    )
     assert result.sizes == sizes
-    assert [len(errors) for errors in result.generalised.errors] == [2, 1, 1]
+    assert [len(errors) for errors in result.generalised.errors] == [10, 4, 2]
     for size, generalised, conventional, rates in zip(
         sizes,
         result.generalised.errors,
@@ -56,11 +61,21 @@ def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
                 (rl.ConventionalRate(), conventional),
             ):
                 rate = rl.simulate(network, drive, GRID, dynamics)
-                exact = rl.mean_absolute_error(
-                    spiking.outputs, rate.outputs, burn_in=20
-                )
+                difference = np.asarray(spiking.outputs) - np.asarray(rate.outputs)
+                exact = np.abs(difference[20:]).mean()
                 np.testing.assert_allclose(errors[trial], exact, rtol=1e-9)
             np.testing.assert_allclose(rates[trial], spiking.rates.mean(), rtol=1e-9)
+
+
+def test_mean_absolute_error_leaves_out_the_burn_in():
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 7, 5, 3))
+    for burn_in in (0, 2, 4):
+        exact = [np.mean([abs(x - y)[burn_in:]]) for x, y in zip(a, b, strict=True)]
+        error = rl.mean_absolute_error(jnp.asarray(a), jnp.asarray(b), burn_in=burn_in)
+        np.testing.assert_allclose(error, exact, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"burn_in must be less than .* 5, got 5"):
+        rl.mean_absolute_error(jnp.asarray(a), jnp.asarray(b), burn_in=5)
 
 
 class CountingRate(AbstractDynamics):

@@ -146,6 +146,11 @@ def test_sweep_dataset_and_its_file(tmp_path):
             np.testing.assert_array_equal(
                 dataset[name].sel(at), cell.values[name][0], strict=False
             )
+    for name, meaning in [
+        ("num_neurons", "number of neurons per layer"),
+        ("num_latents", "number of latents"),
+    ]:
+        assert dataset[name].attrs == {"units": "1", "long_name": meaning}
     for name in ("configuration", "configuration_hash", "seed", "versions", "author"):
         assert dataset.attrs[name]
     assert dataset.attrs["dt"] == GRID.dt

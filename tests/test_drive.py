@@ -1,5 +1,7 @@
 """Drives: one path at every time step, with the right law."""
 
+import itertools
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -45,6 +47,14 @@ def test_increments_are_white_with_unit_variance_behind_the_membrane():
         variance.append(trace**2)
     # 6 s are 300 independent samples of each of 10 traces: standard error 2.6%.
     assert abs(np.mean(variance[200:]) - 1.0) < 0.1
+
+
+def test_seconds_are_independent():
+    """Correlations of 10 000 pairs of increments within 4.5 standard errors (false-positive rate about 10^-5 each)."""
+    increments = np.asarray(wiener(10).increments(rl.TimeGrid(1e-3, 4000)))
+    seconds = increments.reshape(4, -1) / increments.std()
+    for one, other in itertools.combinations(seconds, 2):
+        assert abs(np.mean(one * other)) * np.sqrt(one.size) < 4.5
 
 
 def test_keys_and_latents_are_independent():
@@ -98,6 +108,22 @@ def test_outputs_are_the_filtered_increments():
     np.testing.assert_allclose(trajectory.times, np.arange(1, 31) * 1e-3)
     assert trajectory.increments.shape == (2, 30, 3)
     assert trajectory.rates.shape == (2, 30)
+
+
+def test_output_membranes_have_the_time_constant_of_the_last_layer():
+    """The mean over its neurons, where they differ; and another, where one is given."""
+    grid, ones = rl.TimeGrid(1e-3, 20), jnp.ones((2, 3))
+    layers = [
+        rl.Layer(rl.SRM0(tau_m, refractory=rl.NoRefractory()), ones, ones)
+        for tau_m in (5e-3, jnp.asarray([10e-3, 30e-3]))
+    ]
+    for given, tau_m in ((None, 20e-3), (4e-3, 4e-3)):
+        network = rl.Network(layers, given)
+        trajectory = rl.simulate(network, wiener(), grid, rl.GeneralisedRate())
+        a, y = np.exp(-1e-3 / tau_m), np.zeros(3)
+        for n in range(20):
+            y = a * y + (1 - a) / 1e-3 * np.asarray(trajectory.increments[-1][n])
+            np.testing.assert_allclose(trajectory.outputs[n], y, rtol=1e-12)
 
 
 def test_layers_may_hand_on_another_number_of_latents():

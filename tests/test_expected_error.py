@@ -20,7 +20,8 @@ from ratelike._fluctuations._density import (
     react,
     shift,
 )
-from ratelike._fluctuations._layer import layer_fluctuations
+from ratelike._fluctuations._layer import Noise, layer_fluctuations
+from ratelike._fluctuations._network import output_fluctuations
 from ratelike._fluctuations._probes import advance_probe, random_signs
 from ratelike._random import tile_keys
 from ratelike._renewal import ages
@@ -138,6 +139,71 @@ def test_signs_are_fair_independent_and_belong_to_their_neurons():
     np.testing.assert_array_equal(np.stack(fewer), signs[..., : 3 * 64])
 
 
+def memoryless_layer(decoder, bias=1.0):
+    """At constant potential all that its probes carry is a sign times sqrt(p (1 - p)) times the decoder, over N."""
+    neuron = rl.SRM0(10e-3, rl.ExponentialEscape(40.0), rl.NoRefractory())
+    return rl.Layer(neuron, np.zeros((len(decoder), 1)), decoder, bias)
+
+
+def test_noise_of_steps_probes_and_neurons_is_independent():
+    """Means and products of signs within 4.5 standard errors (false-positive rate about 10^-5 each)."""
+    num_neurons, num_steps, dt = 64, 100, 1e-3
+    layer, grid = memoryless_layer(np.eye(num_neurons)), rl.TimeGrid(dt, num_steps)
+    noise = Noise(jax.random.key(0), 2)
+    zeros = jnp.zeros((num_steps, 1))
+    run = layer_fluctuations(layer, zeros, None, grid, noise=noise, readout=None)
+    p = -np.expm1(-dt * 40.0 * np.exp(1.0))
+    signs = np.asarray(run.probes) * num_neurons / np.sqrt(p * (1.0 - p))
+    np.testing.assert_allclose(np.abs(signs), 1.0, rtol=1e-10)
+    later = [signs[lag:] * signs[:-lag] for lag in (1, 2, 3, 4, 32)]
+    # Of each pair of neighbouring steps by itself, so that no pair is always alike.
+    even, odd = later[0][0::2], later[0][1::2]
+    pairs = [*later, even, odd, signs[:, 0] * signs[:, 1], signs[..., 1:] * signs[..., :-1]]  # fmt: skip
+    for products in [signs, *pairs]:
+        assert abs(products.mean()) * np.sqrt(products.size) < 4.5
+
+
+def test_noise_of_layers_is_independent():
+    """What two layers pass on adds up in variance, each by itself with noise of other keys.
+
+    4096 probes that are alike at few moments: the ratio has a standard error of about 0.03. One neuron in each layer,
+    whose noise has the same effect in both, is where common noise doubles the variance.
+    """
+    grid, increments = rl.TimeGrid(1e-3, 24), jnp.zeros((24, 1))
+    neuron = rl.SRM0(3e-3, rl.ExponentialEscape(40.0), rl.NoRefractory())
+    layers = [rl.Layer(neuron, [[8.0]], [[2e-3]], 1.0) for _ in range(3)]
+
+    def run(layer, state, key):
+        noise = None if key is None else Noise(key, 1)
+        rate, probes, _ = layer_fluctuations(
+            layer, state[0], state[1], grid, noise=noise, readout=None
+        )
+        return rate, probes
+
+    def alone(noisy):
+        def one(key):
+            state = increments, None
+            for index, layer in enumerate(layers):
+                state = run(layer, state, key if index == noisy else None)
+            return state[1][:, 0, 0]
+
+        return one
+
+    def both(key):
+        path = rl.GridPath(increments, grid)
+        network = rl.Network(layers, 1e-9)  # the outputs are the increments, over dt
+        return output_fluctuations(network, path, grid, key, 1).passed_on[:, 0, 0]
+
+    keys = jax.random.split(jax.random.key(0), 3 * 4096).reshape(3, -1)
+    together, first, second = (
+        np.mean(np.square(jax.jit(jax.vmap(one))(each))[4:])
+        for one, each in zip((both, alone(0), alone(1)), keys, strict=True)
+    )
+    together *= 1e-3**2
+    assert min(first, second) > 0.2 * max(first, second)
+    assert abs(together / (first + second) - 1.0) < 0.15
+
+
 def test_mean_of_a_folded_gaussian():
     mean = np.array([0.0, 0.3, -2.0, 5.0, -1e-3])
     sigma = np.array([1.0, 0.2, 3.0, 0.5, 1e-2])
@@ -161,7 +227,7 @@ def measured(network, increments, grid, burn_in, trials, target=None):
     def one(key):
         out = rl.simulate(network, increments, grid, rl.Spiking(), key=key).outputs
         square = jnp.mean(((out - target) ** 2)[burn_in:])
-        return rl.mean_absolute_error(out, rate, burn_in=burn_in), square
+        return jnp.mean(jnp.abs(out - rate)[burn_in:]), square
 
     keys = jax.random.split(jax.random.key(3), trials)
     values = np.asarray(jax.jit(lambda k: jax.lax.map(one, k))(keys))
@@ -226,6 +292,25 @@ def test_loss_of_one_layer_is_rate_loss_plus_variance():
     np.testing.assert_allclose(rate, np.mean((outputs - target)[10:] ** 2), rtol=1e-12)
     expected = rl.expected_spiking_loss(*arguments, burn_in=10)
     np.testing.assert_allclose(expected, rate + variance, rtol=1e-12)
+
+
+def test_loss_of_two_layers_is_rate_loss_plus_variance_plus_mean_square_of_the_probes():
+    """The square of the mean of two probes would be about half of the mean of their squares."""
+    grid, key = rl.TimeGrid(1e-3, 24), jax.random.key(5)
+    increments, target = white_noise(24, 1), np.random.default_rng(0).normal(size=(24, 1))  # fmt: skip
+    neuron = rl.SRM0(3e-3, rl.ExponentialEscape(40.0), rl.NoRefractory())
+    network = rl.Network([rl.Layer(neuron, [[8.0]], [[2e-3]], 1.0) for _ in range(2)])
+    rate = rl.simulate(network, increments, grid, rl.GeneralisedRate()).outputs
+    path = rl.GridPath(increments, grid)
+    fluctuations = output_fluctuations(network, path, grid, key, 2)
+    own, probes = np.asarray(fluctuations.own), np.asarray(fluctuations.passed_on)
+    squares = np.mean(probes[10:] ** 2)
+    assert squares > 0.1 * own[10:].mean()
+    exact = np.mean((np.asarray(rate) - target)[10:] ** 2) + own[10:].mean() + squares
+    expected = rl.expected_spiking_loss(
+        network, increments, grid, target, burn_in=10, num_probes=2, key=key
+    )
+    np.testing.assert_allclose(expected, exact, rtol=1e-10)
 
 
 def test_same_key_same_prediction():

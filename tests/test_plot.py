@@ -146,6 +146,10 @@ def test_raster(ax):
         )
         assert train.get_lineoffset() == row
     assert len(ax.collections) == 3
+    # As on the screen: the first neuron on top, and nothing outside.
+    heights = ax.transData.transform([(0.0, row) for row in range(3)])[:, 1]
+    assert np.all(np.diff(heights) < 0.0)
+    assert ax.get_ylim() == (2.5, -0.5)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "8", "6"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "neuron of layer 1")
     assert ax.get_xlim() == (0.0, 50.0)
@@ -177,11 +181,16 @@ def test_density(ax, neuron):
     np.testing.assert_allclose(same.collections[0].get_array(), mesh.get_array())
 
 
-def network(depth=3, size=6):
+def network(sizes=(6, 6, 6)):
     generator = np.random.default_rng(3)
-    tau_m = 5e-3 + 10e-3 * generator.random(size)
-    arrays = generator.normal(size=(depth, 2, size, 2))
-    return rl.Network([rl.Layer(rl.SRM0(tau_m), *each) for each in arrays])
+    layers = [
+        rl.Layer(
+            rl.SRM0(5e-3 + 10e-3 * generator.random(size)),
+            *generator.normal(size=(2, size, 2)),
+        )
+        for size in sizes
+    ]
+    return rl.Network(layers)
 
 
 def test_weights(ax):
@@ -200,6 +209,27 @@ def test_weights(ax):
     (image,) = (each for each in few.get_children() if isinstance(each, AxesImage))
     np.testing.assert_allclose(image.get_array(), jumps[:4, :4])
     assert [t.get_text() for t in few.get_xticklabels()] == ["1", "4"]
+
+
+@pytest.mark.parametrize("num_neurons", [200, 5, 2])
+def test_weights_between_layers_of_different_size(ax, num_neurons):
+    """Neuron i of the receiving layer in row i, j of the sending one in column j: W written as a sum."""
+    data = network((7, 4, 3))
+    rl.plot.weights(data, 0, num_neurons=num_neurons, ax=ax)
+    (image,) = (each for each in ax.get_children() if isinstance(each, AxesImage))
+    before, after = data.layers[:2]
+    encoder, decoder = np.asarray(after.encoder), np.asarray(before.decoder)
+    weights = np.array([[np.dot(e, d) / 7 for d in decoder] for e in encoder])
+    jumps = weights / np.asarray(after.neuron.tau_m)[:, None]
+    rows, columns = min(num_neurons, 4), min(num_neurons, 7)
+    np.testing.assert_allclose(image.get_array(), jumps[:rows, :columns])
+    # Cells are of width 1, centred at their numbers from 0 on, the first row on top; the ends bear the names.
+    assert tuple(image.get_extent()) == (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    assert ax.get_xlim() == (-0.5, columns - 0.5)
+    assert ax.get_ylim() == (rows - 0.5, -0.5)
+    for axis, number in ((ax.xaxis, columns), (ax.yaxis, rows)):
+        np.testing.assert_array_equal(axis.get_ticklocs(), [-0.5, number - 0.5])
+        assert [t.get_text() for t in axis.get_ticklabels()] == ["1", f"{number}"]
 
 
 def test_own_figure_is_in_the_style_and_the_callers_is_not_changed():
