@@ -245,8 +245,8 @@ def _check_network(
                 f"make_network must give every layer the {size} neurons it is asked for, "
                 f"got {layer.num_neurons} in layer {index}"
             )
-    check_layers(network, grid, dynamics)
     validation.finite_leaves("network", network)
+    check_layers(network, grid, dynamics)
     return network
 
 

@@ -1,5 +1,6 @@
 """The verb: run a network on a grid under a dynamics."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import diffrax
@@ -166,8 +167,15 @@ def check_layers(
 
 
 def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
-    path = as_path(drive, grid, dtype)
+    path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
+        own = path.grid
+        same_step = math.isclose(own.dt, grid.dt, rel_tol=1e-9)
+        if not same_step or own.num_steps != grid.num_steps:
+            raise ValueError(
+                f"the GridPath given as increments must be made for the grid of {grid.num_steps} steps of {grid.dt:g} s, "
+                f"got one for {own.num_steps} steps of {own.dt:g} s"
+            )
         validation.shape("increments", path.values, (grid.num_steps, num_latents))
         validation.finite_leaves("increments", path.values)
         return path
