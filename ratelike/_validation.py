@@ -114,7 +114,7 @@ def instance(name: str, value: Any, kind: type) -> None:
 
 def function(name: str, value: Any, what: str) -> None:
     """`value` can be called; `what` says on which arguments."""
-    if not callable(value) or isinstance(value, type):
+    if not callable(value):
         raise ValueError(f"{name} must be a function of {what}, got {shown(value)}")
 
 
