@@ -72,9 +72,9 @@ from ratelike._refractory import NoRefractory as NoRefractory
 from ratelike._refractory import PowerLawRefractory as PowerLawRefractory
 from ratelike._refractory import SumRefractory as SumRefractory
 from ratelike._refractory import TableRefractory as TableRefractory
-from ratelike._renewal import stationary_rate as stationary_rate
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
+from ratelike._stationary_rate import stationary_rate as stationary_rate
 from ratelike._streamed import StreamedLayer as StreamedLayer
 from ratelike._streamed import streamed_relay_network as streamed_relay_network
 from ratelike._sweep._result import SweepResult as SweepResult

@@ -21,7 +21,7 @@ from ratelike._grid import TimeGrid
 from ratelike._network import Network
 from ratelike._progress import SideBySide
 from ratelike._random import num_tiles
-from ratelike._simulate import check_layers
+from ratelike._simulate import ADVICE, NOT_REACHED, check_layers
 from ratelike._tiles import cut_into_tiles, errors_of_tiles
 
 
@@ -86,8 +86,18 @@ def convergence(
     too large for that, `simulate` a `streamed_relay_network` under each dynamics (`sweep(measure=...)`).
 
     Raises `ValueError` for sizes < 1 or none, `trials` or `enough_trials` < 1, a budget below the largest size, a
-    missing or raw key, and whatever `make_network`, the drive and the grid object to.
+    missing or raw key, what should be a function and is not, and whatever `make_network`, the drive and the grid object
+    to; `RuntimeError` where `simulate` would: if a network did not reach the end with finite values.
     """
+    validation.function("make_network", make_network, "a size and a key")
+    optional = {
+        "make_drive": (make_drive, "a network and a key"),
+        "progress": (progress, "an iterable"),
+        "on_cell": (on_cell, "a cell"),
+    }
+    for name, (value, what) in optional.items():
+        if value is not None:
+            validation.function(name, value, what)
     validation.instance("sizes", sizes, Iterable)
     validation.instance("grid", grid, TimeGrid)
     sizes = tuple(validation.count("sizes", size) for size in sizes)
@@ -189,9 +199,15 @@ def _run(
     tiles = cut_into_tiles(
         networks, jnp.stack(drives), spike_keys, size, num_tiles(budget)
     )
-    errors, rates = errors_of_tiles(
+    errors, rates, succeeded = errors_of_tiles(
         tiles, study.grid, study.dynamics, burn_in, study.mesh
     )
+    for dynamics, made_sense in zip(study.dynamics, np.asarray(succeeded), strict=True):
+        if not made_sense:
+            raise RuntimeError(
+                f"a network of size {size} under {type(dynamics).__name__} {NOT_REACHED}, in one of trials "
+                f"{run * count} to {(run + 1) * count - 1}. {ADVICE}"
+            )
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)
     return Cell(
@@ -212,7 +228,9 @@ def _draw(
 
     def draw(trial):
         keys = jax.random.split(jax.random.fold_in(of_size, trial), 3)
-        return study.make_network(size, keys[0]).stored(), keys[1], keys[2]
+        network = study.make_network(size, keys[0])
+        check_is_network(network, size)
+        return network.stored(), keys[1], keys[2]
 
     of_size = jax.random.fold_in(key, size)
     return jax.lax.map(draw, trials)
@@ -240,23 +258,24 @@ def _check_network(
 ) -> Network:
     """One small network is made for real, so that what is wrong with it is told before anything compiles."""
     network = make_network(size, key)
-    check_is_network(network)
+    check_is_network(network, size)
+    validation.finite_leaves("network", network)
+    check_layers(network, grid, dynamics)
+    return network
+
+
+def check_is_network(network: Any, size: int | None = None) -> None:
+    """`network` is one, with `size` neurons in each layer where a size was asked for."""
+    if not isinstance(network, Network):
+        raise ValueError(
+            f"make_network must return a ratelike.Network, got {validation.shown(network)}"
+        )
     for index, layer in enumerate(network.layers):
-        if layer.num_neurons != size:
+        if size is not None and layer.num_neurons != size:
             raise ValueError(
                 f"make_network must give every layer the {size} neurons it is asked for, "
                 f"got {layer.num_neurons} in layer {index}"
             )
-    check_layers(network, grid, dynamics)
-    validation.finite_leaves("network", network)
-    return network
-
-
-def check_is_network(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"make_network must return a ratelike.Network, got {network!r}"
-        )
 
 
 def _check_drive(make_drive, network: Network, key: Array, grid: TimeGrid) -> None:
@@ -264,7 +283,7 @@ def _check_drive(make_drive, network: Network, key: Array, grid: TimeGrid) -> No
     drive = make_drive(network, key)
     if not isinstance(drive, AbstractDrive):
         raise ValueError(
-            f"make_drive must return a drive such as ratelike.WienerDrive, got {drive!r}"
+            f"make_drive must return a drive such as ratelike.WienerDrive, got {validation.shown(drive)}"
         )
     shape = eqx.filter_eval_shape(_drive_increments, drive, grid).shape
     expected = (grid.num_steps, network.layers[0].num_latents)

@@ -50,7 +50,7 @@ def solve_decoders(
     network = network.stored()
     layer = network.layers[-1]
     size, dtype = layer.num_neurons, network.layers[0].encoder.dtype
-    target = validation.parameter("target", target)
+    target = validation.signal("target", target)
     validation.shape("target", target, (grid.num_steps, "latents_out"))
     variance = validation.parameter("ridge", ridge, above=0.0)
     if variance.ndim != 0:
@@ -59,7 +59,7 @@ def solve_decoders(
     dynamics = GeneralisedRate() if dynamics is None else dynamics
     validation.instance("dynamics", dynamics, AbstractDynamics)
     if dynamics.needs_key:
-        raise ValueError(f"dynamics must be a rate, got {dynamics!r}")
+        raise ValueError(f"dynamics must be a rate, got {validation.shown(dynamics)}")
     run = simulate(
         network, increments, grid, dynamics, record={network.depth - 1: range(size)}
     )

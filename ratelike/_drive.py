@@ -94,10 +94,22 @@ class WienerDrive(AbstractDrive):
 
 
 class GridPath(diffrax.AbstractPath):
-    """The piecewise linear path with given increments on a grid, as a diffrax path."""
+    """The piecewise linear path with given increments on a grid, as a diffrax path.
+
+    Raises `ValueError` for increments that are not numbers, or not one row for each step of the grid.
+    """
 
     values: Float[Array, "time *tiles latents"]  # increments
     grid: TimeGrid
+
+    def __init__(self, values: ArrayLike, grid: TimeGrid):
+        validation.instance("GridPath.grid", grid, TimeGrid)
+        self.values = validation.signal("GridPath.values", values)
+        if self.values.ndim < 2 or len(self.values) != grid.num_steps:
+            raise ValueError(
+                f"GridPath.values must have shape ({grid.num_steps}, latents), got shape {self.values.shape}"
+            )
+        self.grid = grid
 
     @property
     def t0(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -128,16 +140,24 @@ class GridPath(diffrax.AbstractPath):
 
 
 def as_path(
-    drive: ArrayLike | diffrax.AbstractPath | AbstractDrive, grid: TimeGrid, dtype
+    drive: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    grid: TimeGrid,
+    num_latents: int,
+    dtype,
 ) -> diffrax.AbstractPath:
-    """The drive of a simulation as a diffrax path."""
+    """The drive of a simulation as a diffrax path; increments are checked."""
     if isinstance(drive, diffrax.AbstractPath):
         return drive
     if isinstance(drive, AbstractDrive):
         drive = drive.increments(grid)
-    if not isinstance(drive, jax.Array):
-        drive = validation.parameter("increments", drive)
-    return GridPath(jnp.asarray(drive, dtype=dtype), grid)
+    if callable(drive):
+        raise ValueError(
+            "increments must be an array, a drive such as ratelike.WienerDrive(...) or a diffrax path, got "
+            f"{validation.shown(drive)}"
+        )
+    increments = validation.signal("increments", drive)
+    validation.shape("increments", increments, (grid.num_steps, num_latents))
+    return GridPath(increments.astype(dtype), grid)
 
 
 def grid_increments(

@@ -58,7 +58,7 @@ class Feedback(eqx.Module):
         self.delay = delay
         if not isinstance(self_connection, (bool, np.bool_)):
             raise ValueError(
-                f"Feedback.self_connection must be True or False, got {self_connection!r}"
+                f"Feedback.self_connection must be True or False, got {validation.shown(self_connection)}"
             )
         self.self_connection = bool(self_connection)
         self.pool = None

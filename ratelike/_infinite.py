@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
-from ratelike._network import Layer, Network, gaussian_gain
+from ratelike._network import Layer, Network, check_slope, gaussian_gain
 from ratelike._neuron import AbstractNeuron, check_neuron
 from ratelike._nodes import AbstractNodes
 
@@ -73,6 +73,7 @@ def infinite_relay_network(
         slopes = gaussian_gain(own, own_bias, spread) if alike is None else alike
         shares = jnp.asarray(weights, dtype=slopes.dtype)
         slope = jnp.sum(shares * jnp.broadcast_to(slopes, shares.shape))
+        check_slope(slope, own_bias, spread)
         # Layers take means over neurons: a node of weight w counts for w times their number.
         counts = shares[:, None] * len(weights)
         return Layer(

@@ -2,7 +2,6 @@
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -83,9 +82,7 @@ def _mean_square(outputs, target, burn_in: int) -> Float[Array, ""]:
 
 
 def _checked_target(target, network: Network, grid: TimeGrid) -> Array:
-    if not isinstance(target, jax.Array):
-        target = validation.parameter("target", target)
+    target = validation.signal("target", target)
     latents = network.layers[-1].num_latents_out
     validation.shape("target", target, (grid.num_steps, latents))
-    validation.finite_leaves("target", target)
     return target

@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
 
 
 def decay_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
@@ -39,9 +41,25 @@ def potentials_at_ends(
 
 
 def membrane_traces(
-    increments: Float[Array, "time latents"], tau_m: Float[Array, ""], dt: float
+    increments: Float[ArrayLike, "time latents"], tau_m: ArrayLike, dt: float
 ) -> Float[Array, "time latents"]:
-    """kappa * dX, in latents: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0; `tau_m` and `dt` in seconds."""
+    """kappa * dX, in latents: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0; `tau_m` and `dt` in seconds.
+
+    `tau_m` is one number, or one for each latent.
+
+    Raises `ValueError` for increments that are not finite numbers (time, latents), unless `tau_m` > 0 fits them, and
+    unless `dt` > 0.
+    """
+    increments = validation.signal("increments", increments)
+    if increments.ndim < 1 or increments.size == 0:
+        raise ValueError(
+            f"increments must have shape (time, latents), got shape {increments.shape}"
+        )
+    tau_m = validation.parameter("tau_m", tau_m, above=0.0).astype(increments.dtype)
+    if tau_m.ndim != 0:
+        validation.shape("tau_m", tau_m, increments.shape[-1:])
+        tau_m = jnp.broadcast_to(tau_m, increments.shape[1:])
+    dt = validation.number("dt", dt, above=0.0)
     decay, scale = decay_factor(tau_m, dt), input_factor(tau_m, dt)
 
     def step(trace, increment):

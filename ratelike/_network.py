@@ -192,7 +192,15 @@ class Network(eqx.Module):
         return eqx.tree_at(lambda network: network.layers, self, layers)
 
     def weights(self, layer: int) -> Float[Array, "neurons_out neurons_in"]:
-        """W = E_{l+1} D_l^T / N from layer `layer` to the next: for pictures; nothing computes with it."""
+        """W = E_{l+1} D_l^T / N from layer `layer` to the next: for pictures; nothing computes with it.
+
+        Raises `ValueError` for a layer without a next one.
+        """
+        layer = validation.count("layer", layer, at_least=0)
+        if layer > self.depth - 2:
+            raise ValueError(
+                f"layer must have a next one: at most {self.depth - 2} in a network of {self.depth} layers, got {layer}"
+            )
         before, after = self.layers[layer].stored(), self.layers[layer + 1].stored()
         return (
             jnp.matmul(after.encoder, before.decoder.T, precision="highest")
@@ -297,6 +305,7 @@ def relay_connectivity(
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())
     slope = jnp.mean(gaussian_gain(neuron, bias, spread))
+    check_slope(slope, bias, spread)
     return RelayConnectivity(
         num_latents,
         num_latents,
@@ -304,6 +313,19 @@ def relay_connectivity(
         num_latents / (spread**2 * slope),
         bias,
     )
+
+
+def check_slope(slope: Array, bias: Array, gain: Array) -> None:
+    """The rate depends on the potential, so that decoders can hand a signal on."""
+    if not validation.is_concrete((slope, bias, gain)):
+        return
+    smallest = np.sqrt(float(jnp.finfo(slope.dtype).tiny))
+    if not (np.isfinite(slope) and abs(float(slope)) > smallest):
+        raise ValueError(
+            f"bias and gain must be where the neuron's stationary rate depends on the potential, got a mean slope of "
+            f"{float(slope):g} Hz per unit of potential at bias {validation.shown(np.asarray(bias))} and gain "
+            f"{float(gain):g}: the neuron is silent or saturated there"
+        )
 
 
 def gaussian_gain(

@@ -1,5 +1,6 @@
 """The verb: run a network on a grid under a dynamics."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import diffrax
@@ -12,12 +13,21 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._drive import AbstractDrive, GridPath, as_path
 from ratelike._dynamics._base import AbstractDynamics, Recording
+from ratelike._dynamics._finite import all_finite
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._feedback import check_feedback
 from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
+
+
+NOT_REACHED = "did not reach the end of the grid with finite values"
+ADVICE = (
+    "With a diffrax solver other than AgeShift: increase max_steps, take shorter steps or wider age bins, loosen the "
+    "tolerances, or choose another solver. Else look at the input, at parameters and at escape rates and kernels of your "
+    "own, which may be too large or not finite."
+)
 
 
 class Trajectory(eqx.Module):
@@ -40,7 +50,7 @@ class Trajectory(eqx.Module):
     saved: tuple[PyTree, ...]
     succeeded: Bool[
         Array, " layers"
-    ]  # whether each layer reached the end, and all was finite
+    ]  # whether each layer reached the end with finite potentials, probabilities and activities
     grid: TimeGrid
 
     @property
@@ -70,8 +80,10 @@ def simulate(
     `increments` or a network of stacked arrays.
 
     Raises `ValueError`, before anything compiles, for shapes and lengths that do not fit, values that are not finite,
-    a missing or raw key, and a dead time that is not a multiple of `grid.dt`; `RuntimeError` if a solver does not
-    reach the end. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded` outside.
+    numbers in half precision or with a physical unit, a `GridPath` of another grid, an escape rate that is negative or
+    not finite, a missing or raw key, and a dead time that is not a multiple of `grid.dt`; `RuntimeError` if a layer does
+    not reach the end with finite values. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded`
+    outside, which is False wherever potentials, firing probabilities or outputs were not finite.
     """
     path, key, chosen = _checked(network, increments, grid, dynamics, key, record)
     if mesh is not None:
@@ -80,10 +92,7 @@ def simulate(
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
-        raise RuntimeError(
-            f"the solver did not reach the end of the grid with finite values in layer {layer}: increase max_steps, "
-            "take shorter steps or wider age bins, loosen the tolerances, or choose another solver"
-        )
+        raise RuntimeError(f"the simulation {NOT_REACHED} in layer {layer}. {ADVICE}")
     return trajectory
 
 
@@ -117,13 +126,16 @@ def _simulate(
         for index, run in enumerate(runs)
         if run.recording is not None
     }
+    outputs = membrane_traces(increments[-1], network.output_tau_m, grid.dt)
+    succeeded = [run.succeeded for run in runs]
+    succeeded[-1] &= all_finite(outputs)
     return Trajectory(
-        outputs=membrane_traces(increments[-1], network.output_tau_m, grid.dt),
+        outputs=outputs,
         increments=jnp.stack(increments) if same else tuple(increments),
         rates=jnp.stack(rates),
         recordings=recordings,
         saved=tuple(run.saved for run in runs),
-        succeeded=jnp.stack([run.succeeded for run in runs]),
+        succeeded=jnp.stack(succeeded),
         grid=grid,
     )
 
@@ -143,12 +155,16 @@ def _cast(leaf: Array, dtype) -> Array:
 
 def _checked(network, increments, grid, dynamics, key, record):
     if not isinstance(network, Network):
-        raise ValueError(f"network must be a ratelike.Network, got {network!r}")
+        raise ValueError(
+            f"network must be a ratelike.Network, got {validation.shown(network)}"
+        )
     if not isinstance(grid, TimeGrid):
-        raise ValueError(f"grid must be a ratelike.TimeGrid, got {grid!r}")
+        raise ValueError(
+            f"grid must be a ratelike.TimeGrid, got {validation.shown(grid)}"
+        )
     if not isinstance(dynamics, AbstractDynamics):
         raise ValueError(
-            f"dynamics must be an instance such as ratelike.GeneralisedRate(), got {dynamics!r}"
+            f"dynamics must be an instance such as ratelike.GeneralisedRate(), got {validation.shown(dynamics)}"
         )
     if dynamics.needs_key or key is not None:
         key = validation.typed_key("key", key)
@@ -174,11 +190,18 @@ def check_layers(
 
 
 def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
-    path = as_path(drive, grid, dtype)
+    path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
+        own = path.grid
+        same_step = math.isclose(own.dt, grid.dt, rel_tol=1e-9)
+        if not same_step or own.num_steps != grid.num_steps:
+            raise ValueError(
+                f"the GridPath given as increments must be made for the grid of {grid.num_steps} steps of {grid.dt:g} s, "
+                f"got one for {own.num_steps} steps of {own.dt:g} s"
+            )
         validation.shape("increments", path.values, (grid.num_steps, num_latents))
         validation.finite_leaves("increments", path.values)
-        return path
+        return GridPath(path.values.astype(dtype), grid)
     with jax.ensure_compile_time_eval():
         ends = path.t0, path.t1
     if validation.is_concrete(ends):
@@ -206,14 +229,14 @@ def _checked_record(network, record) -> dict[int, Integer[Array, " recorded"]]:
             network.depth
         ):
             raise ValueError(
-                f"record must name layers from 0 to {network.depth - 1}, got {layer!r}"
+                f"record must name layers from 0 to {network.depth - 1}, got {validation.shown(layer)}"
             )
         indices = np.atleast_1d(np.asarray(neurons))
         size = network.layers[layer].num_neurons
         whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
         if not whole or np.any(indices < 0) or np.any(indices >= size):
             raise ValueError(
-                f"record[{layer}] must list neurons from 0 to {size - 1}, got {neurons!r}"
+                f"record[{layer}] must list neurons from 0 to {size - 1}, got {validation.shown(neurons)}"
             )
         chosen[layer] = jnp.asarray(indices, dtype=jnp.int32)
     return chosen

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._drive import GridPath
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._finite import all_finite, made_sense
 from ratelike._dynamics._run_layer import FEWEST_PARTS
 from ratelike._dynamics._tree import map_over_devices
 from ratelike._error import mean_absolute_error
@@ -110,36 +111,43 @@ def _is_one_constant(leaf: Array) -> bool:
 def errors_of_tiles(
     tiles: Tiles, grid: TimeGrid, dynamics, burn_in: int, mesh: Mesh | None
 ):
-    """For every tile the error of its network: one program for all sizes."""
+    """For every tile the errors and the rate of its network, and whether each dynamics made sense of all of them.
+
+    One program for all sizes.
+    """
     spiking, *rate_networks = [_outputs(tiles, grid, each, mesh) for each in dynamics]
     errors = [
         mean_absolute_error(spiking[0], outputs, burn_in=burn_in)
-        for outputs, _ in rate_networks
+        for outputs, _, _ in rate_networks
     ]
-    return errors, spiking[1]
+    succeeded = jnp.stack([each[2] for each in (spiking, *rate_networks)])
+    return errors, spiking[1], succeeded
 
 
 def _outputs(
     tiles: Tiles, grid: TimeGrid, dynamics: AbstractDynamics, mesh: Mesh | None
 ):
-    """Output membranes and mean rate of each tile's network."""
+    """Output membranes and mean rate of each tile's network, and whether all are finite."""
 
     def run(increments, inputs):
         layer, index = inputs
         keys = jax.vmap(jax.random.fold_in, (0, None))(tiles.spike_key, index)
         keys = jax.vmap(jax.random.fold_in)(keys, tiles.number)
-        own = _sums_over_tiles(
+        own, succeeded = _sums_over_tiles(
             layer, tiles.pool, increments, keys, grid, dynamics, mesh
         )
         pooled = jnp.einsum("ij,jnp->inp", tiles.pool, own, precision="highest")
-        return pooled[..., :-1], jnp.mean(pooled[..., -1], axis=1) / grid.dt
+        rates = jnp.mean(pooled[..., -1], axis=1) / grid.dt
+        return pooled[..., :-1], (rates, succeeded)
 
-    increments, rates = _one_after_the_other(run, tiles.increments, tiles.layers)
+    increments, (rates, succeeded) = _one_after_the_other(
+        run, tiles.increments, tiles.layers
+    )
     tau_axis = 0 if tiles.output_tau_m.ndim == 1 else None
     outputs = jax.vmap(membrane_traces, in_axes=(0, tau_axis, None))(
         increments, tiles.output_tau_m, grid.dt
     )
-    return outputs, jnp.mean(rates, axis=0)
+    return outputs, jnp.mean(rates, axis=0), jnp.all(succeeded) & all_finite(outputs)
 
 
 def _one_after_the_other(run, increments, layers: tuple[Layer, ...]):
@@ -153,11 +161,11 @@ def _one_after_the_other(run, increments, layers: tuple[Layer, ...]):
     if alike and layers[0].decoder.shape[-1] == increments.shape[-1] + 1:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
         return jax.lax.scan(run, increments, (stacked, jnp.arange(len(layers))))
-    rates = []
+    seen = []
     for index, layer in enumerate(layers):
-        increments, rate = run(increments, (layer, index))
-        rates.append(rate)
-    return increments, jnp.stack(rates)
+        increments, of_layer = run(increments, (layer, index))
+        seen.append(of_layer)
+    return increments, jax.tree.map(lambda *each: jnp.stack(each), *seen)
 
 
 def _sums_over_tiles(
@@ -168,7 +176,7 @@ def _sums_over_tiles(
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     mesh: Mesh | None,
-) -> Float[Array, "tiles time decoded"]:
+) -> tuple[Float[Array, "tiles time decoded"], Bool[Array, ""]]:
     """Tiles of several networks advance together, as one population in which each tile has a path of its own."""
     total = len(keys)
     at_once = dynamics.neurons_at_once(layer.neuron, grid)
@@ -192,13 +200,14 @@ def _sums_over_tiles(
         part = eqx.combine(flat, shared)
         if layer.feedback is not None:
             part = eqx.tree_at(_pool, part, pool, is_leaf=lambda leaf: leaf is None)
-        return dynamics(part, path, grid, tile_keys=tile_keys, recorded=None).decoded
+        output = dynamics(part, path, grid, tile_keys=tile_keys, recorded=None)
+        return output.decoded, made_sense(part, path, output)
 
     arrays, shared = eqx.partition(layer, lambda leaf: leaf.ndim > 0)
     inputs = jax.tree.map(grouped, (arrays, increments, keys))
-    decoded = map_over_devices(one_group, inputs, mesh)
+    decoded, succeeded = map_over_devices(one_group, inputs, mesh)
     decoded = jnp.swapaxes(decoded, 1, 2)  # (groups, together, time, decoded)
-    return decoded.reshape(-1, *decoded.shape[2:])[:total]
+    return decoded.reshape(-1, *decoded.shape[2:])[:total], jnp.all(succeeded)
 
 
 def _pool(layer: Layer) -> Array | None:

@@ -217,7 +217,7 @@ def linear_path(start, end, values):
     "increments must ... got nan at index (1, 0)": dict(increments=[[0.0, 0.0], [NAN, 0.0]]),
     "increments must ... got nan at index (0, 0)": dict(increments=jnp.full((4, 2), NAN)),
     "increments must be numeric, got None": dict(increments=None),
-    "increments must be numeric, got <class": dict(increments=rl.WienerDrive),
+    "increments must be an array ... drive ... got <class": dict(increments=rl.WienerDrive),
     "increments must cover ... 0.004 s, got 0 to 0.003 s": linear_path(0.0, 3e-3, EYE),
     "increments must cover ... 0.004 s, got 0.001 to 1 s": linear_path(1e-3, 1.0, EYE),
     "increments must have 2 latents ... (3,)": linear_path(0.0, 1.0, np.ones((2, 3))),

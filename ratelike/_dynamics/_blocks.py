@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
+from ratelike._dynamics._finite import all_finite
 from ratelike._grid import TimeGrid
 from ratelike._loop import loop_of
 from ratelike._membrane import decay_factor, input_factor
@@ -107,10 +108,11 @@ def run_in_blocks(
     carry = (jnp.zeros_like(layer.bias), state, silence)
     indices = jnp.arange(num_groups * group, dtype=jnp.int32)
     inputs = (indices.reshape(num_groups, group), groups)
-    _, outputs = jax.lax.scan(one_group, carry, inputs)
+    last, outputs = jax.lax.scan(one_group, carry, inputs)
     decoded, kept = jax.tree.map(lambda x: _in_time(x)[: grid.num_steps], outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
-    return LayerOutput(decoded, recording, saved=None, succeeded=jnp.asarray(True))
+    # A potential that was not finite once never is again, whatever comes in later.
+    return LayerOutput(decoded, recording, saved=None, succeeded=all_finite(last))
 
 
 def _in_time(x: Array) -> Array:

@@ -32,6 +32,7 @@ from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._drive import grid_increments
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
 from ratelike._dynamics._part_size import part_size
+from ratelike._dynamics._saved_times import check_saved_times
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import (
@@ -71,7 +72,7 @@ class GeneralisedRate(AbstractDynamics):
 
     Raises `ValueError` for `age_step` <= 0, for an age step or a step-size controller beside `AgeShift` (which knows
     one step), for `SaveAt(dense=True)` or `SaveAt(steps=True)` with adaptive steps, and in `simulate` for a dead time
-    off the grid of ages.
+    off the grid of ages and for times to save that lie outside the grid.
     """
 
     solver: diffrax.AbstractSolver
@@ -97,6 +98,18 @@ class GeneralisedRate(AbstractDynamics):
         validation.instance(
             "GeneralisedRate.solver", self.solver, diffrax.AbstractSolver
         )
+        optional = {
+            "stepsize_controller": (
+                stepsize_controller,
+                diffrax.AbstractStepSizeController,
+            ),
+            "adjoint": (adjoint, diffrax.AbstractAdjoint),
+            "progress_meter": (progress_meter, diffrax.AbstractProgressMeter),
+            "saveat": (saveat, diffrax.SaveAt),
+        }
+        for name, (value, kind) in optional.items():
+            if value is not None:
+                validation.instance(f"GeneralisedRate.{name}", value, kind)
         self.stepsize_controller = stepsize_controller
         self.adjoint = adjoint
         self.progress_meter = (
@@ -122,7 +135,7 @@ class GeneralisedRate(AbstractDynamics):
         )
         if adaptive and _saves_steps(saveat):
             raise ValueError(
-                f"GeneralisedRate.saveat must not have steps=True with adaptive steps, got {saveat!r}; "
+                f"GeneralisedRate.saveat must not have steps=True with adaptive steps, got {validation.shown(saveat)}; "
                 "name the times with SaveAt(ts=...)"
             )
 
@@ -153,6 +166,7 @@ class GeneralisedRate(AbstractDynamics):
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         neuron = layer.neuron
         check_dead_time(f"{name}.neuron", neuron, self._age_step(grid))
+        check_saved_times("GeneralisedRate.saveat", self.saveat, grid)
         if _on_the_grid(self.solver):
             return
         if neuron.mark(jnp.zeros(())) is not None:
@@ -162,7 +176,7 @@ class GeneralisedRate(AbstractDynamics):
             )
         if layer.feedback is not None:
             raise ValueError(
-                f"{name}.feedback must be None for the method of lines, got {layer.feedback!r}; use AgeShift()"
+                f"{name}.feedback must be None for the method of lines, got {validation.shown(layer.feedback)}; use AgeShift()"
             )
 
     def _age_step(self, grid: TimeGrid) -> float:
@@ -381,5 +395,5 @@ def _on_the_grid(solver: diffrax.AbstractSolver) -> bool:
 def _refuse(name: str, value: object) -> None:
     if value is not None:
         raise ValueError(
-            f"GeneralisedRate.{name} must be None with AgeShift, which steps on the simulation's grid, got {value!r}"
+            f"GeneralisedRate.{name} must be None with AgeShift, which steps on the simulation's grid, got {validation.shown(value)}"
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._dynamics._finite import made_sense
 from ratelike._dynamics._tree import sum_over_devices, sum_over_parts
 from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
@@ -47,7 +48,10 @@ def run_layer(
 
     def run(part: Layer, first_tile, chosen=None) -> LayerOutput:
         keys = None if key is None else tile_keys(key, part.num_neurons, first_tile)
-        return dynamics(part, path, grid, tile_keys=keys, recorded=chosen)
+        output = dynamics(part, path, grid, tile_keys=keys, recorded=chosen)
+        return eqx.tree_at(
+            lambda o: o.succeeded, output, made_sense(part, path, output)
+        )
 
     num_neurons = layer.num_neurons
     size = _part_size(dynamics, layer, grid, mesh)

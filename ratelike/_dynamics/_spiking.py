@@ -68,7 +68,7 @@ class Spiking(AbstractDynamics):
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
         if layer.feedback is not None and not self.estimator.allows_feedback:
             raise ValueError(
-                f"{name}.feedback must be None for {type(self.estimator).__name__}, got {layer.feedback!r}; "
+                f"{name}.feedback must be None for {type(self.estimator).__name__}, got {validation.shown(layer.feedback)}; "
                 "use ScoreFunction(), or GeneralisedRate()"
             )
 
@@ -153,4 +153,6 @@ def _advance(
             faded(layer.neuron, mark_after, dt),
         )
         spikes.append(fired.astype(endurance.dtype))
+    # Of a hazard that is NaN nobody fires, without a word: the age keeps it, until the end of the simulation.
+    age_after = jnp.where(jnp.isnan(summed), summed, age_after)
     return _Neurons(age_after, mark_after), jnp.stack(spikes)

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._estimator._base import Sample
@@ -23,6 +23,7 @@ class Replay(eqx.Module):
     spikes: Float[Array, "time neurons"]  # constants, 0 or 1
     potential: Float[Array, "time neurons"]  # that acts in each step
     spent: Float[Array, "time neurons"]  # dt rho: p = 1 - exp(-spent)
+    succeeded: Bool[Array, ""]
 
     def layer_output(
         self,
@@ -38,7 +39,7 @@ class Replay(eqx.Module):
             recording = Recording(
                 recorded, self.potential[:, recorded], activity[:, recorded]
             )
-        return LayerOutput(decoded, recording, saved, succeeded=jnp.asarray(True))
+        return LayerOutput(decoded, recording, saved, succeeded=self.succeeded)
 
 
 def replay(
@@ -68,7 +69,7 @@ def replay(
         mark = _of_last_spike(layer.neuron, layer.bias, potential, last)
     seconds = in_seconds(layer.neuron, age.astype(potential.dtype), grid.dt)
     spent = grid.dt * hazard(layer.neuron, potential, seconds, mark)
-    return Replay(spikes, potential, spent)
+    return Replay(spikes, potential, spent, drawn.succeeded)
 
 
 def _of_last_spike(neuron, bias, potential, last) -> PyTree:

@@ -44,10 +44,7 @@ def sampled_loss(
     num_trials = validation.count(
         "num_trials", num_trials, at_least=estimator.fewest_trials
     )
-    if not callable(loss):
-        raise ValueError(
-            f"loss must be a function of a network and a trajectory, got {loss!r}"
-        )
+    validation.function("loss", loss, "a network and a trajectory")
 
     def trial(estimator: AbstractEstimator, key: Array) -> Trial:
         run = simulate(network, increments, grid, Spiking(estimator), key=key)

@@ -6,6 +6,7 @@ import diffrax
 import jax
 from jaxtyping import Array, Float
 
+from ratelike import _validation as validation
 from ratelike._drive import grid_increments
 from ratelike._fluctuations._layer import Noise, Readout, layer_fluctuations
 from ratelike._grid import TimeGrid
@@ -29,7 +30,7 @@ def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:
     if layer.feedback is not None:
         raise ValueError(
             f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
-            f"their input; got {layer.feedback!r}"
+            f"their input; got {validation.shown(layer.feedback)}"
         )
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._escape_rates import check_escape_rates
 from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeuron
 from ratelike._neuron._mixture import Mixture
 
@@ -29,13 +30,14 @@ def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(neuron):
         if not eqx.is_array(leaf):
             raise ValueError(
-                f"{name}{jax.tree_util.keystr(path)} must be an array or a static field, got {leaf!r}"
+                f"{name}{jax.tree_util.keystr(path)} must be an array or a static field, got {validation.shown(leaf)}"
             )
         if jnp.shape(leaf) not in ((), (num_neurons,)):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} must be a scalar or have shape ({num_neurons},), "
                 f"got shape {jnp.shape(leaf)}"
             )
+    check_escape_rates(name, neuron)
 
 
 def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
