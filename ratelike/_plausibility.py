@@ -62,7 +62,9 @@ def warn_of_input(network: Network, path: Any, grid: TimeGrid) -> None:
 
 def _warn_of_saturation(layer, potential, threshold, width, dt: float) -> None:
     distance = float(np.median((potential - threshold) / width))
-    if distance < CERTAIN:  # a cheap look first: even at 1 kHz and 1 ms, e^10 dt is needed
+    if (
+        distance < CERTAIN
+    ):  # a cheap look first: even at 1 kHz and 1 ms, e^10 dt is needed
         return
     hazard = _hazard_after_dead_time(layer, potential)
     if float(np.median(hazard)) * dt > CERTAIN:

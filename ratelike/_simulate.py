@@ -21,7 +21,6 @@ from ratelike._membrane import membrane_traces
 from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
 
-
 NOT_REACHED = "did not reach the end of the grid with finite values"
 ADVICE = (
     "With a diffrax solver other than AgeShift: increase max_steps, take shorter steps or wider age bins, loosen the "

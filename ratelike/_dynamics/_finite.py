@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, PyTree
 from ratelike._drive import GridPath
 from ratelike._dynamics._base import LayerOutput
 from ratelike._network import Layer
+from ratelike._neuron import Mixture, factors_are_right
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -27,10 +28,16 @@ def made_sense(
 ) -> Bool[Array, ""]:
     """The dynamics succeeded, with finite parameters, input and potentials, and a finite result.
 
-    A dead time that is NaN, or a potential that is infinite, need not leave a trace in what is decoded.
+    A dead time that is NaN, or a potential that is infinite, need not leave a trace in what is decoded. Nor need a kernel
+    that has become so strong since its neuron was made that the two factors of the hazard leave the range of numbers.
     """
     numbers = (layer.neuron, layer.bias, layer.encoder, path, output.decoded)
     finite = output.succeeded & all_finite(numbers)
+    neurons = (
+        layer.neuron.neurons if isinstance(layer.neuron, Mixture) else (layer.neuron,)
+    )
+    for neuron in neurons:
+        finite &= factors_are_right(neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
         largest = jnp.max(jnp.abs(layer.encoder)) * jnp.max(jnp.abs(path.values))

@@ -18,3 +18,4 @@ from ratelike._neuron._fine_step import fine_step as fine_step
 from ratelike._neuron._lif import LIF as LIF
 from ratelike._neuron._mixture import Mixture as Mixture
 from ratelike._neuron._srm0 import SRM0 as SRM0
+from ratelike._neuron._srm0 import factors_are_right as factors_are_right

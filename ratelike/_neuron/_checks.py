@@ -11,6 +11,7 @@ from ratelike._neuron._base import AbstractNeuron
 from ratelike._neuron._escape_rates import check_escape_rates
 from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeuron
 from ratelike._neuron._mixture import Mixture
+from ratelike._neuron._srm0 import factors_are_right
 
 
 def is_homogeneous(neuron: AbstractNeuron) -> bool:
@@ -38,6 +39,14 @@ def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
                 f"got shape {jnp.shape(leaf)}"
             )
     check_escape_rates(name, neuron)
+    if validation.is_concrete(neuron):
+        with jax.ensure_compile_time_eval():
+            kept = bool(factors_are_right(neuron))
+        if not kept:
+            raise ValueError(
+                f"{name}.refractory must keep between -45 and 20 widths of {name}.escape, as it did when the neuron was made; "
+                "make a new neuron to leave that range"
+            )
 
 
 def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import (
@@ -114,11 +114,27 @@ class SRM0(AbstractNeuron):
 
 def kernel_is_moderate(escape: AbstractEscape, refractory: AbstractRefractory) -> bool:
     """Whether both factors of a separable hazard keep to numbers whose product is right; not known of traced values."""
-    concrete = validation.is_concrete((escape, refractory))
-    if not (concrete and isinstance(escape, AbstractSeparableEscape)):
+    if not validation.is_concrete((escape, refractory)):
         return False
     with jax.ensure_compile_time_eval():
-        ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
-        ratio = escape.ratio(refractory(jnp.asarray(ages[:, None])))
-        lowest, highest = float(jnp.min(ratio)), float(jnp.max(ratio))
-    return lowest >= math.exp(LOWEST_RATIO) and highest < math.exp(HIGHEST_RATIO)
+        return bool(ratios_are_moderate(escape, refractory))
+
+
+def ratios_are_moderate(
+    escape: AbstractEscape, refractory: AbstractRefractory
+) -> Bool[Array, ""]:
+    if not isinstance(escape, AbstractSeparableEscape):
+        return jnp.asarray(False)
+    ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
+    ratio = escape.ratio(
+        refractory(jnp.asarray(ages[:, None], refractory.dead_time.dtype))
+    )
+    lowest, highest = math.exp(LOWEST_RATIO), math.exp(HIGHEST_RATIO)
+    return (jnp.min(ratio) >= lowest) & (jnp.max(ratio) < 0.999 * highest)
+
+
+def factors_are_right(neuron: AbstractNeuron) -> Bool[Array, ""]:
+    """Whether what was decided when the neuron was made still holds for parameters that have changed since."""
+    if not isinstance(neuron, SRM0) or not neuron.has_moderate_kernel:
+        return jnp.asarray(True)
+    return ratios_are_moderate(neuron.escape, neuron.refractory)
