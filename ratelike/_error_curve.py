@@ -74,8 +74,8 @@ class ErrorCurve(eqx.Module):
         falls with N (sizes at which there are few spikes) the interval is too wide. It is NaN with one trial at every
         size.
 
-        Raises `ValueError` with fewer than two such sizes, and for an error that is zero or negative at one of them:
-        its logarithm is not finite, and the slope would be infinite or undefined.
+        Raises `ValueError` with fewer than two such sizes, and for an error that is not finite, zero or negative at one
+        of them: its logarithm is not finite, and the slope would be infinite or undefined.
         """
         from scipy import special  # slow to import, and not needed to simulate
 
@@ -87,12 +87,7 @@ class ErrorCurve(eqx.Module):
                 f"min_size must leave at least two sizes of {self.sizes}, got {smallest:g}"
             )
         for i in kept:
-            smallest_error = np.min(self.errors[i])
-            if smallest_error <= 0.0:
-                raise ValueError(
-                    "a slope of log error against log N needs errors greater than 0, "
-                    f"got {smallest_error:g} at size {self.sizes[i]}"
-                )
+            _check_logarithms(self.sizes[i], np.asarray(self.errors[i]))
         log_size = np.log([self.sizes[i] for i in kept])
         centred = log_size - log_size.mean()
         weights = centred / np.sum(centred**2)
@@ -123,11 +118,18 @@ def _check_errors(size: int, errors: np.ndarray) -> None:
         raise ValueError(
             f"ErrorCurve.errors must be real numbers, got {errors.dtype} at size {size}"
         )
+
+
+def _check_logarithms(size: int, errors: np.ndarray) -> None:
     finite = np.isfinite(errors)
     if not finite.all():
         first = int(np.argmin(finite))
         raise ValueError(
             f"ErrorCurve.errors must be finite, got {errors[first]} in trial {first} at size {size}"
+        )
+    if np.min(errors) <= 0.0:
+        raise ValueError(
+            f"a slope of log error against log N needs errors greater than 0, got {np.min(errors):g} at size {size}"
         )
 
 

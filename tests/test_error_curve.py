@@ -28,6 +28,8 @@ LAWS = {
 # The quantile of Student's t with one degree of freedom, which is Cauchy's law.
 CAUCHY_95, CAUCHY_90 = np.tan(0.475 * np.pi), np.tan(0.45 * np.pi)
 
+ONES = np.ones(2)
+
 
 def power_law(trials, errors, exponent=-0.5):
     """Sizes from 64 on, each 4 times the one before."""
@@ -122,22 +124,25 @@ def test_one_trial_at_every_size_has_a_slope_but_no_interval():
     assert np.isnan(curve.slope(min_size=256).lower)
 
 
-def test_an_error_of_zero_has_no_slope():
+def test_errors_without_a_logarithm_have_no_slope():
     curve = rl.ErrorCurve((1, 2, 4), (np.array([0.0, 1.0]), np.ones(2), np.ones(2)))
     with pytest.raises(ValueError, match="greater than 0, got 0 at size 1"):
         curve.slope()
     assert curve.slope(min_size=2).value == 0.0
     assert curve.mean()[0] == 0.5
+    for bad in (np.nan, np.inf):
+        curve = rl.ErrorCurve((1, 2, 4), (ONES, ONES, np.array([1.0, bad])))
+        message = f"ErrorCurve.errors must be finite, got {bad} in trial 1 at size 4"
+        with pytest.raises(ValueError, match=message):
+            curve.slope()
+        assert not np.isfinite(curve.mean()[2])
 
 
-ONES = np.ones(2)
 BAD = {
     "errors must hold one array for each of the 2 sizes, got 1": ((1, 2), (ONES,)),
     "at least one trial at size 2, got shape (2, 2)": ((1, 2), (ONES, np.ones((2, 2)))),
     "at least one trial at size 2, got shape (0,)": ((1, 2), (ONES, np.ones(0))),
     "at least one trial at size 2, got shape ()": ((1, 2), (ONES, np.float64(1.0))),
-    "errors must be finite, got nan in trial 1 at size 2": ((1, 2), (ONES, [1.0, np.nan])),
-    "errors must be finite, got inf in trial 0 at size 1": ((1,), ([np.inf],)),
     "errors must be real numbers, got complex128 at size 1": ((1,), ([1.0 + 1j],)),
     "errors must be a sequence of arrays, got None": ((1,), None),
     "sizes must differ from each other, got (4, 4)": ((4, 4), (ONES, ONES)),

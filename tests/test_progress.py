@@ -87,7 +87,14 @@ def test_what_is_not_known_is_not_said(monkeypatch):
     ]
     monkeypatch.undo()
     assert lines(iter("ab")) == ["cells: 1", "cells: 2"]
-    assert len(lines([1, 2])) == 2  # at the same moment
+
+
+def test_cells_that_end_at_the_same_moment(monkeypatch):
+    shown = lines(Timed(monkeypatch, [0, 0]))
+    assert [line.split(", ")[1] for line in shown] == [
+        "at most 0:00:00 left",
+        "0:00:00 left",
+    ]
 
 
 def test_cells_that_still_run_are_counted_by_their_result(monkeypatch):
