@@ -239,8 +239,9 @@ class watched:
 
     def __exit__(self, *exception):
         if self.thread.is_alive():
-            os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
+            end = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
             self.thread.join()
+            os.close(end)
 
 
 def test_a_manifest_that_is_a_pipe(folder):
