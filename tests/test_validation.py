@@ -311,6 +311,8 @@ ODD = {
 }
 
 
+# Whole numbers of seconds look like milliseconds.
+@pytest.mark.filterwarnings("ignore:.*are in seconds, not milliseconds")
 @pytest.mark.parametrize("make", ODD.values(), ids=list(ODD))
 def test_odd_but_sensible_input_runs(make):
     network = make()

@@ -11,6 +11,9 @@ from ratelike._neuron._escape_rates import check_escape_rates
 from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeuron
 from ratelike._neuron._mixture import Mixture
 
+# More ages than these are a mistake of units.
+MOST_AGES = 1e7
+
 
 def is_homogeneous(neuron: AbstractNeuron) -> bool:
     """Whether all neurons share their parameters."""
@@ -39,6 +42,10 @@ def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
             check_dead_time(f"{name}.neurons[{index}]", each, dt)
         return
     shortest, memory = neuron.shortest_dead_time, neuron.memory
+    if memory / dt > MOST_AGES:
+        raise ValueError(
+            f"{name}.memory must be at most {MOST_AGES:g} steps of dt = {dt:g} s, got {memory:g} s; times are in seconds"
+        )
     dead_times = np.asarray([shortest])
     if validation.is_concrete(neuron.dead_time):
         dead_times = np.unique(np.asarray(neuron.dead_time, dtype=float))

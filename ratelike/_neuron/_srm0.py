@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import (
     AbstractEscape,
@@ -45,7 +46,7 @@ class SRM0(AbstractNeuron):
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
     ):
-        self.tau_m = validation.parameter("SRM0.tau_m", tau_m, above=0.0)
+        self.tau_m = plausibility.time_constant("SRM0.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
         validation.instance("SRM0.escape", self.escape, AbstractEscape)
