@@ -181,7 +181,7 @@ class Network(eqx.Module):
             output_tau_m = jnp.mean(self.layers[-1].neuron.tau_m)
             self.output_tau_m = validation.parameter(name, output_tau_m, above=0.0)
         else:
-            self.output_tau_m = plausibility.time_constant(name, output_tau_m)
+            self.output_tau_m = plausibility.time_constant(name, output_tau_m, ())
         validation.shape("Network.output_tau_m", self.output_tau_m, ())
 
     @property
@@ -326,7 +326,7 @@ def check_slope(slope: Array, bias: Array, gain: Array) -> None:
     if not float(limits.tiny) ** 0.5 < product < float(limits.max) ** 0.5:
         raise ValueError(
             f"bias and gain must be where the neuron's stationary rate depends on the potential, got a mean slope of "
-            f"{float(slope):g} Hz per unit of potential at bias {validation.shown(np.asarray(bias))} and gain "
+            f"{float(slope):g} Hz per unit of potential at bias {validation.shown(np.asarray(bias).tolist())} and gain "
             f"{float(gain):g}: the neuron is silent or saturated there"
         )
 

@@ -33,11 +33,13 @@ def warn(message: str) -> None:
 
 
 def time_constant(
-    name: str, value: ArrayLike, *, longest: float = LONGEST_TIME_CONSTANT
+    name: str, value: ArrayLike, shape: tuple[int, ...] | None = None
 ) -> Float[Array, "..."]:
     """A parameter above zero, with a warning where it looks like milliseconds."""
     checked = validation.parameter(name, value, above=0.0)
-    warn_of_milliseconds(name, value, longest)
+    if shape is not None:
+        validation.shape(name, checked, shape)
+    warn_of_milliseconds(name, value, LONGEST_TIME_CONSTANT)
     return checked
 
 

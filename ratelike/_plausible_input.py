@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._drive import GridPath
@@ -56,12 +58,17 @@ def _warn_of_saturation(layer: Layer, potential, threshold, width, dt: float) ->
     distance = float(np.median((potential - threshold) / width))
     if distance < FAR_ABOVE:
         return
-    neuron, h = layer.neuron, layer.bias
     # Values are wanted also while something else is traced; when a spike has lowered the potential most.
     with jax.ensure_compile_time_eval():
+        h = layer.bias
+        neuron = jax.tree.map(lambda leaf: _cast(leaf, h.dtype), layer.neuron)
         hazard = np.asarray(neuron.hazard(h, neuron.dead_time, neuron.mark(h)))
     if float(np.median(hazard)) * dt > CERTAIN:
         warn(
             f"neurons of network.layers[0] fire whenever their dead time permits, whatever comes in: their potential at "
             f"rest lies {distance:.3g} escape widths above threshold; do bias, threshold and width have the same unit?"
         )
+
+
+def _cast(leaf: Array, dtype) -> Array:
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
