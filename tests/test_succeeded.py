@@ -73,7 +73,7 @@ def test_succeeded_is_false_where_something_is_not_finite(succeeded):
             succeeded(edited, INCREMENTS), [True, False], name
         )
     # The first of the steps: its potential is long past at the end.
-    for value in (np.nan, np.inf):
+    for value in (np.nan, np.inf, 1e308):  # the last one overflows in the potential
         increments = INCREMENTS.copy()
         increments[0, 1] = value
         assert not succeeded(NETWORK, increments)[0]
