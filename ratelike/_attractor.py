@@ -89,7 +89,8 @@ def _decoder(
     rates = jax.vmap(phi)(jnp.asarray(NODES, patterns.dtype))
     mean = jnp.tensordot(weights, rates, axes=1)
     variance = jnp.mean(jnp.tensordot(weights, (rates - mean) ** 2, axes=1))
-    if validation.is_concrete(variance) and not float(variance) > 0.0:
+    rounding = 100.0 * jnp.finfo(variance.dtype).eps * jnp.max(jnp.abs(mean))
+    if validation.is_concrete(variance) and not float(variance) > float(rounding) ** 2:
         raise ValueError(
             "bias and gain must be where the neuron's stationary rate depends on the potential, got a variance of "
             f"{float(variance):g} Hz^2 over the entries of a pattern: the neuron is silent or saturated there"

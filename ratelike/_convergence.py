@@ -100,6 +100,8 @@ def convergence(
             validation.function(name, value, what)
     validation.instance("sizes", sizes, Iterable)
     validation.instance("grid", grid, TimeGrid)
+    if isinstance(sizes, (str, bytes)):
+        raise ValueError(f"sizes must list numbers, got {validation.shown(sizes)}")
     sizes = tuple(validation.count("sizes", size) for size in sizes)
     if not sizes:
         raise ValueError("sizes must name at least one network size, got none")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._grid import TimeGrid
 
@@ -48,8 +49,7 @@ class WienerDrive(AbstractDrive):
         resolution: float = 2.0**-16,
     ):
         self.num_latents = validation.count("WienerDrive.num_latents", num_latents)
-        self.tau_m = validation.parameter("WienerDrive.tau_m", tau_m, above=0.0)
-        validation.shape("WienerDrive.tau_m", self.tau_m, ())
+        self.tau_m = plausibility.time_constant("WienerDrive.tau_m", tau_m, ())
         self.key = validation.typed_key("WienerDrive.key", key)
         self.resolution = validation.number(
             "WienerDrive.resolution", resolution, above=0.0

@@ -60,6 +60,10 @@ def membrane_traces(
         validation.shape("tau_m", tau_m, increments.shape[-1:])
         tau_m = jnp.broadcast_to(tau_m, increments.shape[1:])
     dt = validation.number("dt", dt, above=0.0)
+    return _traces(increments, tau_m, dt)
+
+
+def _traces(increments, tau_m, dt: float) -> Float[Array, "time latents"]:
     decay, scale = decay_factor(tau_m, dt), input_factor(tau_m, dt)
 
     def step(trace, increment):

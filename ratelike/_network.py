@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Integer
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._feedback import Feedback
 from ratelike._neuron import AbstractNeuron, Mixture, check_neuron, fine_step
@@ -175,11 +176,12 @@ class Network(eqx.Module):
                     f"Network.layers[{index + 1}].encoder must take the {handed_on} latents that layer {index} hands "
                     f"on, got {after.num_latents}"
                 )
+        name = "Network.output_tau_m"
         if output_tau_m is None:
             output_tau_m = jnp.mean(self.layers[-1].neuron.tau_m)
-        self.output_tau_m = validation.parameter(
-            "Network.output_tau_m", output_tau_m, above=0.0
-        )
+            self.output_tau_m = validation.parameter(name, output_tau_m, above=0.0)
+        else:
+            self.output_tau_m = plausibility.time_constant(name, output_tau_m, ())
         validation.shape("Network.output_tau_m", self.output_tau_m, ())
 
     @property
@@ -319,11 +321,12 @@ def check_slope(slope: Array, bias: Array, gain: Array) -> None:
     """The rate depends on the potential, so that decoders can hand a signal on."""
     if not validation.is_concrete((slope, bias, gain)):
         return
-    smallest = np.sqrt(float(jnp.finfo(slope.dtype).tiny))
-    if not (np.isfinite(slope) and abs(float(slope)) > smallest):
+    limits = jnp.finfo(slope.dtype)
+    product = float(gain) ** 2 * abs(float(slope))  # by which decoders are divided
+    if not float(limits.tiny) ** 0.5 < product < float(limits.max) ** 0.5:
         raise ValueError(
             f"bias and gain must be where the neuron's stationary rate depends on the potential, got a mean slope of "
-            f"{float(slope):g} Hz per unit of potential at bias {validation.shown(np.asarray(bias))} and gain "
+            f"{float(slope):g} Hz per unit of potential at bias {validation.shown(np.asarray(bias).tolist())} and gain "
             f"{float(gain):g}: the neuron is silent or saturated there"
         )
 

@@ -45,7 +45,7 @@ class GaussHermite(AbstractNodes):
         )
         if self.smallest_weight >= 1.0:
             raise ValueError(
-                f"GaussHermite.smallest_weight must be less than 1, got {smallest_weight:g}"
+                f"GaussHermite.smallest_weight must be less than 1, got {self.smallest_weight:g}"
             )
 
     def __call__(self, num_latents, num_parameters, layer):

@@ -20,6 +20,7 @@ from ratelike._grid import TimeGrid
 from ratelike._membrane import membrane_traces
 from ratelike._network import Network, check_population
 from ratelike._neuron import check_neuron
+from ratelike._plausible_input import warn_of_input
 
 NOT_REACHED = "did not reach the end of the grid with finite values"
 ADVICE = (
@@ -171,7 +172,9 @@ def _checked(network, increments, grid, dynamics, key, record):
     check_layers(network, grid, [dynamics])
     first = network.layers[0]
     path = _checked_path(increments, grid, first.num_latents, first.dtype)
-    return path, key, _checked_record(network, record)
+    chosen = _checked_record(network, record)
+    warn_of_input(network, path, grid)
+    return path, key, chosen
 
 
 def check_layers(

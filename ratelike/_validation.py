@@ -121,6 +121,8 @@ def function(name: str, value: Any, what: str) -> None:
 def count(name: str, value: int, *, at_least: int = 1) -> int:
     """A Python int of at least `at_least`."""
     bare(name, value)
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        _check_dtype(name, value.dtype, value)
     try:
         whole = int(value)
     except (TypeError, ValueError, OverflowError, jax.errors.JAXTypeError):

@@ -1,6 +1,7 @@
 """Bad input gives a `ValueError` that names the argument and the value before anything compiles; odd input passes."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 import diffrax
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike import _validation as validation
+from ratelike._neuron import check_neuron
 
 NAN, INF = float("nan"), float("inf")
 KEY, RAW_KEY = jax.random.key(0), jax.random.PRNGKey(0)
@@ -174,9 +177,53 @@ def test_a_key_is_one_typed_key(call):
     "reference ... (4, 2) ... (3, 2)": lambda: rl.mean_absolute_error(INCREMENTS, INCREMENTS[:3]),
     "outputs ... time, latents) ... (4,)": lambda: rl.mean_absolute_error(np.zeros(4), np.zeros(4)),
     "burn_in ... number of steps, 4, got 4": lambda: error(burn_in=4),
+    "layer must have a next one: at most 0 ... got 1": lambda: rl.Network([LAYER, LAYER]).weights(1),
+    "layer must ... at least 0, got -1": lambda: rl.Network([LAYER, LAYER]).weights(-1),
+    "tau_m must ... greater than 0, got nan": lambda: rl.membrane_traces(INCREMENTS, NAN, 1e-3),
+    "tau_m must ... greater than 0, got -1.0": lambda: rl.membrane_traces(INCREMENTS, -1.0, 1e-3),
+    "tau_m must have shape (2) ... (3,)": lambda: rl.membrane_traces(INCREMENTS, np.ones(3), 1e-3),
+    "dt must ... greater than 0, got 0.0": lambda: rl.membrane_traces(INCREMENTS, 1e-2, 0.0),
+    "dt must be finite and greater than 0, got 0.0": lambda: rl.stationary_rate(NEURON, 1.0, 0.0),
+    "dead_time must be a multiple of the step dt = 0.0015 s": lambda: rl.stationary_rate(NEURON, 1.0, 1.5e-3),
+    "memory must be at most 1e+07 steps of dt = 1e-09": lambda: rl.stationary_rate(NEURON, 1.0, 1e-9),
+    "potential must ... got nan": lambda: rl.stationary_rate(NEURON, NAN, 1e-3),
+    "potential must fit neuron.tau_m of shape (3,) ... (2,)": lambda: rl.stationary_rate(rl.SRM0([0.01] * 3), [1.0, 2.0], 1e-3),
+    "Layer.encoder must be of single or double ... float16": lambda: layer(jnp.ones((2, 2), jnp.float16), EYE),
+    "SRM0.tau_m must be plain numbers ... got 'ms'": lambda: rl.SRM0(WithUnit(10.0, "ms")),
+    "SRM0.tau_m must be plain numbers ... got 'ms' with [": lambda: rl.SRM0([0.01, WithUnit(10.0, "ms")]),
+    "TimeGrid.dt must be plain numbers ... got 'ms'": lambda: rl.TimeGrid(WithUnit(1.0, "ms"), 4),
+    "TimeGrid.num_steps must be plain numbers ... got 'ms'": lambda: rl.TimeGrid(1e-3, WithUnit(4, "ms")),
+    "SRM0.tau_m must be plain numbers ... got 'timedelta64[ms]'": lambda: rl.SRM0(np.timedelta64(10, "ms")),
+    "bias and gain must be where ... a mean slope of 0 Hz": lambda: relay(bias=200.0),
+    "bias and gain must be where ... bias -2000": lambda: rl.streamed_relay_network(NEURON, **SIZES, bias=-2000.0),
+    "bias and gain must be where ... a variance of": lambda: rl.attractor_network(NEURON, num_neurons=2, num_patterns=1, key=KEY, bias=200.0),
 })
 def test_what_does_not_fit(message, case):
     refused(message, case)
+
+
+class WithUnit:
+    """Stands for the quantities of other packages: an array that `np.asarray` strips of its unit."""
+
+    def __init__(self, values, units):
+        self.values, self.units = values, units
+
+    def __str__(self):
+        return f"{self.values} {self.units}"
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+class OwnEscape(rl.AbstractEscape):
+    function: Callable = eqx.field(static=True)
+
+    def __call__(self, potential):
+        return self.function(potential)
+
+
+def with_escape(function):
+    return edited(lambda n: n.layers[0].neuron.escape, OwnEscape(function))
 
 
 def edited(where, value):
@@ -218,6 +265,18 @@ def linear_path(start, end, values):
     "increments must ... got nan at index (0, 0)": dict(increments=jnp.full((4, 2), NAN)),
     "increments must be numeric, got None": dict(increments=None),
     "increments must be an array ... drive ... got <class": dict(increments=rl.WienerDrive),
+    "GridPath ... grid of 4 steps of 0.001 s, got one for 4 steps of 0.002 s": dict(increments=rl.GridPath(INCREMENTS, rl.TimeGrid(2e-3, 4))),
+    "GridPath ... grid of 4 steps of 0.001 s, got one for 3 steps of 0.001 s": dict(increments=rl.GridPath(INCREMENTS[:3], rl.TimeGrid(1e-3, 3))),
+    "increments must be an array, a drive ... got <function": dict(increments=lambda time: time),
+    "increments must be of single or double ... got float16": dict(increments=jnp.zeros((4, 2), jnp.float16)),
+    "increments must be plain numbers ... 'ms'": dict(increments=WithUnit(INCREMENTS, "ms")),
+    "network.layers[0].encoder ... got bfloat16": edited(lambda n: n.layers[0].encoder, jnp.ones((2, 2), jnp.bfloat16)),
+    "network.layers[0].neuron.escape.rate ... greater than 0, got -1.0": edited(lambda n: n.layers[0].neuron.escape.rate, jnp.asarray(-1.0)),
+    "network.layers[0].neuron.escape, an escape rate ... at least 0 ... got -1 at the potential -0.01": with_escape(lambda u: jnp.where(u < 0.0, -1.0, u)),
+    "neuron.escape ... got -inf at the potential 0": with_escape(jnp.log),
+    "neuron.escape ... got inf at the potential 1000": with_escape(jnp.exp),
+    "neuron.escape must act elementwise": with_escape(lambda u: jnp.ones(3)),
+    "neuron.escape must be an escape rate ... got ZeroDivisionError": with_escape(lambda u: 1 / 0),
     "increments must cover ... 0.004 s, got 0 to 0.003 s": linear_path(0.0, 3e-3, EYE),
     "increments must cover ... 0.004 s, got 0.001 to 1 s": linear_path(1e-3, 1.0, EYE),
     "increments must have 2 latents ... (3,)": linear_path(0.0, 1.0, np.ones((2, 3))),
@@ -275,6 +334,11 @@ def test_a_nan_anywhere_in_the_network():
     "make_network must return a ratelike.Network, got Layer(": dict(make_network=lambda n, key: LAYER),
     "make_network must ... 3 neurons ... got 2 in layer 0": dict(sizes=[3], make_network=lambda n, key: NETWORK),
     "neuron.dead_time ... dt = 0.0003 s, got 0.002 s": dict(grid=rl.TimeGrid(0.3e-3, 9)),
+    "make_network must be a function of a size and a key, got 'abc'": dict(make_network="abc"),
+    "make_drive must be a function of a network and a key, got 1.0": dict(make_drive=1.0),
+    "progress must be a function": dict(progress=True),
+    "on_cell must be a function": dict(on_cell=[]),
+    "make_drive must return a drive ... got None": dict(make_drive=lambda network, key: None),
 })
 def test_convergence_refuses(message, case):
     refused(message, lambda: study(**case))
@@ -311,6 +375,8 @@ ODD = {
 }
 
 
+# Whole numbers of seconds look like milliseconds.
+@pytest.mark.filterwarnings("ignore:.*are in seconds, not milliseconds")
 @pytest.mark.parametrize("make", ODD.values(), ids=list(ODD))
 def test_odd_but_sensible_input_runs(make):
     network = make()
@@ -326,3 +392,110 @@ def test_a_path_runs_within_jit():
     path = diffrax.LinearInterpolation(jnp.asarray([0.0, 1.0]), 9.0 * EYE)
     inside = jax.jit(lambda path: simulate(increments=path).outputs)(path)
     np.testing.assert_allclose(inside, simulate(increments=path).outputs, rtol=1e-12)
+
+
+def test_times_to_save_lie_on_the_grid():
+    def saving(*times):
+        saveat = diffrax.SaveAt(ts=list(times))
+        return partial(simulate, dynamics=rl.GeneralisedRate(saveat=saveat))
+
+    refused(
+        "GeneralisedRate.saveat.ts must lie ... 0.004 s, got 0.005 s",
+        saving(0.001, 0.005),
+    )
+    refused(
+        "GeneralisedRate.saveat.ts must lie ... got -0.001 s", saving(-0.001, 0.001)
+    )
+    refused(
+        "GeneralisedRate.saveat.ts must be in ascending order", saving(0.002, 0.001)
+    )
+
+
+def test_messages_are_short():
+    """A network of many layers is not printed into them."""
+    deep = rl.Network([LAYER] * 50)
+    for case in (dict(grid=deep), dict(dynamics=deep), dict(network=deep.layers)):
+        with pytest.raises(ValueError, match="must be") as caught:
+            simulate(**case)
+        assert len(str(caught.value)) < 250
+
+
+class Labelled:
+    """A table of pandas or xarray: columns and attributes answer to their names."""
+
+    def __init__(self, **columns):
+        self.__dict__.update(columns)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(0.02, dtype)
+
+
+def test_what_carries_no_unit_is_taken_as_it_is():
+    for value in (
+        WithUnit(0.02, "dimensionless"),
+        WithUnit(0.02, WithUnit(1.0, "dimensionless")),
+        Labelled(dimensionality={}),
+        Labelled(units=np.arange(3.0), unit=5.0),
+        Labelled(unit=lambda: "ms"),
+        [0.02, np.float32(0.02)],
+    ):
+        np.testing.assert_allclose(rl.SRM0(value).tau_m, 0.02)
+    for unit in ("percent", "s", {"[time]": 1}):
+        refused(
+            "SRM0.tau_m must be plain numbers",
+            lambda unit=unit: rl.SRM0(WithUnit(0.02, unit)),
+        )
+
+
+def test_tables_of_other_packages():
+    pandas, xarray = pytest.importorskip("pandas"), pytest.importorskip("xarray")
+    frame = pandas.DataFrame({"unit": np.zeros(4), "units": np.ones(4)})
+    array = xarray.DataArray(INCREMENTS, dims=("time", "latent"))
+    for table in (frame, array, pandas.Series([1.0, 2.0], index=["unit", "b"])):
+        parameter = validation.parameter("x", table)
+        np.testing.assert_array_equal(parameter, np.asarray(table))
+    refused(
+        "x must be plain numbers ... 'ms'",
+        lambda: validation.parameter("x", array.assign_attrs(units="ms")),
+    )
+    refused("x must be numeric", lambda: validation.parameter("x", frame.astype(str)))
+
+
+def test_a_value_that_float32_cannot_hold():
+    with jax.enable_x64(False):
+        refused(
+            "SRM0.tau_m must ... greater than 0 in float32, got 1e-300",
+            lambda: rl.SRM0(1e-300),
+        )
+        refused(
+            "Layer.bias must be finite in float32, got 1e+300",
+            lambda: layer(EYE, EYE, 1e300),
+        )
+
+
+def test_an_escape_rate_is_looked_at_once():
+    calls = []
+
+    def function(potential):
+        calls.append(potential.shape)
+        return jnp.ones_like(potential)
+
+    network = with_escape(function)["network"]
+    for _ in range(3):
+        check_neuron("neuron", network.layers[0].neuron, 2)
+    assert len(calls) == 1
+
+
+def test_stationary_rate_of_plain_numbers():
+    """Against the mean interval, summed in plain NumPy (default neuron)."""
+    ages = np.arange(101) * 1e-3
+    for potential in (0, 2, np.int32(1)):
+        hazard = 10.0 * np.exp(potential - 5.0 * np.exp(-ages / 20e-3))
+        p = np.where(ages > 1.5e-3, -np.expm1(-1e-3 * hazard), 0.0)
+        survivors = np.concatenate([[1.0], np.cumprod(1.0 - p[:-1])])
+        interval = 1e-3 * (survivors[:-1].sum() + survivors[-1] / p[-1])
+        rate = rl.stationary_rate(NEURON, potential, 1e-3)
+        np.testing.assert_allclose(rate, 1.0 / interval, rtol=1e-2)
+        assert rate.dtype == float
+    single = rl.stationary_rate(NEURON, jnp.ones(2, jnp.float32), 1e-3)
+    assert single.dtype == jnp.float32

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._averaged import AveragedPast, Traces, faded_traces
@@ -75,7 +76,7 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
         adaptation: Sequence[Adaptation] | None = None,
         closure: AbstractClosure | None = None,
     ):
-        self.tau_m = validation.parameter("AdaptiveSRM.tau_m", tau_m, above=0.0)
+        self.tau_m = plausibility.time_constant("AdaptiveSRM.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
         validation.instance("AdaptiveSRM.escape", self.escape, AbstractEscape)

@@ -13,6 +13,9 @@ from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeur
 from ratelike._neuron._mixture import Mixture
 from ratelike._neuron._srm0 import factors_are_right
 
+# More ages than these are a mistake of units.
+MOST_AGES = 1e7
+
 
 def is_homogeneous(neuron: AbstractNeuron) -> bool:
     """Whether all neurons share their parameters."""
@@ -56,6 +59,10 @@ def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
             check_dead_time(f"{name}.neurons[{index}]", each, dt)
         return
     shortest, memory = neuron.shortest_dead_time, neuron.memory
+    if memory / dt > MOST_AGES:
+        raise ValueError(
+            f"{name}.memory must be at most {MOST_AGES:g} steps of dt = {dt:g} s, got {memory:g} s; times are in seconds"
+        )
     dead_times = np.asarray([shortest])
     if validation.is_concrete(neuron.dead_time):
         dead_times = np.unique(np.asarray(neuron.dead_time, dtype=float))

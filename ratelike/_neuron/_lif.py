@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._base import AbstractNeuron
@@ -68,7 +69,7 @@ class LIF(AbstractNeuron):
         dead_time: ArrayLike = 2e-3,
         memory: float | None = None,
     ):
-        self.tau_m = validation.parameter("LIF.tau_m", tau_m, above=0.0)
+        self.tau_m = plausibility.time_constant("LIF.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         validation.instance("LIF.escape", self.escape, AbstractEscape)
         self.v_reset = validation.parameter("LIF.v_reset", v_reset)

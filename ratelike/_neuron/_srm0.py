@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import (
     AbstractEscape,
@@ -55,7 +56,7 @@ class SRM0(AbstractNeuron):
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
     ):
-        self.tau_m = validation.parameter("SRM0.tau_m", tau_m, above=0.0)
+        self.tau_m = plausibility.time_constant("SRM0.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
         validation.instance("SRM0.escape", self.escape, AbstractEscape)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory, checked_span
 
@@ -37,7 +38,7 @@ class AlphaRefractory(AbstractRefractory):
     ):
         owner = "AlphaRefractory."
         self.amplitude = validation.parameter(owner + "amplitude", amplitude)
-        self.tau = validation.parameter(owner + "tau", tau, above=0.0)
+        self.tau = plausibility.time_constant(owner + "tau", tau)
         self.dead_time, self.shortest_dead_time, self.memory = checked_span(
             "AlphaRefractory", dead_time, memory
         )

@@ -7,6 +7,7 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, ArrayLike, Float
 
+from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 
 
@@ -49,6 +50,9 @@ def checked_span(
 ) -> tuple[Float[Array, "#neurons"], float, float]:
     """`dead_time`, its static minimum over neurons (0 where it is being traced), and `memory`, checked."""
     checked = validation.parameter(f"{owner}.dead_time", dead_time, at_least=0.0)
+    plausibility.warn_of_milliseconds(
+        f"{owner}.dead_time", dead_time, plausibility.LONGEST_DEAD_TIME
+    )
     memory = validation.number(f"{owner}.memory", memory, at_least=0.0)
     if not validation.is_concrete(dead_time):
         return checked, 0.0, memory
