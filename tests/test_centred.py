@@ -11,10 +11,12 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 from scipy import special
 
 import ratelike as rl
@@ -76,6 +78,28 @@ class Type(NamedTuple):
         return -np.expm1(-DT * self.escape.rate(self.potential(hs, age, mark)))
 
 
+class UsersNeuron(rl.AbstractNeuron):
+    """A neuron whose own hazard does not stop at its memory: that the age stops there is the library's rule."""
+
+    tau_m: Array
+    escape: rl.AbstractEscape
+    dead_time: Array
+    memory: float = eqx.field(static=True)
+    shortest_dead_time: float = eqx.field(static=True)
+
+    def mark(self, potential):
+        return None
+
+    def hazard(self, potential, age, mark):
+        return self.escape(potential - AMPLITUDE * jnp.exp(-age / TAU))
+
+
+def users(escape):
+    numbers = jnp.asarray(TAU_M), escape.ours, jnp.asarray(DEAD * DT)
+    ours = UsersNeuron(*numbers, MEMORY, DEAD * DT)
+    return srm0(escape)._replace(ours=ours)
+
+
 def srm0(escape, memory=MEMORY):
     kernel = rl.ExponentialRefractory(AMPLITUDE, TAU, DEAD * DT, memory)
     return Type(
@@ -110,9 +134,10 @@ TYPES = {
     "LIF sigmoid": lif(SIGMOID),
     "longer memory": srm0(EXPONENTIAL, 7.7 * DT),
     "memoryless": memoryless(SOFTPLUS),
+    "user's": users(SOFTPLUS),
 }
 # Each with a bias of its own; together they are types of memory 5.4, 7.7, 10.4 and no steps beside each other.
-BIASES = dict(zip(TYPES, (0.5, -0.3, 1.0, 1.5, 0.8, 0.2, 0.4), strict=True))
+BIASES = dict(zip(TYPES, (0.5, -0.3, 1.0, 1.5, 0.8, 0.2, 0.4, 0.6), strict=True))
 ALL = list(TYPES)
 
 
@@ -178,7 +203,7 @@ def mean_interval(kind, hs, dt=DT):
     return dt * total
 
 
-@populations("exponential", "sigmoid", "LIF")
+@populations("exponential", "sigmoid", "LIF", "user's")
 def test_generalised_rate_is_the_sum_over_all_spike_trains(names):
     rates = activity(names, rl.GeneralisedRate())
     for column, name in enumerate(names):
@@ -188,11 +213,15 @@ def test_generalised_rate_is_the_sum_over_all_spike_trains(names):
         np.testing.assert_allclose(rates[:, column], exact, rtol=1e-10)
 
 
-def test_spikes_follow_the_same_law():
-    """4096 copies of each: z-scores of 70 counts below 5 (false-positive rate 4 * 10^-5)."""
-    copies = 4096
-    spikes = activity(ALL, rl.Spiking(), copies, jax.random.key(0))
-    for column, name in enumerate(ALL):
+@populations("exponential")
+def test_spikes_follow_the_same_law(names):
+    """2^18 neurons: z-scores of 10 or 80 counts below 5 (false-positive rate 4 * 10^-5 at most).
+
+    So many because a kernel that goes on for half a step beyond `memory` makes 10% of the hazard in few steps.
+    """
+    copies = 2**18 // len(names)
+    spikes = activity(names, rl.Spiking(), copies, jax.random.key(0))
+    for column, name in enumerate(names):
         trains, probabilities = enumerated(name)
         exact = probabilities @ trains
         z = (spikes[:, column] - exact) / np.sqrt(exact * (1.0 - exact) / copies)
