@@ -49,6 +49,7 @@ class Traces:
     start: float  # s, end of the burn-in
     times: np.ndarray  # s
     latents: np.ndarray  # (time, latents), kappa * dX_0
+    middles: np.ndarray  # s, of the steps, to which what is recorded belongs
     recording: rl.Recording  # of the small network
     outputs: dict[int, list[np.ndarray]]  # size: spiking, generalised, conventional
 
@@ -75,11 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     with file, ThreadPoolExecutor(1) as beside:
-        traces = beside.submit(simulate_traces, options, keys[:3])
+        rate = generalised(options, keys)
+        traces = beside.submit(simulate_traces, options, rate, keys[:3])
         # A weight matrix joins two layers, whatever the depth of the rest.
         shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
         pictured = beside.submit(relay, *shown)
-        study = run_study(options, keys[3], file)
+        study = run_study(options, rate, keys[3], file)
         traces, pictured = traces.result(), pictured.result()
     with mpl.rc_context(_script.STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
@@ -104,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     step, duration = number(float, 0.04, 2), number(float, 0.01, 1000)
     add("--latents", count, 10, "number p of latent signals")
     add("--depth", count, 3, "layers of neurons")
-    add("--dt", step, 0.5, "time step in ms, of which 2 ms are a multiple")
+    add("--dt", step, 1.0, "time step in ms, of which 2 ms are a multiple")
     add("--duration", duration, 1.0, "time after the burn-in in s")
     add("--burn-in", number(float, 0, 1000), 0.2, "time left out at the start in s")
     add("--min-size", count, 64, "smallest number N of neurons per layer")
@@ -142,7 +144,9 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
     return rl.TimeGrid(dt, burn_in + steps), burn_in
 
 
-def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
+def simulate_traces(
+    options: argparse.Namespace, rate: rl.GeneralisedRate, keys: jax.Array
+) -> Traces:
     grid, burn_in = time_grid(options, longest=0.3)
     sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
@@ -152,7 +156,7 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
 
     increments = drive.increments(grid)
-    all_dynamics = (rl.Spiking(), generalised(options), rl.ConventionalRate())
+    all_dynamics = (rl.Spiking(), rate, rl.ConventionalRate())
 
     def run(network: rl.Network, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
         size = network.layers[0].num_neurons
@@ -169,21 +173,28 @@ def simulate_traces(options: argparse.Namespace, keys: jax.Array) -> Traces:
     return Traces(
         start=burn_in * grid.dt,
         times=grid.times[1:],
+        middles=grid.times[1:] - 0.5 * grid.dt,
         latents=np.asarray(latents),
         recording=runs[small][0].recordings[0],
         outputs={size: [np.asarray(r.outputs) for r in runs[size]] for size in runs},
     )
 
 
-def generalised(options: argparse.Namespace) -> rl.GeneralisedRate:
-    """With wide bins at high ages, unless every step of age is to be told apart."""
+def generalised(options: argparse.Namespace, keys: jax.Array) -> rl.GeneralisedRate:
+    """With bins as wide at high ages as 10^-3 of the outputs permits, unless every step of age is to be told apart."""
     if options.exact:
         return rl.GeneralisedRate()
-    return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(rl.SRM0())))
+    network = relay(options.latents, options.depth, options.sizes[-1], keys[0])
+    drive = rl.WienerDrive(options.latents, key=keys[1])
+    grid, _ = time_grid(options, longest=0.3)
+    return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.fitted(network, drive, grid)))
 
 
 def run_study(
-    options: argparse.Namespace, key: jax.Array, file: TextIO
+    options: argparse.Namespace,
+    rate: rl.GeneralisedRate,
+    key: jax.Array,
+    file: TextIO,
 ) -> rl.Convergence:
     grid, burn_in = time_grid(options, longest=math.inf)
     # disable=None: no bar where nobody watches.
@@ -196,7 +207,7 @@ def run_study(
         enough_trials=options.enough_trials,
         key=key,
         burn_in=burn_in,
-        generalised=generalised(options),
+        generalised=rate,
         workers=options.workers,
         progress=progress,
         on_cell=_study.cell_writer(file),
@@ -250,7 +261,7 @@ def draw_mixing(ax: Axes, traces: Traces) -> None:
     spacing, bar = 5, 3
     first, last = times[0] - 4, times[-1] + 4
 
-    def stack(signals: np.ndarray, top: float, name: str, unit: str, color: str):
+    def stack(times, signals: np.ndarray, top: float, name: str, unit: str, color: str):
         heights = top - spacing * np.arange(signals.shape[1])
         raised = signals - signals.mean(axis=0) + heights
         ax.plot(times, raised, color=color, linewidth=1)
@@ -262,13 +273,14 @@ def draw_mixing(ax: Axes, traces: Traces) -> None:
         ax.text(last + 4, top, f"{bar} {unit}", color=color, va="center")
         return raised
 
-    stack(latents, 0, "x", "s.d.", LATENT)
+    stack(times, latents, 0, "x", "s.d.", LATENT)
     top = -spacing * latents.shape[1] - 3
-    feet = stack(potential, top, "h", r"$\Delta u$", "black")
+    middles = 1e3 * traces.middles[shown]
+    feet = stack(middles, potential, top, "h", r"$\Delta u$", "black")
     for foot, fired in zip(feet.T, spikes.T, strict=True):
         # A spike stands on the potential it came from.
         low, high = foot[fired], foot[fired] + 2.3
-        ax.vlines(times[fired], low, high, color=SPIKING, linewidth=2)
+        ax.vlines(middles[fired], low, high, color=SPIKING, linewidth=2)
     ax.spines["left"].set_visible(False)
     ax.set(yticks=[], xlabel="time (ms)")
 

@@ -45,7 +45,7 @@ import ratelike as rl
 SPIKING = "0.6"
 QUICK = dict(min_size=128, max_size=512, trials=2, fit_from=128)
 
-GRID = rl.TimeGrid(0.5e-3, 1000)
+GRID = rl.TimeGrid(1e-3, 500)
 NEURON = rl.SRM0(
     refractory=rl.ExponentialRefractory(
         amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3

@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--latents", int, [4, 16], "numbers p of latents", metavar="P", **many)
     add("--trials", int, 3, "trials at the largest N, proportionally more at others")
     add("--depth", int, 2, "layers of neurons")
-    add("--dt", positive, 0.5, "time step in ms, of which 2 ms are a multiple")
+    add("--dt", positive, 1.0, "time step in ms, of which 2 ms are a multiple")
     add("--duration", positive, 0.5, "time after the burn-in in s")
     add("--burn-in", float, 0.1, "time left out at the start in s")
     add("--fit-from", int, 64, "smallest N in the fit of the slopes")

@@ -143,7 +143,7 @@ def _of_trajectory(result: Trajectory):
         neurons = f"neuron_{layer}"
         coordinates[neurons] = (neurons, np.asarray(recording.neurons))
         add(f"potential_{layer}", ("time", neurons), recording.potential,
-            "potential", f"input potential at the beginning of each step, layer {layer}")  # fmt: skip
+            "potential", f"input potential that acts in each step, layer {layer}")  # fmt: skip
         add(f"activity_{layer}", ("time", neurons), recording.activity, "1",
             f"spikes in each step, or their expected number, layer {layer}")  # fmt: skip
     return variables, coordinates

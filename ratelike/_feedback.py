@@ -17,8 +17,8 @@ class Feedback(eqx.Module):
     potential per latent, `decoder` in latents times seconds, both (neurons, latents), of as many latents as the weights
     have rank. J is never formed; what a neuron would send to itself is taken off again, unless `self_connection`.
 
-    `delay` (s, static) is d dt, a multiple of the time step and at least one; by default one step. Spikes of step n
-    change the potential from the beginning of step n + d + 1 on. Nothing arrives before the first spikes.
+    `delay` (s, static) is d dt, a multiple of the time step and at least one; by default one step. What is sent in step n
+    arrives in step n + d, in the course of which the potential changes. Nothing arrives before the first spikes.
 
     *Exactness.* For a layer with feedback the generalised rate is no longer an exact expectation at finite N, since
     spikes of different neurons depend on each other: it is the limit N -> infinity, as for a network of layers, and the

@@ -141,9 +141,8 @@ def test_raster(ax):
     assert rl.plot.raster(data, 1, ax=ax) is ax
     activity = np.asarray(data.recordings[1].activity)
     for row, train in enumerate(ax.collections):
-        np.testing.assert_allclose(
-            train.get_positions(), 1e3 * np.asarray(data.times)[activity[:, row] > 0]
-        )
+        middles = 1e3 * (data.times - 0.5 * data.grid.dt)
+        np.testing.assert_allclose(train.get_positions(), middles[activity[:, row] > 0])
         assert train.get_lineoffset() == row
     assert len(ax.collections) == 3
     # As on the screen: the first neuron on top, and nothing outside.

@@ -13,7 +13,7 @@ from ratelike.plot._traces import check_trajectory
 def raster(trajectory: Trajectory, layer: int, *, ax: Axes | None = None) -> Axes:
     """A mark for each spike of the neurons that `simulate(..., record={layer: neurons})` kept, against time in ms.
 
-    Rows are in the order of the recording. A spike of step n is drawn at the end of the step.
+    Rows are in the order of the recording. A spike of step n is drawn at the middle of the step.
 
     Raises `ValueError` if the layer was not recorded, and for rates, which are no spikes.
     """
@@ -33,7 +33,8 @@ def raster(trajectory: Trajectory, layer: int, *, ax: Axes | None = None) -> Axe
             f"{activity.max():g}"
         )
     with drawing_on(ax) as ax:
-        times = 1e3 * np.asarray(trajectory.times)
+        end = 1e3 * trajectory.times[-1]
+        times = 1e3 * (trajectory.times - 0.5 * trajectory.grid.dt)
         neurons = np.asarray(recording.neurons)
         rows = np.arange(len(neurons))
         trains = [times[fired > 0.0] for fired in activity.T]
@@ -44,7 +45,7 @@ def raster(trajectory: Trajectory, layer: int, *, ax: Axes | None = None) -> Axe
             linewidths=1,
             color="black",
         )
-        ax.set_xlim(0.0, times[-1])
+        ax.set_xlim(0.0, end)
         ax.set_ylim(len(rows) - 0.5, -0.5)  # the first neuron on top
         locator = MaxNLocator(nbins=8, integer=True)
         ticks = [
