@@ -357,7 +357,8 @@ def test_tiles_of_recurrent_networks_are_the_networks_one_by_one():
     drives = jnp.stack([first["increments"][:12], first["increments"][12:24]])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
     tiles = cut_into_tiles(stacked, drives, jax.random.split(KEY), NEURONS, 5)
-    outputs, rates = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None))(tiles)
+    run = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None)[:2])
+    outputs, rates = run(tiles)
     for index, (network, drive) in enumerate(zip(networks, drives, strict=True)):
         alone = rl.simulate(network, drive, grid, dynamics)
         for tile in (2 * index, 2 * index + 1):
