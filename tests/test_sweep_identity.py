@@ -198,15 +198,15 @@ def test_types_and_shapes_tell_values_apart(values):
 
 
 def test_functions_that_many_others_use_appear_once():
-    """Two functions that each use both of the level below: written out, 2^16 times the lowest."""
+    """Two functions that each use both of the level below: written out, 2^9 times the lowest."""
     scope = {"__name__": "__main__"}
     source = "def a0(): pass\ndef b0(): pass\n"
-    for i in range(1, 16):
+    for i in range(1, 10):
         source += f"def a{i}(): a{i - 1}(); b{i - 1}()\n"
         source += f"def b{i}(): b{i - 1}(); a{i - 1}()\n"
     exec(source, scope)
-    text = json.dumps(identify(scope["a15"]))
-    assert text.count('"bytecode"') == 31
+    text = json.dumps(identify(scope["a9"]))
+    assert text.count('"bytecode"') == 19
     # And references to two of one name are not mixed up.
     first, second = closure(1), closure(2)
     mixed = [[first, second, first], [first, second, second]]

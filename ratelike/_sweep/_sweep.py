@@ -87,10 +87,9 @@ def sweep(
     on it, if the devices are of one kind). Any number of processes, also on several hosts, may be started on one
     folder: each cell is claimed by a lock of the operating system (flock), which is free again at the moment its
     process is killed. If they do not see each other's locks (NFS mounted with `nolock`), a cell is computed twice, to the
-    same numbers; `claim=functools.partial(filelock.SoftFileLease, lease_duration=60)` then claims by files and a heartbeat; all
-    processes on a folder must claim alike. Ctrl-C
-    finishes and saves the cells that run; kill -9 loses them and no others. `progress` wraps the iterable of
-    unfinished cells: `ratelike.Progress()`, or `tqdm.tqdm`.
+    same numbers; `claim=functools.partial(filelock.SoftFileLease, lease_duration=60)` then claims by files and a heartbeat.
+    All processes on a folder have to claim alike; another claim is refused. Ctrl-C finishes and saves the cells that run;
+    kill -9 loses them and no others. `progress` wraps the iterable of unfinished cells: `ratelike.Progress()`, or `tqdm.tqdm`.
 
     A shape of arrays that is new (another N, p or depth) compiles; making the networks compiles at each point.
 
