@@ -33,3 +33,14 @@ def one_way_for_all(
         return results, jax.tree.map(lambda _: True, results)
 
     return choose
+
+
+@jax.custom_batching.custom_vmap
+def any_of_all(x: Bool[Array, "..."]) -> Bool[Array, ""]:
+    """Whether any entry holds, of all members of a batch under `vmap`: what `jax.lax.cond` may be asked once for all."""
+    return jnp.any(x)
+
+
+@any_of_all.def_vmap
+def _(axis_size, in_batched, x):
+    return any_of_all(x), False

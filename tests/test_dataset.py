@@ -94,9 +94,9 @@ def make_trajectory(**changes: Any):
 
     recording = rl.Recording(jnp.array([7, 9]), array(steps, 2), array(steps, 2))
     fields = dict(
-        times=array(steps), outputs=array(steps, 3), increments=array(2, steps, 3),
+        outputs=array(steps, 3), increments=array(2, steps, 3),
         rates=array(2, steps), recordings={1: recording}, saved=(None, None),
-        succeeded=jnp.array([True, False]),
+        succeeded=jnp.array([True, False]), grid=rl.TimeGrid(1e-3, steps),
     )  # fmt: skip
     return rl.Trajectory(**(fields | changes))
 

@@ -111,13 +111,13 @@ def trajectory(steps=100, *, activity=None, neurons=(4, 8, 6)):
         jnp.asarray(activity, float),
     )
     return rl.Trajectory(
-        times=jnp.asarray(np.arange(1, steps + 1) * DT),
         outputs=jnp.asarray(generator.normal(size=(steps, 2))),
         increments=jnp.zeros((1, steps, 2)),
         rates=jnp.zeros((1, steps)),
         recordings={1: recording},
         saved=(None,),
         succeeded=jnp.ones(1, bool),
+        grid=rl.TimeGrid(DT, steps),
     )
 
 
