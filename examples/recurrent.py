@@ -149,17 +149,12 @@ def memory(num_neurons: int, key: jax.Array) -> rl.Network:
     )
 
 
-def conventional() -> rl.ConventionalRate:
-    # Potentials span 60 escape widths: 10^-7 of the largest rate with so many nodes, 10^-3 with the default.
-    return rl.ConventionalRate(rl.ChebyshevGain(256))
-
-
 def simulate_traces(size: int, keys: jax.Array) -> Traces:
     network = memory(size, keys[0])
     shown = range(min(RASTER_NEURONS, size))
     runs = [
         rl.simulate(network, WEAK, GRID, each, key=keys[1], record={0: shown})
-        for each in (rl.Spiking(), rl.GeneralisedRate(), conventional())
+        for each in (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
     ]
     return Traces(
         size=size,
@@ -182,7 +177,7 @@ def run_study(
         trials=trials,
         key=key,
         make_drive=lambda network, key: STRONG,
-        conventional=conventional(),
+        conventional=rl.ConventionalRate(),
         workers=workers,
         progress=progress,
         on_cell=_study.cell_writer(file),

@@ -42,8 +42,9 @@ def expected_error(
     of the last layer's variance, so that few probes give no bias. They are pseudo-random with a fixed `key`
     unless another is given: the prediction is a deterministic, smooth function of the network.
 
-    Limits: where fluctuations are large enough for a layer to answer nonlinearly, which small networks in deep stacks
-    show first, the prediction is off (benchmarks/README.md). Needs the time of about 2 + 2 `num_probes` rate solves,
+    *Limits.* The law of the outputs is taken to be Gaussian. Where few spikes reach an output it is not, whatever the
+    variance, and the prediction of E|dy| is too large: FEW_SPIKES. And where fluctuations are large enough for a layer to
+    answer nonlinearly, which small networks in deep stacks show first, the prediction is off (benchmarks/README.md). Needs the time of about 2 + 2 `num_probes` rate solves,
     and no more memory with more neurons. Differentiable in reverse and forward mode.
 
     Linear noise: van Kampen, *Stochastic Processes in Physics and Chemistry*, ch. X; for refractory densities
