@@ -14,7 +14,8 @@ class AbstractEscape(eqx.Module):
     """An escape rate f(u) >= 0 in hertz. A new one needs `__call__`, elementwise, and nothing else.
 
     Parameters are arrays, scalars or one value per neuron. Values and gradients must stay finite for every finite
-    potential: clamp the argument of an exponential or a power. For instance a rectified square:
+    potential: clamp the argument of an exponential or a power. A layer is refused (`ValueError`) if its f is negative or
+    not finite at one of some fifty potentials between -10^4 and 10^4. For instance a rectified square:
 
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
