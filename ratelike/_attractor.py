@@ -49,7 +49,8 @@ def attractor_network(
     Schmutz, Brea and Gerstner, Phys. Rev. Lett. 134, 018401 (2025), with memoryless neurons; Hopfield, PNAS 81, 3088
     (1984), for the kind of network.
 
-    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, and a bias that is not finite.
+    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, a bias that is not finite, and a bias and gain at
+    which the rate does not depend on the pattern.
     """
     num_neurons = validation.count("num_neurons", num_neurons)
     num_patterns = validation.count("num_patterns", num_patterns)

@@ -66,7 +66,8 @@ class Layer(AbstractLayer):
     `weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
-    Raises `ValueError` for shapes that do not fit each other and for entries that are not finite.
+    Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
+    with a physical unit.
     """
 
     neuron: AbstractNeuron
@@ -231,7 +232,8 @@ def relay_network(
     that it receives, dX_{l+1}/dt = kappa * dX_l. With one key, the first n neurons of a larger network are the
     smaller network.
 
-    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, and a bias that is not finite.
+    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, a bias that is not finite, and a bias and gain at
+    which neurons are silent or saturated, so that no decoder hands a signal on.
     """
     num_neurons = validation.count("num_neurons", num_neurons)
     num_latents = validation.count("num_latents", num_latents)

@@ -28,7 +28,7 @@ def warn_of_input(network: Network, path: Any, grid: TimeGrid) -> None:
     """Increments of a current without `dt`, and neurons that fire whenever they may; of concrete arrays only."""
     layer = network.layers[0]
     neuron = layer.neuron
-    escape = getattr(neuron, "escape", None)
+    escape: Any = getattr(neuron, "escape", None)
     known = isinstance(path, GridPath) and type(escape) in KNOWN
     if not known or not isinstance(layer, Layer):
         return

@@ -50,8 +50,10 @@ def parameter(
     It has no unit, and at least single precision; the bound holds after rounding to the type of the array, too.
     """
     bare(name, value)
-    kept = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
-    dtype = value.dtype if kept else jax.dtypes.canonicalize_dtype(float)
+    kept = _floating(value)
+    dtype = (
+        jax.dtypes.canonicalize_dtype(float) if kept is None else np.dtype(kept.dtype)
+    )
     if is_concrete(value):
         entries = _numbers(name, value)
         _check_entries(name, entries, above, at_least)
@@ -61,17 +63,22 @@ def parameter(
     else:
         for leaf in jax.tree.leaves(value):
             _check_dtype(name, jnp.result_type(leaf), value)
-    return value if kept else jnp.asarray(value, dtype=float)
+    return jnp.asarray(value, dtype=float) if kept is None else kept
 
 
 def signal(name: str, value: Any) -> Float[Array, "..."]:
     """A floating-point array, whose finiteness is looked at where it lives: signals may be long."""
-    if not isinstance(value, jax.Array) or not jnp.issubdtype(
-        value.dtype, jnp.floating
-    ):
+    kept = _floating(value)
+    if kept is None:
         return parameter(name, value)
-    finite_leaves(name, value)
-    return value
+    finite_leaves(name, kept)
+    return kept
+
+
+def _floating(value: Any) -> Array | None:
+    """A JAX array that keeps its type."""
+    is_array = isinstance(value, jax.Array)
+    return value if is_array and jnp.issubdtype(value.dtype, jnp.floating) else None
 
 
 def bare(name: str, value: Any) -> None:
