@@ -27,10 +27,11 @@ REFERENCE = Path(__file__).parent / "reference"
 JOINT_LEVEL = 1e-3
 DT = 0.5e-3  # s
 # What a step of 0.5 ms makes of a rate (relatively) and of a distribution function, at constant input and after a step of the
-# input. Measured against steps of 0.05 ms: at most 5e-5 and 1.2e-3, in most cases four times less with half the step.
+# input. Measured against steps of 0.05 ms: at most 5e-5 and 1.2e-3, four times less with half the step, but for what the dead
+# time adds.
 TIME_STEP_ERROR = (1e-4, 1.5e-3)
-# The hazard of the first step after the dead time counts in full, though half of that step's spikes lie before its end: of
-# first order, and seen where no kernel follows.
+# The hazard of the first step after the dead time counts in full, though half of its spikes come before that is over: of
+# first order, and beyond the statistical error only where no kernel follows.
 DEAD_TIME_ERROR = {"dead_time": (1.4e-2, 3.2e-2)}
 
 
