@@ -3,6 +3,9 @@
 `relay`: one relay unit per layer holds the p filtered latents; a spike adds its row of the decoder, and neurons read the
 latents through linked variables in the threshold. `race`: the same, with one random number per spike and not per step (the
 neuron fires when its summed hazard exceeds an exponential variate). `dense`: a synapse for each pair of neurons.
+
+The escape rate of a step is the mean of that at its two ends, of which a neuron remembers the earlier. What a layer hands on
+in a step arrives in the next layer when that has finished the step: layer l is l steps late, and so are the outputs.
 """
 
 import argparse
@@ -15,9 +18,15 @@ import brian2 as b2
 import numpy as np
 
 HAZARD = """
-age = clip(t - lastspike - dt, 0*ms, memory) : second
-rho = rate*exp(h - amplitude*exp(-age/tau)) : Hz
+before : 1
+now : 1
+age = clip(t - lastspike, 0*ms, memory) : second
 """
+ENDS_OF_STEP = """
+before = now
+now = exp(h)
+"""
+RHO = "0.5*rate*(before + now)*exp(-amplitude*exp(-age/tau))"
 
 
 def total(template: str, latents: int) -> str:
@@ -33,7 +42,7 @@ class Job:
         self.num_steps, self.latents = self.data["increments"].shape
         self.depth, self.num_neurons, _ = self.data["encoders"].shape
         self.decay = np.exp(-self.data["dt"] / self.data["tau_m"])
-        # A spike of step n acts in step n+1, after the decay of that step.
+        # What spikes add at the end of a step decays before it is seen.
         scale = (1.0 - self.decay) / self.data["dt"]
         self.gain = scale / self.num_neurons / self.decay
         second = b2.second
@@ -55,9 +64,7 @@ class Job:
         )
         namespace = dict(self.namespace)
         if external:
-            # What happens in step n acts in step n+1.
-            rates = np.roll(self.data["increments"] / self.data["dt"], 1, axis=0)
-            rates[0] = 0.0
+            rates = self.data["increments"] / self.data["dt"]
             namespace["x"] = b2.TimedArray(rates, dt=b2.defaultclock.dt)
         return b2.NeuronGroup(1, equations, method="exact", namespace=namespace)
 
@@ -78,18 +85,19 @@ class Job:
         group = b2.NeuronGroup(
             self.num_neurons,
             equations,
-            threshold="summed > endurance" if race else "rand() < -expm1(-dt*rho)",
+            threshold="summed > endurance" if race else f"rand() < -expm1(-dt*{RHO})",
             reset="summed = 0\nendurance = -log(1 - rand())" if race else "",
-            refractory="dead_time + dt",
+            refractory="dead_time",
             method="exact",
             namespace=self.namespace,
         )
+        each_step = ENDS_OF_STEP
         if race:
             group.endurance = "-log(1 - rand())"
-            group.run_regularly(
-                "summed += dt*rho*int(not_refractory)", when="before_thresholds"
-            )
+            each_step += f"summed += dt*{RHO}*int(not_refractory)"
+        group.run_regularly(each_step, when="before_thresholds")
         group.bias = self.data["bias"]
+        group.now = np.exp(self.data["bias"])
         if source is None:
             group.h = self.data["bias"]
         for k in latents:
@@ -143,8 +151,10 @@ class Job:
             self.decay * np.asarray(getattr(monitor, f"z{k}"))[0]
             for k in range(self.latents)
         ]
-        outputs = np.stack(outputs, axis=1)
-        return float(np.abs(outputs - self.data["expected_outputs"])[burn_in:].mean())
+        late = self.depth - 1
+        outputs = np.stack(outputs, axis=1)[late:]
+        expected = self.data["expected_outputs"][: len(outputs)]
+        return float(np.abs(outputs - expected)[burn_in:].mean())
 
 
 def main() -> None:

@@ -5,10 +5,13 @@
 Needs Brian2 and a C++ compiler, in an environment of their own (see README.md). Each neuron is written in equations:
 escape rate, refractory kernel of the last spike, dead time.
 
-*Discretisation.* Brian2 updates the state of step n before it looks at the threshold, so that a spike of step n sees the
-potential at the *end* of the step; ratelike's sees the one at its beginning. The input of ratelike therefore has to
-come one step earlier. `lastspike` is the beginning of the step of the last spike: the age, counted from the step after
-it, is `t - lastspike - dt`, and Brian2's `refractory` is longer than ratelike's dead time by one step.
+*Discretisation.* Steps of 0.05 ms, and errors of second order in them, so that the parameters are those of continuous
+time. A spike of a step is somewhere in it. The escape rate is therefore that of the potential in the *middle* of the step
+(Brian2 looks at the threshold after it has advanced the membrane to the end: half a step back, the input being constant
+during a step, is an exponential). Brian2's `lastspike` is the beginning of the step of the last spike, and so is `t` of the
+present one: `t - lastspike` is the mean age. A neuron may fire again once this is the dead time, which half of all pairs of
+moments in two such steps are apart: the hazard of that step is halved. The membrane of LIF is reset in the middle of the
+step of the spike, and has relaxed for half a step at its end.
 """
 
 import argparse
@@ -18,21 +21,22 @@ import brian2 as b2
 import numpy as np
 from summaries import END, input_steps, save, summary
 
-DT = 0.5e-3
+DT = 0.05e-3
 BASE, STEP = 1.0, 1.0
 
+# `open` is what of the step lies beyond the dead time, where it is not all refractory.
 MEMBRANE = """
 dh/dt = (target(t) - h)/tau_m : 1
-age = clip(t - lastspike - dt, 0*ms, memory) : second
+middle = target(t) + (h - target(t))*exp(0.5*dt/tau_m) : 1
+age = clip(t - lastspike, 0*ms, memory) : second
+open = 1 - 0.5*int(age < dead_time + 0.5*dt) : 1
 """
-FIRES = "rand() < -expm1(-dt*rho)"
-# Brian2 counts from the step of the spike.
-REFRACTORY = "dead_time + dt"
+FIRES = "rand() < -expm1(-dt*rho*open)"
 
 SRM0 = dict(
     equations=MEMBRANE
     + """
-u = h - amplitude*exp(-age/tau) : 1
+u = middle - amplitude*exp(-age/tau) : 1
 rho = rate*exp((u - threshold)/width) : Hz
 """,
     reset="",
@@ -53,7 +57,7 @@ SIGMOID_POWER_LAW = dict(
     equations=MEMBRANE
     + """
 amplitude = weak + (strong - weak)*(i % 2) : 1
-u = h - amplitude/(1 + age/tau)**exponent : 1
+u = middle - amplitude/(1 + age/tau)**exponent : 1
 rho = largest/(1 + exp(-(u - threshold)/width)) : Hz
 """,
     reset="",
@@ -71,15 +75,14 @@ rho = largest/(1 + exp(-(u - threshold)/width)) : Hz
     ),
 )
 
-# The membrane v is reset; h, beside it, never is. On its grid, ratelike resets at the end of the step of the spike, when
-# the membrane has received the input of that step: v is set to what becomes of it with the next update.
 LIF = dict(
     equations=MEMBRANE
     + """
 dv/dt = (target(t) - v)/tau_m : 1
-rho = rate*exp((v - threshold)/width) : Hz
+u = target(t) + (v - target(t))*exp(0.5*dt/tau_m) : 1
+rho = rate*exp((u - threshold)/width) : Hz
 """,
-    reset="v = (v_reset - (1 - exp(-dt/tau_m))*h)*exp(dt/tau_m)",
+    reset="v = target(t) + (v_reset - target(t))*exp(-0.5*dt/tau_m)",
     parameters=dict(
         tau_m=10e-3,
         rate=10.0,
@@ -109,7 +112,7 @@ def population(model: dict, num_neurons: int) -> b2.NeuronGroup:
         model["equations"],
         threshold=FIRES,
         reset=model["reset"],
-        refractory=REFRACTORY,
+        refractory="dead_time",
         method="exact",
         namespace=dict(
             {name: value * UNITS.get(name, 1) for name, value in parameters.items()},

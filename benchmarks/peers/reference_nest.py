@@ -5,9 +5,12 @@
 Needs NEST, in an environment of its own (see README.md). `parameters` in the file are those of the *matching* ratelike
 neuron, in SI units; what NEST was given stands here. NEST counts in ms.
 
-*Discretisation.* NEST advances the membrane of step n before it looks at the hazard: a spike of step n sees the
-potential at the end of the step, as in Brian2, and the input of ratelike has to come one step earlier. What a spike
-does differs between the models; see each function.
+*Discretisation.* Steps of 0.05 ms; the parameters are those of continuous time, up to the second order of the step. NEST
+advances the membrane and then draws with the potential at the *end* of the step, half a step ahead of the mean moment of the
+spike; and a neuron whose first step after the dead time is d steps after the spike behaves like one with a dead time shorter
+by half a step. Neither can be set right for one neuron. So every population has two halves: an early one, whose shortest
+interval is the dead time and whose input steps up and down with the protocol, and a late one, both one step later. In their
+mean the errors of first order cancel. What a spike does to the potential differs between the models; see each function.
 """
 
 import argparse
@@ -25,13 +28,15 @@ from summaries import (
     summary,
 )
 
+DT = 0.05e-3
+STEP = 1e3 * DT  # ms
 TAU_M = 10.0  # ms
 CAPACITANCE = (
     10.0  # pF; with TAU_M a leak of 1 nS, so that a current in pA is a potential in mV
 )
 
 
-def fresh(dt: float, seed: int, threads: int = 2) -> None:
+def fresh(dt: float, seed: int, threads: int = 1) -> None:
     nest.ResetKernel()
     nest.resolution = 1e3 * dt
     nest.local_num_threads = threads
@@ -39,34 +44,48 @@ def fresh(dt: float, seed: int, threads: int = 2) -> None:
 
 
 def stepped_population(
-    model: str, num_neurons: int, settings: dict, dt: float, base: float, step: float
+    model: str, num_neurons: int, settings: dict, late: dict, base: float, step: float
 ) -> dict:
-    """A population under constant input, a step up and a step down. All neurons begin at the potential `base`."""
+    """A population under constant input, a step up and a step down. All neurons begin at the potential `base`.
+
+    `late` are settings of every second neuron, whose input changes one step later.
+    """
     settings = settings | dict(C_m=CAPACITANCE, V_m=base, I_e=base)
     neurons = nest.Create(model, num_neurons, settings)
+    early_half, late_half = neurons[::2], neurons[1::2]
+    late_half.set(late)
     recorder = nest.Create("spike_recorder")
     nest.Connect(neurons, recorder)
-    for current, end in ((base, STEP_UP), (base + step, STEP_DOWN), (base, END)):
-        neurons.I_e = current
-        nest.Simulate(1e3 * end - nest.biological_time)
+    for change, current in ((STEP_UP, base + step), (STEP_DOWN, base)):
+        run_until(change)
+        early_half.I_e = current
+        run_until(change + DT)
+        late_half.I_e = current
+    run_until(END)
     events = recorder.events
     # A spike of step n carries the time of the end of the step.
-    steps = np.round(events["times"] / (1e3 * dt)).astype(int) - 1
-    return summary(steps, events["senders"] - neurons[0].global_id, num_neurons, dt)
+    steps = np.round(events["times"] / STEP).astype(int) - 1
+    return summary(steps, events["senders"] - neurons[0].global_id, num_neurons, DT)
+
+
+def run_until(seconds: float) -> None:
+    nest.Simulate(1e3 * seconds - nest.biological_time)
+
+
+def dead_time_of_halves(dead_time: float) -> tuple[dict, dict]:
+    """For `pp_psc_delta`, in ms: with a counter of d steps, the shortest interval is d+1 steps."""
+    return dict(dead_time=dead_time - STEP), dict(dead_time=dead_time)
 
 
 def dead_time(num_neurons: int) -> dict:
-    """`pp_psc_delta` without reset: an exponential escape rate and a dead time, nothing else.
-
-    After a spike in step n the counter of the dead time blocks the steps n+1, ..., n+d, so that the shortest interval
-    is d+1 steps, as in ratelike.
-    """
-    dt, base, step = 0.5e-3, 1.0, 1.5
-    fresh(dt, 1)
-    settings = dict(
-        tau_m=TAU_M, c_1=0.0, c_2=20.0, c_3=1.0, dead_time=5.0, with_reset=False
+    """`pp_psc_delta` without reset: an exponential escape rate and a dead time, nothing else."""
+    base, step = 1.0, 1.5
+    fresh(DT, 1)
+    early, late = dead_time_of_halves(5.0)
+    settings = dict(tau_m=TAU_M, c_1=0.0, c_2=20.0, c_3=1.0, with_reset=False)
+    run = stepped_population(
+        "pp_psc_delta", num_neurons, settings | early, late, base, step
     )
-    run = stepped_population("pp_psc_delta", num_neurons, settings, dt, base, step)
     parameters = dict(
         tau_m=10e-3,
         rate=20.0,
@@ -85,23 +104,24 @@ def dead_time(num_neurons: int) -> dict:
 def accumulating(num_neurons: int) -> dict:
     """`pp_psc_delta` with one exponential adaptation: kernels of all past spikes add up. This is not SRM0.
 
-    The adaptation decays before the hazard of the next step is taken, so that q_sfa exp(-dt/tau) is the amplitude in
-    the step after the spike, at ratelike's age 0.
+    The adaptation decays by one step before the hazard of the next step is taken, as it should.
     """
-    dt, base, step = 0.5e-3, 1.0, 1.0
+    base, step = 1.0, 1.0
     amplitude, tau = 5.0, 20.0
-    fresh(dt, 2)
+    fresh(DT, 2)
+    early, late = dead_time_of_halves(2.0)
     settings = dict(
         tau_m=TAU_M,
         c_1=0.0,
         c_2=10.0,
         c_3=1.0,
-        dead_time=2.0,
         with_reset=False,
-        q_sfa=[amplitude * np.exp(1e3 * dt / tau)],
+        q_sfa=[amplitude],
         tau_sfa=[tau],
     )
-    run = stepped_population("pp_psc_delta", num_neurons, settings, dt, base, step)
+    run = stepped_population(
+        "pp_psc_delta", num_neurons, settings | early, late, base, step
+    )
     parameters = dict(
         tau_m=10e-3,
         rate=10.0,
@@ -120,27 +140,28 @@ def accumulating(num_neurons: int) -> dict:
 def reset(num_neurons: int) -> dict:
     """`pp_psc_delta` with reset (to 0) and dead time, in which the membrane goes on: LIF.
 
-    NEST resets in the step of the spike, *before* the next update, so that one step later u is h + (v - h) exp(-dt/tau_m);
-    ratelike's u is still v there. `v_reset` is moved by that step, exactly so at the potential `base`; during the
-    response to the step it is off by up to (1 - exp(-dt/tau_m)) times the change of h, 1% of it.
+    NEST resets at the end of the step of the spike, the moment at which the hazard of that step was taken, and decays by
+    one step until the next hazard: nothing to correct.
     """
-    dt, base, step, threshold = 0.1e-3, 5.0, 1.0, 4.0
-    fresh(dt, 3)
+    base, step, threshold = 5.0, 1.0, 4.0
+    fresh(DT, 3)
+    early, late = dead_time_of_halves(2.0)
     settings = dict(
         tau_m=TAU_M,
         c_1=0.0,
         c_2=10.0 * np.exp(-threshold),
         c_3=1.0,
-        dead_time=2.0,
         with_reset=True,
     )
-    run = stepped_population("pp_psc_delta", num_neurons, settings, dt, base, step)
+    run = stepped_population(
+        "pp_psc_delta", num_neurons, settings | early, late, base, step
+    )
     parameters = dict(
         tau_m=10e-3,
         rate=10.0,
         threshold=threshold,
         width=1.0,
-        v_reset=float(base * -np.expm1(-1e3 * dt / TAU_M)),
+        v_reset=0.0,
         dead_time=2e-3,
         memory=100e-3,
         base=base,
@@ -149,33 +170,34 @@ def reset(num_neurons: int) -> dict:
     return dict(parameters=parameters, **run)
 
 
-def gif(num_neurons: int, refractory_steps: int, seed: int) -> dict:
-    """`gif_psc_exp` without adaptation: LIF with escape noise.
+def gif(num_neurons: int, dead_time: float, seed: int) -> dict:
+    """`gif_psc_exp` without adaptation: LIF with escape noise; `dead_time` in ms.
 
-    NEST holds the membrane at the reset for t_ref and starts it then; ratelike's membrane starts at the spike and only
-    firing is suppressed. With t_ref = dt both are the same neuron, but for the h of the mark, which is one step later
-    in NEST. For a longer t_ref, `v_reset` is moved so that the two agree at the potential `base`, and only there.
+    NEST holds the membrane at the reset for d steps, and lets it go then; the shortest interval is d+1 steps. ratelike's
+    membrane starts at the spike, and only firing is suppressed. NEST's reset is therefore what the membrane has become in
+    d steps, exactly so at the potential `base`. The least d is 1: for no dead time this is off, during the response to the
+    step, by 0.5% of the change of h since the spike. With a true dead time the two agree at `base` only.
     """
-    dt, base, step, v_reset = 0.1e-3, 1.0, 1.0, -4.0
-    fresh(dt, seed)
+    base, step, v_reset = 1.0, 1.0, -4.0
+    fresh(DT, seed)
+    held = max(dead_time - STEP, STEP)
     settings = dict(
         g_L=CAPACITANCE / TAU_M,
         E_L=0.0,
         V_T_star=0.0,
         Delta_V=1.0,
         lambda_0=10.0,
-        V_reset=v_reset,
-        t_ref=1e3 * dt * refractory_steps,
+        V_reset=base + (v_reset - base) * np.exp(-held / TAU_M),
+        t_ref=held,
     )
-    run = stepped_population("gif_psc_exp", num_neurons, settings, dt, base, step)
-    held = 1e3 * dt * (refractory_steps - 1)
+    run = stepped_population("gif_psc_exp", num_neurons, settings, {}, base, step)
     parameters = dict(
         tau_m=10e-3,
         rate=10.0,
         threshold=0.0,
         width=1.0,
-        v_reset=float(base + (v_reset - base) * np.exp(held / TAU_M)),
-        dead_time=dt * refractory_steps,
+        v_reset=v_reset,
+        dead_time=1e-3 * dead_time,
         memory=100e-3,
         base=base,
         step=step,
@@ -187,17 +209,17 @@ def mean_of_population(repeats: int) -> dict:
     """`gif_pop_psc_exp`: the recordable `mean`, the expected number of spikes of a population given its past.
 
     It draws whole numbers of spikes, but for so many neurons they hardly differ from their expectation; the standard
-    error is taken over `repeats` populations. Its hazard of a step is the mean of both ends, where ratelike takes the
-    beginning; the potential is held at the reset for t_ref = dt. All this goes with dt: the case is run at two time
-    steps, to be extrapolated to dt = 0. The input comes as a current, which arrives one step after it was sent.
+    error is taken over `repeats` populations. Its hazard of a step is the mean of both ends. The potential is held at the
+    reset for t_ref = dt, which goes with dt: the case is run at two time steps, to be extrapolated to dt = 0. The input
+    comes as a current, which arrives one step after it was sent.
 
     The first 0.3 s are left out: the population does not begin as one whose neurons have never fired.
     """
     num_neurons, base, step, v_reset = 10**7, 1.0, 1.0, -4.0
     begin, left_out = STEP_UP - 0.5, 0.3
     runs = []
-    for dt in (0.1e-3, 0.05e-3):
-        fresh(dt, 6, threads=1)
+    for dt in (2.0 * DT, DT):
+        fresh(dt, 6)
         populations = nest.Create(
             "gif_pop_psc_exp",
             repeats,
@@ -253,7 +275,7 @@ def mean_of_population(repeats: int) -> dict:
         threshold=0.0,
         width=1.0,
         v_reset=v_reset,
-        dead_time="dt",
+        dead_time=0.0,
         memory=100e-3,
         base=base,
         step=step,
@@ -263,15 +285,15 @@ def mean_of_population(repeats: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--neurons", type=int, default=20_000)
+    parser.add_argument("--neurons", type=int, default=50_000)
     options = parser.parse_args()
     nest.verbosity = nest.VerbosityLevel.ERROR
     cases = dict(
-        dead_time=dead_time(5 * options.neurons),
+        dead_time=dead_time(2 * options.neurons),
         accumulating=accumulating(options.neurons),
         reset=reset(options.neurons),
-        gif=gif(options.neurons, refractory_steps=1, seed=4),
-        gif_held=gif(options.neurons, refractory_steps=20, seed=5),
+        gif=gif(options.neurons, dead_time=0.0, seed=4),
+        gif_held=gif(options.neurons, dead_time=2.0, seed=5),
         mean_of_population=mean_of_population(repeats=16),
     )
     save(

@@ -16,6 +16,7 @@ SETTLED = 0.3
 # Intervals that begin in here are followed for as long as it takes, up to `LONGEST`.
 LAST_INTERVAL_BEGINS = 0.6
 LONGEST = 0.4
+EDGE_GRID = 0.25e-3
 ONSET = 0.1  # from the beginning, when no neuron has ever fired
 BIN = 2.5e-3
 INTERVAL_BINS = 40
@@ -59,6 +60,10 @@ def _intervals(steps, neurons, dt) -> dict:
     """Of spikes in a window of time, until the next spike: by Wald's identities their counts are multinomial.
 
     (The window does not favour short intervals: it says when an interval begins, not when it ends.)
+
+    Two moments in steps that are L apart are on average half a step beyond an edge of L steps, and half of them before it:
+    an interval of L is one of L + U steps, U uniform in (-1/2, 1/2). Edges are odd multiples of `EDGE_GRID`, at which the
+    law of a program with steps of twice that is known without interpolation.
     """
     begins, longest = steps[:-1], round(LONGEST / dt)
     same = neurons[1:] == neurons[:-1]
@@ -66,17 +71,18 @@ def _intervals(steps, neurons, dt) -> dict:
         begins < round(LAST_INTERVAL_BEGINS / dt)
     )
     # The last spike of a neuron has a next one beyond the end of the run.
-    lengths = np.where(same, steps[1:] - begins, longest + 1)[within]
-    lengths = np.minimum(lengths, longest + 1)
-    quantiles = np.quantile(lengths, np.arange(1, INTERVAL_BINS) / INTERVAL_BINS)
-    edges = np.unique(np.concatenate([[0], quantiles, [longest]]).astype(int))
-    # Counts of lengths in (edge, next edge], and at last of all that are longer.
-    counts = np.bincount(
-        np.searchsorted(edges, lengths, side="left"), minlength=len(edges) + 1
-    )[1:]
+    lengths = np.where(same, steps[1:] - begins, longest)[within]
+    lengths = np.minimum(lengths, longest)
+    jitter = np.random.default_rng(0).random(len(lengths)) - 0.5
+    seconds = (lengths + jitter) * dt
+    quantiles = np.quantile(seconds, np.arange(1, INTERVAL_BINS) / INTERVAL_BINS)
+    odd = np.unique(np.floor(quantiles / (2.0 * EDGE_GRID)).astype(int)) * 2 + 1
+    edges = np.round(odd * EDGE_GRID, 9)
+    counts = np.bincount(np.searchsorted(edges, seconds), minlength=len(edges) + 1)
     seconds = lengths * dt
     return dict(
-        edges_in_steps=edges.tolist(),
+        # Counts of what is shorter than the first edge, between edges, and longer than the last.
+        edges=edges.tolist(),
         counts=counts.tolist(),
         mean=rounded(seconds.mean()),
         coefficient_of_variation=rounded(seconds.std() / seconds.mean()),
