@@ -172,7 +172,7 @@ CONSTRUCTORS = [
     (rl.AgeShift, names(dict(mesh=None))),
     (rl.GeneralisedRate, names(dict(solver=None, stepsize_controller=None, adjoint=None, progress_meter=None, saveat=None, age_step=None, max_steps=10))),
     (rl.ConventionalRate, names(dict(gain=None))),
-    (rl.ChebyshevGain, names(dict(num_nodes=4))),
+    (rl.ChebyshevGain, names(dict(num_cells=4))),
     (rl.Spiking, names(dict(estimator=None))),
     (rl.membrane_traces, names(dict(increments=INCREMENTS, tau_m=1e-2, dt=1e-3), known=("all axes",))),
     (rl.mean_absolute_error, names(dict(outputs=INCREMENTS, reference=INCREMENTS, burn_in=0), "burn_in")),

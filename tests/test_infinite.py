@@ -87,13 +87,13 @@ def test_converges_with_the_number_of_nodes():
     assert product[1] < 0.2 * product[0]
 
     def quasi(num_points):
-        keys = map(jax.random.key, range(4))
+        keys = map(jax.random.key, range(8))
         errors = [error(rl.QuasiMonteCarlo(num_points, key=key)) for key in keys]
         return np.mean(errors)
 
-    # 1/n for 1/32 of it, with a margin of 4; independent points come to 0.18.
+    # 1/n for 32 times as many, with a margin of 5; independent points would come to 1/5.7.
     few, many = quasi(32), quasi(1024)
-    assert many < few / 8
+    assert many < few / 6.4
     assert many < 0.01 * float(jnp.max(jnp.abs(exact)))
 
 

@@ -462,7 +462,9 @@ def gaussian_gain(names, bias, gain):
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     step, slopes = 1e-4, []
     for kind, scale, dead_time, _ in members(names, APART):
-        hazard, dt = kind.hazard(scale, dead_time), (kind.memory or 2e-3) / 2000.0
+        hazard = kind.hazard(scale, dead_time)
+        # As the library does: a part of the shortest dead time, and 2000 steps in the memory.
+        dt = 1e-3 / np.ceil(2.0 / kind.memory) if kind.memory else 1e-6
         h = bias + gain * nodes
         up, down = (
             renewal_rate(hazard, h + sign * step, kind.memory, dt)

@@ -263,7 +263,7 @@ def test_the_score_is_that_of_coupled_spikes():
 
         def react(step, h):
             nonlocal total
-            hazards = spent(h, np.minimum(step - 1 - last, OLDEST))
+            hazards = spent(h, np.minimum(step - last, OLDEST))
             fired = spikes[step] > 0
             total += np.log(-np.expm1(-hazards[fired])).sum() - hazards[~fired].sum()
             last[fired] = step
@@ -306,12 +306,13 @@ def test_weights_store_patterns():
     gain, bias, size = 4.0, -1.0, 70
     layer = made_at_once(size, KEY).layers[0]
     patterns = np.asarray(layer.encoder) / gain
-    # As the library does, where the rate depends on the step: 40 steps in the dead time.
-    fine = DEAD_STEPS * DT / 40
+    # As the library does, where the rate depends on the step: at least 2000 steps in the memory.
+    fine = DEAD_STEPS * DT / np.ceil(2000 * DEAD_STEPS / OLDEST)
 
     def phi(xi):
         h = np.atleast_1d(bias + gain * xi)
-        age = np.arange(1, round(OLDEST * DT / fine) + 1)[:, None] * fine
+        age = np.arange(1, int(np.ceil(OLDEST * DT / fine)) + 1)[:, None] * fine
+        age = np.minimum(age, OLDEST * DT)
         rho = 60.0 * np.exp(h - AMPLITUDE * np.exp(-age / TAU))
         p = -np.expm1(-fine * np.where(age > DEAD_STEPS * DT - 1e-9, rho, 0.0))
         survivor = np.cumprod(np.vstack([np.ones_like(h), 1.0 - p[:-1]]), axis=0)

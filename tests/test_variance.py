@@ -227,6 +227,7 @@ def test_float32_loses_nothing_to_cancellation(bias):
     np.testing.assert_allclose(rounded, exact, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:neurons of network.layers.0. fire whenever")
 def test_a_clock_has_no_variance():
     layer = rl.Layer(rl.SRM0(), jnp.ones((2, 1)), jnp.ones((2, 1)), 60.0)
     for dtype in (jnp.float32, jnp.float64):

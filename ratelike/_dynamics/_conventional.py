@@ -1,6 +1,7 @@
 """The conventional rate: a static function of the potential."""
 
 import abc
+import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar
@@ -172,6 +173,10 @@ def _active(direct: Gain, dt: float, dtype):
     return lowest, jnp.maximum(highest, lowest + least)
 
 
+def _evaluated(gain: AbstractGain, neuron: AbstractNeuron, dt: float, potential: Array):
+    return gain(neuron, potential, dt)
+
+
 class ConventionalRate(AbstractDynamics):
     r"""r = g(h), with g(h) the stationary rate of the same discrete-time neuron at constant potential h.
 
@@ -204,12 +209,11 @@ class ConventionalRate(AbstractDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         dtype = layer.encoder.dtype
+        rate: Gain
         if isinstance(self.gain, ChebyshevGain):
             rate = self.gain.of(layer.neuron, grid.dt, dtype)
         else:
-
-            def rate(potential):
-                return self.gain(layer.neuron, potential, grid.dt)
+            rate = functools.partial(_evaluated, self.gain, layer.neuron, grid.dt)
 
         def advance(state, ends, potentials, index):
             return state, rate(jnp.stack(potentials)) * grid.dt

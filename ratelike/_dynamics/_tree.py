@@ -51,7 +51,7 @@ def sum_over_devices(run_part: RunPart, count: int, mesh: Mesh) -> Sum:
 
 
 def map_over_devices(
-    run: Callable[[PyTree], Float[Array, "..."]], inputs: PyTree, mesh: Mesh | None
+    run: Callable[[PyTree], PyTree], inputs: PyTree, mesh: Mesh | None
 ) -> PyTree:
     """`jax.lax.map(run, inputs)` with the inputs shared out among devices, on all of which the result is."""
     if mesh is None:

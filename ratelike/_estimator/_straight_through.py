@@ -20,7 +20,7 @@ class StraightThrough(AbstractEstimator):
     r = sum_k P_k p_k is sum_k (P_k dp_k + p_k dP_k). What is left out is that who fires more is refractory more often.
     There it is right on average for memoryless neurons, and too large for refractory ones: for the default neuron at
     constant potential, d rate / d bias comes out 1.4 times too large at 7 Hz, 1.8 times at 13 Hz, 2.3 times at 22 Hz
-    and 2.6 times at 47 Hz. A loss that is not linear in the output, and further layers, add a bias of their own: the
+    and 2.6 times at 48 Hz. A loss that is not linear in the output, and further layers, add a bias of their own: the
     derivative is taken at the sampled signals, and what follows is not linear in them.
 
     Use it to compare with; `GeneralisedRate()` has the exact derivative of the limit, `ScoreFunction` an unbiased one.

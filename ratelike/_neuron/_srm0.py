@@ -126,16 +126,17 @@ def ratios_are_moderate(
 ) -> Bool[Array, ""]:
     if not isinstance(escape, AbstractSeparableEscape):
         return jnp.asarray(False)
+    # Parameters of several types are not yet cast to one of them.
+    dtype = jnp.result_type(float)
+    escape, refractory = jax.tree.map(lambda x: x.astype(dtype), (escape, refractory))
     ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
-    ratio = escape.ratio(
-        refractory(jnp.asarray(ages[:, None], refractory.dead_time.dtype))
-    )
+    ratio = escape.ratio(refractory(jnp.asarray(ages[:, None], dtype)))
     lowest, highest = math.exp(LOWEST_RATIO), math.exp(HIGHEST_RATIO)
     return (jnp.min(ratio) >= lowest) & (jnp.max(ratio) < 0.999 * highest)
 
 
 def factors_are_right(neuron: AbstractNeuron) -> Bool[Array, ""]:
     """Whether what was decided when the neuron was made still holds for parameters that have changed since."""
-    if not isinstance(neuron, SRM0) or not neuron.has_moderate_kernel:
+    if not isinstance(neuron, SRM0) or not neuron.is_separable:
         return jnp.asarray(True)
     return ratios_are_moderate(neuron.escape, neuron.refractory)
