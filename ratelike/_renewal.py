@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ratelike._escape import AbstractSeparableEscape
 from ratelike._exponential import one_minus_exp
-from ratelike._neuron import SRM0, AbstractNeuron
+from ratelike._neuron import SRM0, AbstractNeuron, Mixture
 from ratelike._neuron._history import (
     AbstractExpectedNeuron,
     Mark,
@@ -60,7 +60,7 @@ def hazard(
     age: Float[Array, "..."],
     mark: PyTree[Float[Array, "..."]],
 ) -> Float[Array, "..."]:
-    """rho(h, a, mark) in hertz, zero within the dead time.
+    """rho(h, a, mark) in hertz, zero within the dead time and half of it at its end.
 
     Age and dead time are multiples of dt, computed in different ways: they are compared with a tolerance.
     """
@@ -123,8 +123,26 @@ def hazard_ratio(neuron: SRM0, age: Float[Array, "..."]) -> Float[Array, "..."]:
     return _after_dead_time(neuron, age, neuron.ratio(age))
 
 
+def own_memory(neuron: AbstractNeuron) -> float | Float[Array, " neurons"]:
+    """In a mixture that of each neuron's type."""
+    if isinstance(neuron, Mixture):
+        memories = [
+            jnp.asarray(each.memory, neuron.tau_m.dtype) for each in neuron.neurons
+        ]
+        return neuron.select(memories)
+    return neuron.memory
+
+
 def _after_dead_time(neuron: AbstractNeuron, age, value):
-    return jnp.where(age >= neuron.dead_time * (1.0 - 1e-4), value, 0.0)
+    """Half of the hazard where the age is the dead time.
+
+    Of the moments of two steps that are a dead time apart, half are less apart. With all of the hazard the dead time would
+    be too short by dt/2, an error of first order wherever neurons are likely to fire there. An age of `memory` stands for
+    all later ones.
+    """
+    is_over = (age >= neuron.dead_time * (1.0 + 1e-4)) | (age >= own_memory(neuron))
+    at_its_end = jnp.where(age >= neuron.dead_time * (1.0 - 1e-4), 0.5 * value, 0.0)
+    return jnp.where(is_over, value, at_its_end)
 
 
 def firing_probability(hazard: Float[Array, "..."], dt: float) -> Float[Array, "..."]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 import ratelike as rl
+from tests.systems import after_dead_time
 
 DT, NUM_STEPS = 1e-3, 10
 MEMORY = 6e-3
@@ -149,7 +150,7 @@ def _srm0(escape: str, kernel: str) -> Type:
     def hazard(s, d):
         def rho(h, age, mark):
             u = h + KERNELS[kernel].eta(min(age, MEMORY), s)
-            return ESCAPES[escape].rate(u, s) if age > d - 1e-9 else 0.0
+            return ESCAPES[escape].rate(u, s) * after_dead_time(age, d, MEMORY)
 
         return rho
 
@@ -175,7 +176,7 @@ def _lif(escape: str) -> Type:
         def rho(h, age, mark):
             decay = np.exp(-min(age, LONG_MEMORY) / (5e-3 * s))
             u = h + (-3.0 * s - mark) * decay
-            return ESCAPES[escape].rate(u, s) if age > d - 1e-9 else 0.0
+            return ESCAPES[escape].rate(u, s) * after_dead_time(age, d, LONG_MEMORY)
 
         return rho
 

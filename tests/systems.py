@@ -76,11 +76,16 @@ def potentials(encoder, bias, increments, tau_m, dt, acting=acting_exponential):
     return acting(ends[:-1], ends[1:])
 
 
+def after_dead_time(age, dead_time, memory):
+    """0, one half at its end (unless that is the memory, which stands for all later ages), 1."""
+    is_over = (age > dead_time + 1e-9) | (age >= memory)
+    return np.where(is_over, 1.0, np.where(age > dead_time - 1e-9, 0.5, 0.0))
+
+
 def srm0_hazard(h, age, *, rate, amplitude, tau, dead_time, memory):
     """rho in hertz of the default kind of neuron at age `age` in seconds."""
-    if age < dead_time - 1e-9:
-        return 0.0
-    return rate * np.exp(h - amplitude * np.exp(-min(age, memory) / tau))
+    rho = rate * np.exp(h - amplitude * np.exp(-min(age, memory) / tau))
+    return rho * after_dead_time(age, dead_time, memory)
 
 
 def expected_activity_by_enumeration(h, hazard, dt, memory, rest=None):

@@ -51,7 +51,10 @@ def after_potential(age):
 def last_spike(age):
     """eta(a), or no spike at all."""
     eta = -REFRACTORY["amplitude"] * np.exp(-age / REFRACTORY["tau"])
-    return np.where(age < REFRACTORY["dead_time"] - 1e-9, -np.inf, eta)
+    dead = REFRACTORY["dead_time"]
+    # At the end of the dead time half of the hazard.
+    eta = np.where(age < dead + 1e-9, eta - WIDTH * np.log(2.0), eta)
+    return np.where(age < dead - 1e-9, -np.inf, eta)
 
 
 def firing_probability(u):

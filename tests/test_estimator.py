@@ -219,7 +219,8 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
                 mean = 0.5 * (escape(start) + escape(potential))
                 acting = escape.threshold + escape.width * jnp.log(mean / escape.rate)
                 u = acting + refractory(age)
-                rho = jnp.where(age < PARAMETERS["dead_time"] - 1e-9, 0.0, escape(u))
+                after = age - PARAMETERS["dead_time"]
+                rho = escape(u) * (0.5 * (after > -1e-9) + 0.5 * (after > 1e-9))
                 p = -jnp.expm1(-grid.dt * rho)
                 p_safe = jnp.where(train[n] > 0.0, p, 1.0 - p)
                 log_probability = log_probability + jnp.log(jnp.maximum(p_safe, 1e-300))
@@ -345,7 +346,7 @@ def slopes_of_the_rate(bias, dt, num_ages=200):
     def stationary(bias):
         age = np.arange(1, num_ages + 1) * dt
         rho = 10.0 * np.exp(bias - 5.0 * np.exp(-age / 20e-3))
-        rho = np.where(age < 2e-3 - 1e-9, 0.0, rho)
+        rho = rho * (0.5 * (age > 2e-3 - 1e-9) + 0.5 * (age > 2e-3 + 1e-9))
         p = -np.expm1(-dt * rho)
         survivor = np.concatenate([[1.0], np.cumprod(1.0 - p[:-1])])
         survivor[-1] /= p[-1]

@@ -281,7 +281,7 @@ def test_marks_that_meet_in_the_last_bin_cost_lif_next_to_nothing():
         def hazard(h, age, mark):
             decay = np.exp(-np.minimum(age, neuron.memory) / tau_m)
             u = h + (-5.0 - mark) * decay
-            return np.where(age > 2e-3 - 1e-9, 10.0 * np.exp(u), 0.0)
+            return 10.0 * np.exp(u) * systems.after_dead_time(age, 2e-3, neuron.memory)
 
         recording = trajectory.recordings[0]
         h, activity = (

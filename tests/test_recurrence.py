@@ -76,7 +76,8 @@ def simulate(values, dynamics, delay=None, self_connection=False):
 def spent(h, age):
     """dt times the hazard; ages in steps, 1 in the step after a spike."""
     rho = 60.0 * np.exp(h - AMPLITUDE * np.exp(-age * DT / TAU))
-    return DT * np.where(age >= DEAD_STEPS, rho, 0.0)
+    # Half at the end of the dead time.
+    return DT * rho * (0.5 * (age >= DEAD_STEPS) + 0.5 * (age > DEAD_STEPS))
 
 
 def firing_probabilities(h):
@@ -314,7 +315,9 @@ def test_weights_store_patterns():
         age = np.arange(1, int(np.ceil(OLDEST * DT / fine)) + 1)[:, None] * fine
         age = np.minimum(age, OLDEST * DT)
         rho = 60.0 * np.exp(h - AMPLITUDE * np.exp(-age / TAU))
-        p = -np.expm1(-fine * np.where(age > DEAD_STEPS * DT - 1e-9, rho, 0.0))
+        dead = DEAD_STEPS * DT
+        allowed = 0.5 * (age > dead - 1e-9) + 0.5 * (age > dead + 1e-9)
+        p = -np.expm1(-fine * rho * allowed)
         survivor = np.cumprod(np.vstack([np.ones_like(h), 1.0 - p[:-1]]), axis=0)
         return 1.0 / (fine * (survivor[:-1].sum(axis=0) + survivor[-1] / p[-1]))
 

@@ -15,23 +15,23 @@ POTENTIALS = jnp.asarray([-4.0, -1.0, 0.0, 1.0, 2.5, 5.0])
 
 
 def test_dead_time_alone_in_discrete_time():
-    """Geometric intervals from the dead time on: 1/g = dead_time - dt + dt / (1 - exp(-f dt))."""
+    """Geometric intervals from half a step into the dead time's last: 1/g = dead_time + dt / (2 sinh(f dt / 2))."""
     neuron = rl.SRM0(refractory=rl.ExponentialRefractory(0.0, dead_time=3e-3))
     dt = 0.5e-3
     f = 10.0 * np.exp(POTENTIALS)
-    exact = 1.0 / (3e-3 - dt - dt / np.expm1(-f * dt))
+    exact = 1.0 / (3e-3 + 0.5 * dt / np.sinh(0.5 * f * dt))
     rate = rl.stationary_rate(neuron, POTENTIALS, dt)
     np.testing.assert_allclose(rate, exact, rtol=1e-12)
 
 
 def test_dead_time_alone_in_continuous_time():
-    """1/g = dead_time + 1/f in the limit, but for dt / 2, as the discrete neuron may fire one half step before its dead time is over."""
+    """1/g = dead_time + 1/f in the limit; the discrete rate differs by (f dt)^2 / 24, relatively."""
     neuron = rl.SRM0(refractory=rl.ExponentialRefractory(0.0, dead_time=3e-3))
     f = 10.0 * np.exp(POTENTIALS)
     for dt in (1e-4, 1e-5):
         rate = rl.stationary_rate(neuron, POTENTIALS, dt)
         error = np.abs(np.asarray(rate) * (3e-3 + 1.0 / f) - 1.0)
-        assert np.all(error < 0.6 * f * dt)
+        assert np.all(error < (f * dt) ** 2 / 20.0 + 1e-12)
 
 
 def test_exponential_recovery_has_a_known_rate():

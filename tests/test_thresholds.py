@@ -47,7 +47,8 @@ def renewal_rate(f, rate, kernel, width):
     survivor, steps = np.ones(len(BIASES)), np.zeros(len(BIASES))
     for k in range(1, round(MEMORY / DT) + 1):
         age = k * DT
-        rho = rate * f((BIASES + kernel(age)) / width) * (age > DEAD_TIME - 1e-9)
+        rho = rate * f((BIASES + kernel(age)) / width)
+        rho = rho * (0.5 * (age > DEAD_TIME - 1e-9) + 0.5 * (age > DEAD_TIME + 1e-9))
         p = -np.expm1(-DT * rho)
         if age > MEMORY - 1e-9:
             with np.errstate(divide="ignore"):

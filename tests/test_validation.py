@@ -491,7 +491,8 @@ def test_stationary_rate_of_plain_numbers():
     ages = np.arange(1, 101) * 1e-3
     for potential in (0, 2, np.int32(1)):
         hazard = 10.0 * np.exp(potential - 5.0 * np.exp(-ages / 20e-3))
-        p = np.where(ages > 1.5e-3, -np.expm1(-1e-3 * hazard), 0.0)
+        hazard = hazard * (0.5 * (ages > 1.5e-3) + 0.5 * (ages > 2.5e-3))
+        p = -np.expm1(-1e-3 * hazard)
         survivors = np.concatenate([[1.0], np.cumprod(1.0 - p[:-1])])
         interval = 1e-3 * (survivors[:-1].sum() + survivors[-1] / p[-1])
         rate = rl.stationary_rate(NEURON, potential, 1e-3)

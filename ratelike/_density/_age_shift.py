@@ -54,7 +54,7 @@ class AgeShift(diffrax.AbstractSolver):
 
     k = 0 is the age dt, in the step after a spike. For a given input this is exactly the expectation of the discrete spiking
     neuron, at any dt; as dt -> 0 it converges with order 2, for smooth input, to the refractory-density equation
-    d_t q + d_a q = -rho q. `activity` is r of the last step. The
+    d_t q + d_a q = -rho q (of neurons without memory with order 1: they fire at most once in a step). `activity` is r of the last step. The
     distribution is divided by its sum every few steps, so that rounding errors do not add up.
 
     `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.graded()` merges bins of

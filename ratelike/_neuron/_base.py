@@ -18,7 +18,8 @@ class AbstractNeuron(eqx.Module):
     *On the grid.* The potential of a step, in `hazard` and `mark`, is the one at which the escape rate is the mean of
     that at both ends of the step. In the step n + k + 1 after a spike in step n the age is (k + 1) dt, or `memory` if
     that is less; a spike is possible where the age is at least `dead_time`. So the shortest interval is `dead_time`, and
-    the largest rate 1/`dead_time` (1/dt without one).
+    the largest rate 1/`dead_time` (1/dt without one). Where the age is `dead_time` the hazard counts half, since half of
+    the moments of two such steps are less than a dead time apart (but not where that is `memory`, too).
     """
 
     tau_m: AbstractVar[Float[Array, "#neurons"]]  # s; membrane time constant
