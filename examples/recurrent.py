@@ -150,8 +150,7 @@ def memory(num_neurons: int, key: jax.Array) -> rl.Network:
 
 
 def conventional() -> rl.ConventionalRate:
-    # Potentials span 60 escape widths: 10^-7 of the largest rate with so many nodes, 10^-3 with the default.
-    return rl.ConventionalRate(rl.ChebyshevGain(256))
+    return rl.ConventionalRate()
 
 
 def simulate_traces(size: int, keys: jax.Array) -> Traces:
