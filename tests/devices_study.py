@@ -37,7 +37,7 @@ def neurons():
     for dynamics, make_network, others in (
         (rl.Spiking(), rl.streamed_relay_network, (mesh(2), mesh(8), None)),
         (rl.GeneralisedRate(), rl.relay_network, (mesh(8), None)),
-        (rl.ConventionalRate(), rl.relay_network, (mesh(8),)),
+        (rl.ConventionalRate(), rl.relay_network, (mesh(8), None)),
     ):
         one = run(make_network, dynamics, mesh(1))
         for other in others:

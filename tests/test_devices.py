@@ -14,7 +14,7 @@ STUDY = Path(__file__).parent / "devices_study.py"
 @pytest.mark.parametrize(
     ("parts", "comparisons"),
     [
-        pytest.param(["neurons"], 6, id="neurons"),
+        pytest.param(["neurons"], 7, id="neurons"),
         pytest.param(["study", "trials"], 3, id="studies", marks=pytest.mark.slow),
     ],
 )

@@ -98,7 +98,7 @@ NUMBERS = [
     (partial(drive, 2), "WienerDrive.", dict(tau_m=POSITIVE, resolution=POSITIVE)),
     (drive, "WienerDrive.", dict(num_latents=SIZE)),
     (method_of_lines, "GeneralisedRate.", dict(age_step=ONE + ZERO, max_steps=SIZE)),
-    (rl.ChebyshevGain, "ChebyshevGain.", dict(num_cells=[(1, "got 1"), *COUNT])),
+    (rl.ChebyshevGain, "ChebyshevGain.", dict(num_cells=[(3, "got 3"), *COUNT])),
     (study, "", dict(trials=SIZE, burn_in=COUNT + NEGATIVE)),
     (lambda sizes: study(sizes=[4, sizes]), "", dict(sizes=SIZE)),
     (curve.slope, "", dict(level=LEVEL)),

@@ -6,6 +6,9 @@
    Each line on standard input runs the job once and answers with its seconds; at the end of the input the increments
    that the last layer hands on go to FILE.out. Little-endian, float32.
 
+   The law is that of the library, with centred steps: f is the mean of both ends of a step, the age is one step in the step after a
+   spike, and at the end of the dead time the hazard counts half.
+
    spiking: one exponential variate for each spike; the neuron fires in the step in which its summed hazard exceeds it.
    density: exact ages of 8 neurons at a time, which stay in the first-level cache; age zero moves, the bins stay.
    1 - exp(-x) is the library's polynomial, with its doublings where some x of the 8 neurons exceeds 1. */
@@ -22,11 +25,11 @@ typedef float v8 __attribute__((vector_size(32)));
 typedef int i8 __attribute__((vector_size(32)));
 typedef unsigned u8 __attribute__((vector_size(32)));
 
-enum { P = 10, OUT = 16, DEAD = 4, MEMORY = 200, BLOCK = 64 };
+enum { P = 10, OUT = 16, DEAD = 3, MEMORY = 199, BLOCK = 64 }; /* steps in which no neuron fires; the oldest of the ages 0, 1, ... */
 
 static struct { int neurons, depth, steps; float dt, tau_m, rate, amplitude, tau; } job;
 static float *encoder, *decoder, *bias, *external;     /* (depth, neurons, P), (..., OUT), (depth, neurons), (steps, P) */
-static float *filtered, *handed_on, ratio[MEMORY + 1]; /* (steps, P), (steps, P), by age in steps */
+static float *filtered, *handed_on, ratio[MEMORY + 1]; /* (steps + 1, P), (steps, P), by age */
 static int threads, spiking;
 
 static v8 all(float x) { return (v8){x, x, x, x, x, x, x, x}; }
@@ -82,7 +85,7 @@ static inline __attribute__((always_inline)) void potentials(int step, int count
 }
 
 static void spikes(const float *own_encoder, const float *own_decoder, const float *own_bias, int first, float *sum) {
-    v8 row[P], rest, h[DEAD], left, eta;
+    v8 row[P], rest, h[DEAD + 2], left, eta, start;
     columns(own_encoder, P, first, row);
     for (int lane = 0; lane < 8; lane++)
         ((float *)&rest)[lane] = first + lane < job.neurons ? own_bias[first + lane] : -1e2f;
@@ -90,21 +93,26 @@ static void spikes(const float *own_encoder, const float *own_decoder, const flo
     for (int lane = 0; lane < 8; lane++)
         ((unsigned *)&state)[lane] = (unsigned)(own_bias - bias + first + lane + 1) * 2654435761u ^ 0x9e3779b9u;
     for (int warm = 0; warm < 8; warm++) variate(&state);
-    const v8 oldest = all(-job.amplitude) * exponential(all(-MEMORY * job.dt / job.tau));
-    const v8 fades = exponential(all(-job.dt / job.tau)), scale = all(job.dt * job.rate);
-    i8 silent = {0};
+    const v8 oldest = all(-job.amplitude) * exponential(all(-(MEMORY + 1) * job.dt / job.tau));
+    const v8 youngest = all(-job.amplitude) * exponential(all(-job.dt / job.tau));
+    const v8 fades = exponential(all(-job.dt / job.tau)), scale = all(0.5f * job.dt * job.rate);
+    i8 silent = (i8){0} - 1;
     left = variate(&state), eta = oldest;
-    for (int step = 0; step < job.steps; step += DEAD) {
-        potentials(step, DEAD, row, rest, h); /* there is room for as many behind the last step */
-        for (int t = 0; t < DEAD; t++) {
-            v8 x = scale * exponential(h[t] + eta);
+    potentials(0, 1, row, rest, &start);
+    v8 before = exponential(start);
+    for (int step = 0; step < job.steps; step += DEAD + 1) {
+        potentials(step + 1, DEAD + 1, row, rest, h); /* there is room for as many behind the last step */
+        for (int t = 0; t <= DEAD; t++) {
+            v8 after = exponential(h[t]), x = scale * (before + after) * exponential(eta);
+            before = after;
+            x = chosen(silent == 0, all(0.5f) * x, x);
             left -= chosen(silent > 0, all(0), x);
             eta = _mm256_min_ps(eta * fades, oldest), silent -= 1;
             int fired = _mm256_movemask_ps(left);
             if (fired) {
                 i8 who = left < 0.0f;
                 left = chosen(who, variate(&state), left);
-                eta = chosen(who, all(-job.amplitude), eta);
+                eta = chosen(who, youngest, eta);
                 silent = (who & DEAD) | (silent & ~who);
                 for (; fired; fired &= fired - 1) {
                     const float *weights = own_decoder + (first + __builtin_ctz(fired)) * OUT;
@@ -135,9 +143,12 @@ static void densities(const float *own_encoder, const float *own_decoder, const 
         ((float *)&rest)[lane] = exists ? own_bias[first + lane] : 0.0f;
         for (int k = 0; k < P && !exists; k++) ((float *)&weights[k])[lane] = 0.0f;
     }
+    potentials(0, 1, row, rest, &h);
+    v8 before = exponential(h);
     for (int step = 0; step < job.steps; step++) {
-        potentials(step, 1, row, rest, &h);
-        v8 x = job.dt * job.rate * exponential(h);
+        potentials(step + 1, 1, row, rest, &h);
+        v8 after = exponential(h), x = 0.5f * job.dt * job.rate * (before + after);
+        before = after;
         int is_small = !_mm256_movemask_ps((v8)(x * ratio[MEMORY] > 1.0f));
         v8 activity = is_small ? fire(bins, x, 1) : fire(bins, x, 0);
         v8 fired = last * any_size(x * ratio[MEMORY]);
@@ -160,7 +171,7 @@ struct part { int layer, first, last; float *sum; };
 static void *run_part(void *argument) {
     struct part *part = argument;
     size_t layer = (size_t)part->layer * job.neurons;
-    memset(part->sum, 0, sizeof(float) * OUT * (job.steps + DEAD));
+    memset(part->sum, 0, sizeof(float) * OUT * (job.steps + DEAD + 1));
     for (int first = part->first; first < part->last; first += 8)
         (spiking ? spikes : densities)(encoder + layer * P, decoder + layer * OUT, bias + layer, first, part->sum);
     return NULL;
@@ -171,8 +182,9 @@ static void run_layer(int layer, const float *increments, float **sums) {
     float y[P] = {0};
     for (int step = 0; step < job.steps; step++)
         for (int k = 0; k < P; k++) {
-            filtered[step * P + k] = y[k];
+            filtered[step * P + k] = y[k]; /* between the steps; the last one behind them */
             y[k] = decay * y[k] + scale * increments[step * P + k];
+            filtered[(step + 1) * P + k] = y[k];
         }
     pthread_t ids[64];
     struct part parts[64];
@@ -211,11 +223,11 @@ int main(int count, char **arguments) {
     size_t all_neurons = (size_t)job.depth * job.neurons, path = (size_t)job.steps * P;
     encoder = floats(file, all_neurons * P), decoder = in_rows(floats(file, all_neurons * P), all_neurons);
     bias = floats(file, all_neurons), external = floats(file, path);
-    filtered = floats(NULL, path + DEAD * P), handed_on = floats(NULL, path);
+    filtered = floats(NULL, path + (DEAD + 2) * P), handed_on = floats(NULL, path);
     fclose(file);
     float *sums[64];
-    for (int i = 0; i < threads; i++) sums[i] = floats(NULL, (size_t)(job.steps + DEAD) * OUT);
-    for (int age = 0; age <= MEMORY; age++) ratio[age] = expf(-job.amplitude * expf(-age * job.dt / job.tau));
+    for (int i = 0; i < threads; i++) sums[i] = floats(NULL, (size_t)(job.steps + DEAD + 1) * OUT);
+    for (int age = 0; age <= MEMORY; age++) ratio[age] = (age == DEAD ? 0.5f : 1.0f) * expf(-job.amplitude * expf(-(age + 1) * job.dt / job.tau));
     char line[16];
     while (fgets(line, sizeof line, stdin)) {
         struct timespec began, ended;

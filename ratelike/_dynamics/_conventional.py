@@ -32,7 +32,7 @@ SILENT = 1e-12
 # Saturated is who fires at the largest rate of all, up to this relative difference in float32 and in float64.
 FLAT = 4e-6, 1e-13
 # Where the ends are looked for: both signs, from about the nearest potential to the farthest, beyond which g is constant.
-NEAREST, FARTHEST, LATTICE = 1e-2, 1e6, 512
+NEAREST, FARTHEST, LATTICE = 1e-2, 1e6, 2048
 
 Gain = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
@@ -87,7 +87,7 @@ class ChebyshevGain(AbstractGain):
 
     num_cells: int = eqx.field(static=True)
 
-    def __init__(self, num_cells: int = 256):
+    def __init__(self, num_cells: int = 384):
         self.num_cells = validation.count(
             "ChebyshevGain.num_cells", num_cells, at_least=4
         )
@@ -143,7 +143,9 @@ def _with_table(direct: Gain, dt: float, dtype, num_cells: int) -> Gain:
     return gain
 
 
-def _active(direct: Gain, dt: float, dtype):
+def _active(
+    direct: Gain, dt: float, dtype
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The potentials between which g is neither silent nor saturated."""
     reach = math.asinh(FARTHEST / NEAREST)
     around = jnp.asarray(NEAREST * np.sinh(np.linspace(-reach, reach, LATTICE)), dtype)
@@ -151,26 +153,14 @@ def _active(direct: Gain, dt: float, dtype):
     flat = FLAT[0] if dtype == jnp.float32 else FLAT[1]
     silence = jnp.maximum(rates[0] * (1.0 + flat), SILENT / dt)
     saturation = rates[-1] * (1.0 - flat)
-
-    def ends(rates):
-        """The last potential before the first that is not silent, the first after the last that is not saturated."""
-        number = jnp.arange(len(rates), dtype=jnp.int32)
-        last = len(rates) - 1
-        awake = jnp.min(jnp.where(rates > silence, number, last))
-        unsaturated = jnp.max(jnp.where(rates < saturation, number, 0))
-        return jnp.maximum(awake - 1, 0), jnp.minimum(unsaturated + 1, last)
-
-    low, high = ends(rates)
-    fraction = jnp.linspace(0.0, 1.0, LATTICE // 2, dtype=dtype)
-    finer = [
-        around[i] + fraction * (around[i + 1] - around[i])
-        for i in (jnp.minimum(low, LATTICE - 2), jnp.maximum(high - 1, 0))
-    ]
-    rates = direct(jnp.concatenate(finer))
-    lowest = finer[0][ends(rates[: LATTICE // 2])[0]]
-    highest = finer[1][ends(rates[LATTICE // 2 :])[1]]
-    least = 1e-3 * (1.0 + jnp.abs(lowest))
-    return lowest, jnp.maximum(highest, lowest + least)
+    number = jnp.arange(LATTICE, dtype=jnp.int32)
+    # The last potential before the first that is not silent, the first after the last that is not saturated.
+    awake = jnp.min(jnp.where(rates > silence, number, LATTICE - 1))
+    unsaturated = jnp.max(jnp.where(rates < saturation, number, 0))
+    # Of a constant rate there is neither.
+    low = jnp.clip(awake - 1, 0, LATTICE - 2)
+    high = jnp.clip(unsaturated + 1, low + 1, LATTICE - 1)
+    return around[low], around[high]
 
 
 def _evaluated(gain: AbstractGain, neuron: AbstractNeuron, dt: float, potential: Array):

@@ -19,9 +19,9 @@ from ratelike._population import matmul
 
 # By the decay of its last coefficients a cell's error is estimated, and above this not trusted.
 TRUSTED = 3e-5
-SAMPLES_PER_STRETCH = 16
+SAMPLES_PER_STRETCH = 10
 # Cells for each unit of the integral of sqrt |f''|, of which a transition from one slope to another by 1 takes pi.
-CELLS_PER_BEND = 10.0
+CELLS_PER_BEND = 12.0
 
 
 class Cells(eqx.Module):
@@ -116,7 +116,7 @@ def interpolated(
 ) -> Piecewise:
     """By Chebyshev interpolation in each cell."""
     dtype = cells.half.dtype
-    nodes, *matrices = _transforms(8 if dtype == jnp.float32 else 12)
+    nodes, *matrices = _transforms(6 if dtype == jnp.float32 else 12)
     nodes = jnp.asarray(nodes, dtype)[:, None]
     to_chebyshev, to_powers, to_slopes = (jnp.asarray(m, dtype) for m in matrices)
     signs = jnp.asarray((-1.0) ** np.arange(len(nodes)), dtype)
@@ -127,7 +127,7 @@ def interpolated(
     values = values + missed * matmul(to_slopes, values)
     coefficients = matmul(to_powers, values)
     last = jnp.abs(matmul(to_chebyshev[-3:], values))
-    accurate = last[2] + last[1] / 2 + last[0] / 8 < TRUSTED
+    accurate = last[2] + last[1] / 4 + last[0] / 16 < TRUSTED
     # A jump beside the outermost node shows where neighbours meet.
     gap = jnp.abs(coefficients.sum(axis=0)[:-1] - (matmul(signs, coefficients))[1:])
     meets = jnp.pad(gap < 2.0 * TRUSTED, 1, constant_values=True)

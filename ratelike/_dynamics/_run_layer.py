@@ -42,8 +42,8 @@ def run_layer(
     """Neurons are independent given the path: parts of the population run one after the other, and are added up.
 
     The parts are shared out among the devices of `mesh`. Neither the size of the parts nor the number of devices
-    changes a bit of what is decoded (of an interpolated conventional rate, the size changes the interpolation). A few
-    recorded neurons run a second time, each within its tile; with many, the population runs as a whole.
+    changes a bit of what is decoded. A few recorded neurons run a second time, each within its tile; with many, the
+    population runs as a whole.
     """
 
     def run(part: Layer, first_tile, chosen=None) -> LayerOutput:
