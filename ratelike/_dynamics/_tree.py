@@ -51,7 +51,7 @@ def sum_over_devices(run_part: RunPart, count: int, mesh: Mesh) -> Sum:
 
 
 def map_over_devices(
-    run: Callable[[PyTree], Float[Array, "..."]], inputs: PyTree, mesh: Mesh | None
+    run: Callable[[PyTree], PyTree], inputs: PyTree, mesh: Mesh | None
 ) -> PyTree:
     """`jax.lax.map(run, inputs)` with the inputs shared out among devices, on all of which the result is."""
     if mesh is None:
@@ -73,7 +73,7 @@ def map_over_devices(
     def on_each_device(mine):
         return jax.lax.all_gather(jax.lax.map(run, mine), mesh.axis_names, tiled=True)
 
-    return on_each_device(inputs)[:count]
+    return jax.tree.map(lambda x: x[:count], on_each_device(inputs))
 
 
 def _in_groups(
