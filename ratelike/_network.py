@@ -324,7 +324,9 @@ def check_slope(slope: Array, bias: Array, gain: Array) -> None:
     if not validation.is_concrete((slope, bias, gain)):
         return
     limits = jnp.finfo(slope.dtype)
-    product = float(gain) ** 2 * abs(float(slope))  # by which decoders are divided
+    product = (
+        float(gain) * float(gain) * abs(float(slope))
+    )  # by which decoders are divided
     if not float(limits.tiny) ** 0.5 < product < float(limits.max) ** 0.5:
         raise ValueError(
             f"bias and gain must be where the neuron's stationary rate depends on the potential, got a mean slope of "

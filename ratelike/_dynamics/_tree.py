@@ -73,7 +73,7 @@ def map_over_devices(
     def on_each_device(mine):
         return jax.lax.all_gather(jax.lax.map(run, mine), mesh.axis_names, tiled=True)
 
-    return on_each_device(inputs)[:count]
+    return jax.tree.map(lambda x: x[:count], on_each_device(inputs))
 
 
 def _in_groups(
