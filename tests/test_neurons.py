@@ -259,6 +259,17 @@ def activity_by_cohorts(h, hazard, dt, rest):
     return activity
 
 
+@pytest.mark.parametrize(
+    ("tau_m", "memory"),
+    [(10e-3, 0.1), (np.float32(10e-3), 0.1), (10.1e-3, 0.15), ([7e-3, 19e-3], 0.2)],
+)
+def test_default_memory_of_lif_takes_few_values(tau_m, memory):
+    """Each is a program of its own."""
+    assert rl.LIF(tau_m).memory == memory
+    many = {rl.LIF(tau).memory for tau in np.linspace(10e-3, 20e-3, 200)}
+    assert many == {0.1, 0.15, 0.2}
+
+
 def test_marks_that_meet_in_the_last_bin_cost_lif_next_to_nothing():
     """The error of averaging marks falls as exp(-2 memory / tau_m): a factor e^4 for two tau_m more of memory.
 

@@ -342,6 +342,19 @@ def test_weights_store_patterns():
     np.testing.assert_allclose(larger.decoder[:size], layer.decoder, rtol=1e-12)
 
 
+def test_decoders_do_not_depend_on_a_longer_memory():
+    """Of a kernel that is long over, with a dead time: at a step of memory/200 they grew to three times as much."""
+
+    def decoder(memory):
+        kernel = rl.ExponentialRefractory(5.0, 10e-3, 2e-3, memory)
+        stored = rl.attractor_network(
+            rl.SRM0(refractory=kernel), num_neurons=8, num_patterns=1, key=KEY
+        )
+        return np.asarray(stored.layers[0].decoder)
+
+    np.testing.assert_allclose(decoder(3.0), decoder(0.2), rtol=1e-3)
+
+
 def test_tiles_of_recurrent_networks_are_the_networks_one_by_one():
     """Two networks of two tiles each, one of which is not full, and a tile of no network, without their study.
 
