@@ -43,7 +43,8 @@ def expected_error(
     unless another is given: the prediction is a deterministic, smooth function of the network.
 
     *Limits.* The law of the outputs is taken to be Gaussian. Where few spikes reach an output it is not, whatever the
-    variance, and the prediction of E|dy| is too large: FEW_SPIKES. And where fluctuations are large enough for a layer to
+    variance, and the prediction of E|dy| is too large: 2.1 times with 0.04 spikes of all neurons within tau_m, 1.2 times with 0.24, 1.03 times with
+    0.9 and 1.01 times with 4 (one layer; the variance itself stays exact). And where fluctuations are large enough for a layer to
     answer nonlinearly, which small networks in deep stacks show first, the prediction is off (benchmarks/README.md). Needs the time of about 2 + 2 `num_probes` rate solves,
     and no more memory with more neurons. Differentiable in reverse and forward mode.
 

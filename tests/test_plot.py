@@ -172,7 +172,7 @@ def test_density(ax, neuron):
     np.testing.assert_allclose(mesh.get_array(), shown[:, :-1].T / DT)
     corners = mesh.get_coordinates()
     np.testing.assert_allclose(corners[0, :, 0], 1e3 * np.array([1, 3, 5, 7]) * DT)
-    np.testing.assert_allclose(corners[:, 0, 1], 1e3 * DT * (np.arange(5) - 0.5))
+    np.testing.assert_allclose(corners[:, 0, 1], 1e3 * DT * (np.arange(5) + 0.5))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "age (ms)")
     assert mesh.colorbar.ax.get_ylabel() == "density $q$ (1/s)"
     whole = RefractoryDensity(jnp.zeros((3, 2)), jnp.asarray(bins), None, jnp.zeros((3, 2)))  # fmt: skip

@@ -24,8 +24,8 @@ def density(
         rl.plot.density(trajectory.saved[0], age_step=grid.dt)
 
     `saved` is a pair of times (s) and what was saved at them: a `RefractoryDensity` (the default of `SaveAt`) or its
-    age distribution (time, ages, neurons), probabilities per age bin. `age_step` is the width of a bin in seconds: dt with
-    `AgeShift`. The last bin holds all older ages and is not drawn.
+    age distribution (time, ages, neurons), probabilities per age bin. `age_step` is the width of a bin in seconds, dt with
+    `AgeShift`, and the age in the first one. The last bin holds all older ages and is not drawn.
 
     Raises `ValueError` for fewer than two times or ages, times that do not increase, and a neuron that is not there.
     """
@@ -37,7 +37,7 @@ def density(
                 f"neuron must be less than the {bins.shape[2]} of the layer, got {neuron}"
             )
     shown = bins.mean(axis=2) if neuron is None else bins[:, :, neuron]
-    ages = age_step * np.arange(shown.shape[1] - 1)
+    ages = age_step * np.arange(1, shown.shape[1])
     with drawing_on(ax) as ax:
         mesh = ax.pcolormesh(
             1e3 * times, 1e3 * ages, shown[:, :-1].T / age_step,
