@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._feedback import Feedback
 from ratelike._network import Layer, Network
 from ratelike._neuron import AbstractNeuron, check_neuron, fine_step
@@ -16,6 +17,7 @@ from ratelike._renewal import stationary_rate
 NODES = np.linspace(-8.0, 8.0, 129)
 
 
+@broadcasts
 def attractor_network(
     neuron: AbstractNeuron,
     *,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive, WienerDrive
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._conventional import ConventionalRate
@@ -48,6 +49,7 @@ class Convergence(eqx.Module):
         return self.generalised.sizes
 
 
+@broadcasts
 def convergence(
     make_network: Callable[[int, Array], Network],
     sizes: Sequence[int],
@@ -188,6 +190,7 @@ def _networks_at_once(size: int, budget: int) -> int:
     return num_tiles(budget) // num_tiles(size)
 
 
+@broadcasts
 def _run(
     study: _Study, size: int, run: int, key: Array, budget: int, burn_in: int
 ) -> Cell:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._generalised import GeneralisedRate
@@ -16,6 +17,7 @@ from ratelike._network import Network
 from ratelike._simulate import simulate
 
 
+@broadcasts
 def solve_decoders(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
@@ -20,6 +21,7 @@ from ratelike._simulate import _checked
 CERTAIN = 13.0
 
 
+@broadcasts
 def expected_error(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

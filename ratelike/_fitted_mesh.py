@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
 from ratelike._density._age_shift import AgeShift
 from ratelike._drive import AbstractDrive, grid_increments
@@ -29,6 +30,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 MOST_TRIES = 6
 
 
+@broadcasts
 def fitted_mesh(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

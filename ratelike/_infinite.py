@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._network import Layer, Network, check_slope, gaussian_gain
 from ratelike._neuron import AbstractNeuron, check_neuron
 from ratelike._nodes import AbstractNodes
@@ -14,6 +15,7 @@ from ratelike._nodes import AbstractNodes
 Parameters = Float[Array, "nodes parameters"]
 
 
+@broadcasts
 def infinite_relay_network(
     neuron: AbstractNeuron | Callable[[Parameters], AbstractNeuron],
     *,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._expected_error import checked
@@ -15,6 +16,7 @@ from ratelike._network import Network
 from ratelike._simulate import simulate
 
 
+@broadcasts
 def rate_loss(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
@@ -41,6 +43,7 @@ def rate_loss(
     return _mean_square(outputs, target, burn_in)
 
 
+@broadcasts
 def expected_spiking_loss(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

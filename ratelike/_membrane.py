@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 
 
 def decay_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
@@ -40,6 +41,7 @@ def potentials_at_ends(
     return bias + jnp.concatenate([driven, end[None]])
 
 
+@broadcasts
 def membrane_traces(
     increments: Float[ArrayLike, "time latents"], tau_m: ArrayLike, dt: float
 ) -> Float[Array, "time latents"]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._feedback import Feedback
 from ratelike._neuron import AbstractNeuron, Mixture, check_neuron, fine_step
 from ratelike._random import TILE, per_neuron, tile_keys
@@ -211,6 +212,7 @@ class Network(eqx.Module):
         )
 
 
+@broadcasts
 def relay_network(
     neuron: AbstractNeuron,
     *,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive, GridPath, as_path
 from ratelike._dynamics._base import AbstractDynamics, Recording
 from ratelike._dynamics._finite import all_finite
@@ -59,6 +60,7 @@ class Trajectory(eqx.Module):
         return self.grid.times[1:]
 
 
+@broadcasts
 def simulate(
     network: Network,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

@@ -8,10 +8,12 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _renewal as renewal
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._neuron import AbstractNeuron, check_dead_time
 from ratelike._neuron._escape_rates import check_escape_rates
 
 
+@broadcasts
 def stationary_rate(
     neuron: AbstractNeuron, potential: ArrayLike, dt: float
 ) -> Float[Array, "... neurons"]:

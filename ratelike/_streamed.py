@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Integer
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._network import (
     AbstractConnectivity,
     AbstractLayer,
@@ -115,6 +116,7 @@ class StreamedLayer(AbstractLayer):
         return encoder, decoder, jnp.broadcast_to(bias, (TILE,))
 
 
+@broadcasts
 def streamed_relay_network(
     neuron: AbstractNeuron,
     *,

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._drive import AbstractDrive, grid_increments
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._layer import Readout, layer_fluctuations
@@ -17,6 +18,7 @@ from ratelike._network import Layer, Network
 from ratelike._simulate import _cast, _checked
 
 
+@broadcasts
 def readout_variance(
     layer: Layer,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
@@ -41,6 +43,7 @@ def readout_variance(
     return _variance(network, path, grid)
 
 
+@broadcasts
 def readout_covariance(
     layer: Layer,
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._grid import TimeGrid
 from ratelike._neuron import AbstractNeuron, dead_steps
@@ -158,6 +159,7 @@ def limited_widths(
     return np.where(age <= longest, 0.0, np.minimum(allowed, neuron.memory))
 
 
+@broadcasts
 def steepness(
     neuron: AbstractNeuron, potentials: np.ndarray, dt: float | None = None
 ) -> np.ndarray:

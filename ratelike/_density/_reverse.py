@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from ratelike._broadcasting import broadcasts
 from ratelike._density._adjoint import Sweep, sweep_back
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import acting_in_steps, age_ratio, is_separable
@@ -64,6 +65,7 @@ def _(perturbed, problem, solve):
 
 
 @solved.def_bwd
+@broadcasts
 def _(ends, cotangents, perturbed, problem, solve):
     decoded_bar, _ = cotangents
     if decoded_bar is None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
+from ratelike._broadcasting import broadcasts
 from ratelike._escape import (
     AbstractEscape,
     AbstractSeparableEscape,
@@ -113,6 +114,7 @@ class SRM0(AbstractNeuron):
         return self.escape(potential + offset)
 
 
+@broadcasts
 def kernel_is_moderate(escape: AbstractEscape, refractory: AbstractRefractory) -> bool:
     """Whether both factors of a separable hazard keep to numbers whose product is right; not known of traced values."""
     if not validation.is_concrete((escape, refractory)):
@@ -124,11 +126,11 @@ def kernel_is_moderate(escape: AbstractEscape, refractory: AbstractRefractory) -
 def ratios_are_moderate(
     escape: AbstractEscape, refractory: AbstractRefractory
 ) -> Bool[Array, ""]:
-    if not isinstance(escape, AbstractSeparableEscape):
-        return jnp.asarray(False)
     # Parameters of several types are not yet cast to one of them.
     dtype = jnp.result_type(float)
     escape, refractory = jax.tree.map(lambda x: x.astype(dtype), (escape, refractory))
+    if not isinstance(escape, AbstractSeparableEscape):
+        return jnp.asarray(False)
     ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
     ratio = escape.ratio(refractory(jnp.asarray(ages[:, None], dtype)))
     lowest, highest = math.exp(LOWEST_RATIO), math.exp(HIGHEST_RATIO)
