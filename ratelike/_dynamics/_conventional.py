@@ -162,6 +162,13 @@ def _active(
     return around[low], around[high]
 
 
+def _gain_of(gain: AbstractGain, neuron: AbstractNeuron, dt: float, dtype) -> Gain:
+    """Made before the loop over time."""
+    if isinstance(gain, ChebyshevGain):
+        return gain.of(neuron, dt, dtype)
+    return lambda potential: gain(neuron, potential, dt)
+
+
 class ConventionalRate(AbstractDynamics):
     r"""r = g(h), with g(h) the stationary rate of the same discrete-time neuron at constant potential h.
 
@@ -193,13 +200,7 @@ class ConventionalRate(AbstractDynamics):
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        dtype = layer.encoder.dtype
-        if isinstance(self.gain, ChebyshevGain):
-            rate = self.gain.of(layer.neuron, grid.dt, dtype)
-        else:
-
-            def rate(potential):
-                return self.gain(layer.neuron, potential, grid.dt)
+        rate = _gain_of(self.gain, layer.neuron, grid.dt, layer.encoder.dtype)
 
         def advance(state, potentials, index):
             return state, rate(jnp.stack(potentials)) * grid.dt
