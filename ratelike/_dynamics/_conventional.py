@@ -1,7 +1,6 @@
 """The conventional rate: a static function of the potential."""
 
 import abc
-import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar
@@ -163,8 +162,11 @@ def _active(
     return around[low], around[high]
 
 
-def _evaluated(gain: AbstractGain, neuron: AbstractNeuron, dt: float, potential: Array):
-    return gain(neuron, potential, dt)
+def _gain_of(gain: AbstractGain, neuron: AbstractNeuron, dt: float, dtype) -> Gain:
+    """Made before the loop over time."""
+    if isinstance(gain, ChebyshevGain):
+        return gain.of(neuron, dt, dtype)
+    return lambda potential: gain(neuron, potential, dt)
 
 
 class ConventionalRate(AbstractDynamics):
@@ -198,12 +200,7 @@ class ConventionalRate(AbstractDynamics):
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        dtype = layer.encoder.dtype
-        rate: Gain
-        if isinstance(self.gain, ChebyshevGain):
-            rate = self.gain.of(layer.neuron, grid.dt, dtype)
-        else:
-            rate = functools.partial(_evaluated, self.gain, layer.neuron, grid.dt)
+        rate = _gain_of(self.gain, layer.neuron, grid.dt, layer.encoder.dtype)
 
         def advance(state, ends, potentials, index):
             return state, rate(jnp.stack(potentials)) * grid.dt
