@@ -54,7 +54,10 @@ def infinite_relay_network(
     # Of neurons alike, the same in all layers.
     alike = None
     if isinstance(neuron, AbstractNeuron) and not callable(bias):
-        alike = gaussian_gain(neuron, validation.parameter("bias", bias), spread)
+        own_bias = validation.parameter("bias", bias)
+        if own_bias.ndim != 0:
+            validation.shape("bias", own_bias, ("nodes",))
+        alike = gaussian_gain(neuron, own_bias, spread)
     elif num_parameters == 0:
         raise ValueError(
             "num_parameters must be at least 1 where neuron or bias is a function of them, got 0"

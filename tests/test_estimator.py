@@ -220,7 +220,10 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
                 acting = escape.threshold + escape.width * jnp.log(mean / escape.rate)
                 u = acting + refractory(age)
                 after = age - PARAMETERS["dead_time"]
-                rho = escape(u) * (0.5 * (after > -1e-9) + 0.5 * (after > 1e-9))
+                allowed = jnp.where(
+                    after > -1e-9, jnp.where(after > 1e-9, 1.0, 0.5), 0.0
+                )
+                rho = escape(u) * allowed
                 p = -jnp.expm1(-grid.dt * rho)
                 p_safe = jnp.where(train[n] > 0.0, p, 1.0 - p)
                 log_probability = log_probability + jnp.log(jnp.maximum(p_safe, 1e-300))

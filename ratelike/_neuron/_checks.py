@@ -1,5 +1,7 @@
 """What a population demands of its neurons."""
 
+import weakref
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,10 @@ from ratelike._neuron._srm0 import factors_are_right
 
 # More ages than these are a mistake of units.
 MOST_AGES = 1e7
+
+_checked: "weakref.WeakValueDictionary[int, AbstractNeuron]" = (
+    weakref.WeakValueDictionary()
+)
 
 
 def is_homogeneous(neuron: AbstractNeuron) -> bool:
@@ -42,14 +48,21 @@ def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
                 f"got shape {jnp.shape(leaf)}"
             )
     check_escape_rates(name, neuron)
-    if validation.is_concrete(neuron):
-        with jax.ensure_compile_time_eval():
-            kept = bool(factors_are_right(neuron))
-        if not kept:
-            raise ValueError(
-                f"{name}.refractory must keep between -45 and 20 widths of {name}.escape, as it did when the neuron was made; "
-                "make a new neuron to leave that range"
-            )
+    _check_factors(name, neuron)
+
+
+def _check_factors(name: str, neuron: AbstractNeuron) -> None:
+    """A kernel that was moderate when the neuron was made still is. Neurons do not change: each is looked at once."""
+    if _checked.get(id(neuron)) is neuron or not validation.is_concrete(neuron):
+        return
+    with jax.ensure_compile_time_eval():
+        moderate = bool(factors_are_right(neuron))
+    if not moderate:
+        raise ValueError(
+            f"{name}.refractory must keep between -45 and 20 widths of {name}.escape, as it did when the neuron was made; "
+            "make a new neuron to leave that range"
+        )
+    _checked[id(neuron)] = neuron
 
 
 def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
