@@ -89,7 +89,7 @@ from ratelike._variance import readout_variance as readout_variance
 if TYPE_CHECKING:
     from ratelike import plot as plot
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

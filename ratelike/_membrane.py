@@ -1,11 +1,16 @@
 """The membrane: a leaky integrator of increments."""
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._broadcasting import broadcasts
+
+if TYPE_CHECKING:
+    from ratelike._network import Layer
 
 
 def decay_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
@@ -16,6 +21,18 @@ def decay_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*sha
 def input_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
     """(1 - a) / dt, by which an increment adds to the potential; per second."""
     return -jnp.expm1(-dt / tau_m) / dt
+
+
+def potential_after(
+    layer: "Layer",
+    potential: Float[Array, " neurons"],
+    current: Float[Array, " neurons"],
+    dt: float,
+) -> Float[Array, " neurons"]:
+    """h at the end of a step: b + a (h - b) + (1 - a)/dt dI."""
+    tau_m = layer.neuron.tau_m
+    driven = decay_factor(tau_m, dt) * (potential - layer.bias)
+    return layer.bias + (driven + input_factor(tau_m, dt) * current)
 
 
 # Steps of a loop over single rows, which cost less than a turn of the loop.

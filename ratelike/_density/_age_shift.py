@@ -17,11 +17,12 @@ from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
     RenewalTerm,
     StepInputs,
-    acting_in_steps,
+    acting_between,
     age_ratio,
+    seen_by,
 )
 from ratelike._density._state import Cohorts, RefractoryDensity
-from ratelike._membrane import potentials_at_ends
+from ratelike._membrane import potential_after
 from ratelike._neuron import chosen_neurons, potential_in_step
 from ratelike._population import encode
 
@@ -81,45 +82,59 @@ class AgeShift(diffrax.AbstractSolver):
 
     def step(self, terms, t0, t1, y0: Cohorts, args, solver_state, made_jump):
         """One step of the solver is a block of steps of the grid."""
-        block, neuron = args.path.shape[1], args.layer.neuron
-        schedule = args.schedule
+        block, schedule, layer = args.path.shape[1], args.schedule, args.layer
         steps = solver_state + jnp.arange(block, dtype=jnp.int32)
         dtype = y0.share.dtype
 
-        def one_step(y, inputs):
-            acting, ages, of_age, event = inputs
+        def one_step(carry, inputs):
+            y, before = carry
+            current, ages, of_age, event = inputs
+            start, end = (
+                y.potential,
+                potential_after(layer, y.potential, current, args.dt),
+            )
+            after = seen_by(layer.neuron, end)
+            acting = acting_between(layer.neuron, before, after)
             rho = terms.vf(t0, y, StepInputs(args, acting, ages, of_age))
-            return advance(rho, y, event, acting, args)
+            y, activity = advance(rho, y, event, acting, args)
+            y = eqx.tree_at(lambda y: y.potential, y, end)
+            return (y, after), (activity, _recorded(args, start, end))
 
-        ends = _potentials(y0, args, args.path[solver_state // block])
+        currents = _currents(y0, args, args.path[solver_state // block])
         ages, events = schedule.ages(steps, dtype), schedule.event(steps + 1, dtype)
-        inputs = (acting_in_steps(neuron, ends), ages, age_ratio(args, ages), events)
+        start = _normalised(y0), seen_by(layer.neuron, y0.potential)
         # Reverse mode computes a step again rather than keep all that came up in it.
-        y1, activity = jax.lax.scan(
-            jax.checkpoint(one_step, prevent_cse=False), _normalised(y0), inputs
+        (y1, _), (activity, acted) = jax.lax.scan(
+            jax.checkpoint(one_step, prevent_cse=False),
+            start,
+            (currents, ages, age_ratio(args, ages), events),
         )
         step = solver_state + block
-        y1 = _at_the_end(y1, args, step, activity, ends)
+        y1 = _at_the_end(y1, args, step, activity, acted)
         dense_info = dict(y0=y0.density(args), y1=y1.density(args))
         return y1, None, dense_info, step, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
-        raise NotImplementedError(
-            "AgeShift knows the hazard of a step, not of a moment"
-        )
+        return terms.vf(t0, y0, args)
 
 
-def _potentials(
+def _currents(
     y: Cohorts, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
-) -> Float[Array, "ends neurons"]:
-    """Those between the steps of a block."""
-    layer = args.layer
-    currents = encode(path, args.inwards, layer.num_neurons)
-    if y.arriving is not None:
-        currents = currents + y.arriving[: len(path)]
-    return potentials_at_ends(
-        layer.bias, y.potential, currents, layer.neuron.tau_m, args.dt
-    )
+) -> Float[Array, "block neurons"]:
+    currents = encode(path, args.inwards, args.layer.num_neurons)
+    if y.arriving is None:
+        return currents
+    return currents + y.arriving[: len(path)]
+
+
+def _recorded(
+    args: RenewalProblem, start: Float[Array, " neurons"], end: Float[Array, " neurons"]
+) -> Float[Array, " recorded"]:
+    """The potential that acts in a step, of recorded neurons."""
+    if args.recorded is None:
+        return start[:0]
+    neuron = chosen_neurons(args.layer.neuron, args.recorded)
+    return potential_in_step(neuron, start[args.recorded], end[args.recorded])
 
 
 def _normalised(y: Cohorts) -> Cohorts:
@@ -139,14 +154,9 @@ def _at_the_end(
     args: RenewalProblem,
     step: Integer[Array, ""],
     activity: Float[Array, "block neurons"],
-    ends: Float[Array, "ends neurons"],
+    acted: Float[Array, "block recorded"],
 ) -> Cohorts:
     """Of a block, with what is kept of it."""
-    acted = y.acted
-    if args.recorded is not None:
-        chosen = ends[:, args.recorded]
-        neuron = chosen_neurons(args.layer.neuron, args.recorded)
-        acted = potential_in_step(neuron, chosen[:-1], chosen[1:])
     arriving = y.arriving
     if args.loop is not None and arriving is not None:
         arriving = args.loop.queue(arriving, activity)
@@ -156,7 +166,7 @@ def _at_the_end(
         dead = args.schedule.ages_of_dead(step, y.share.dtype)
         waiting = eqx.tree_at(lambda w: w.age, waiting, dead)
     return Cohorts(
-        potential=ends[-1],
+        potential=y.potential,
         share=y.share,
         age=age,
         deviation=deviation,

@@ -6,7 +6,6 @@ from typing import TypeGuard
 import diffrax
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
@@ -95,15 +94,25 @@ def acting_in_steps(
     neuron: AbstractNeuron, ends: Float[Array, "ends neurons"]
 ) -> Float[Array, "time neurons"]:
     """What acts in each step between the ends: f(hs), the mean of f at both, of a hazard of two factors; else hs."""
-    if not is_separable(neuron):
-        return potential_in_step(neuron, ends[:-1], ends[1:])
-    rates = neuron.escape(ends)
-    return 0.5 * (rates[:-1] + rates[1:])
+    seen = seen_by(neuron, ends)
+    return acting_between(neuron, seen[:-1], seen[1:])
+
+
+def seen_by(neuron: AbstractNeuron, potential: Float[Array, "..."]) -> Array:
+    """Of a potential, what a step needs to know of its end: f(h) of a hazard of two factors, else h."""
+    return neuron.escape(potential) if is_separable(neuron) else potential
+
+
+def acting_between(neuron: AbstractNeuron, before: Array, after: Array) -> Array:
+    """What acts in the step between what is `seen_by` the neuron at both ends."""
+    if is_separable(neuron):
+        return 0.5 * (before + after)
+    return potential_in_step(neuron, before, after)
 
 
 def _inputs_of_a_moment(y: Cohorts, problem: RenewalProblem) -> StepInputs:
     """As in a step in which the potential stays."""
-    acting = acting_in_steps(problem.layer.neuron, jnp.stack([y.potential] * 2))[0]
+    acting = seen_by(problem.layer.neuron, y.potential)
     ages = y.age, y.deviation
     return StepInputs(problem, acting, ages, age_ratio(problem, ages))
 
