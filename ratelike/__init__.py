@@ -28,6 +28,7 @@ from ratelike._error import mean_absolute_error as mean_absolute_error
 from ratelike._error_curve import ErrorCurve as ErrorCurve
 from ratelike._error_curve import Slope as Slope
 from ratelike._escape import AbstractEscape as AbstractEscape
+from ratelike._escape import AbstractInvertibleEscape as AbstractInvertibleEscape
 from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape

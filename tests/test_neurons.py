@@ -59,14 +59,14 @@ def members(names, parameters):
     ]
 
 
-def run(names, parameters, dynamics, copies=1, key=None):
+def run(names, parameters, dynamics, copies=1, key=None, grid=GRID):
     size = 3 * copies * len(names)
     ones, biases = np.ones((size, 1)), np.tile(np.repeat(BIASES, copies), len(names))
     layer = rl.Layer(population(names, parameters, copies), ones, ones, biases)
     trajectory = rl.simulate(
         rl.Network([layer]),
         INCREMENTS,
-        GRID,
+        grid,
         dynamics,
         key=key,
         record={0: range(size)},
@@ -78,7 +78,7 @@ def _louder(hazard, factor):
     return lambda *at: factor * hazard(*at)
 
 
-def exact_activity(names, parameters, loudness=1.0):
+def exact_activity(names, parameters, loudness=1.0, dt=DT):
     """By enumeration, and with h computed apart from the library."""
     expected = []
     for kind, scale, dead_time, bias in members(names, parameters):
@@ -88,12 +88,12 @@ def exact_activity(names, parameters, loudness=1.0):
             np.array([bias]),
             INCREMENTS,
             5e-3 * scale,
-            DT,
+            dt,
             kind.acting(scale),
         )
         expected.append(
             systems.expected_activity_by_enumeration(
-                h[:, 0], hazard, DT, kind.memory, rest=bias
+                h[:, 0], hazard, dt, kind.memory, rest=bias
             )
         )
     return np.array(expected).T
@@ -114,6 +114,33 @@ def test_generalised_rate_is_the_sum_over_all_spike_trains(names, parameters):
     activity = run(names, parameters, rl.GeneralisedRate()).activity
     exact = exact_activity(names, parameters)
     np.testing.assert_allclose(activity, exact, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *[
+            pytest.param([f"{kernel} kernel"], id=kernel, marks=pytest.mark.slow)
+            for kernel in neurons.KERNELS
+        ],
+        pytest.param(ALL, id="all"),
+    ],
+)
+def test_memories_off_the_grid(names):
+    """5.45 steps, of every kernel: in all dynamics the age stops there, and neurons of other memories change nothing."""
+    dt = 1.1e-3
+    parameters, grid = (1.0, dt), rl.TimeGrid(dt, NUM_STEPS)
+    activity = run(names, parameters, rl.GeneralisedRate(), grid=grid).activity
+    exact = exact_activity(names, parameters, dt=dt)
+    np.testing.assert_allclose(activity, exact, rtol=1e-11)
+    gain = rl.ConventionalRate(rl.DirectGain())
+    static = run(names, parameters, gain, grid=grid)
+    for i, (kind, s, d, _) in enumerate(members(names, parameters)):
+        h = np.asarray(static.potential[:, i])
+        rate = renewal_rate(kind.hazard(s, d), h, kind.memory, dt)
+        np.testing.assert_allclose(static.activity[:, i], dt * rate, rtol=1e-9)
+    spikes = run(names, parameters, rl.Spiking(), 4096, jax.random.key(4), grid)
+    assert np.abs(z_scores(np.asarray(spikes.activity), exact)).max() < 5.0
 
 
 @pytest.mark.parametrize("name", TYPES)
