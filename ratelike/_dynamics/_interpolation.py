@@ -21,7 +21,7 @@ from ratelike._population import matmul
 TRUSTED = 3e-5
 SAMPLES_PER_STRETCH = 10
 # Cells for each unit of the integral of sqrt |f''|, of which a transition from one slope to another by 1 takes pi.
-CELLS_PER_BEND = 12.0
+CELLS_PER_BEND = 20.0
 
 
 class Cells(eqx.Module):
@@ -119,7 +119,6 @@ def interpolated(
     nodes, *matrices = _transforms(6 if dtype == jnp.float32 else 12)
     nodes = jnp.asarray(nodes, dtype)[:, None]
     to_chebyshev, to_powers, to_slopes = (jnp.asarray(m, dtype) for m in matrices)
-    signs = jnp.asarray((-1.0) ** np.arange(len(nodes)), dtype)
     points = cells.centre + cells.half * nodes
     values = function(points)
     # A point is a rounded number, beside which the node lies by so many half cells.
@@ -128,10 +127,24 @@ def interpolated(
     coefficients = matmul(to_powers, values)
     last = jnp.abs(matmul(to_chebyshev[-3:], values))
     accurate = last[2] + last[1] / 4 + last[0] / 16 < TRUSTED
-    # A jump beside the outermost node shows where neighbours meet.
-    gap = jnp.abs(coefficients.sum(axis=0)[:-1] - (matmul(signs, coefficients))[1:])
+    # A jump beside the outermost node shows where neighbours meet, at the same rounded number.
+    edge = (cells.centre + cells.half)[:-1]
+    below, above = (
+        _polynomial(coefficients[:, of], (edge - cells.centre[of]) / cells.half[of])
+        for of in (slice(None, -1), slice(1, None))
+    )
+    gap = jnp.abs(above - below)
     meets = jnp.pad(gap < 2.0 * TRUSTED, 1, constant_values=True)
     return Piecewise(cells, coefficients, accurate & meets[:-1] & meets[1:])
+
+
+def _polynomial(
+    coefficients: Float[Array, "powers *shape"], place: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    value = coefficients[-1]
+    for coefficient in coefficients[-2::-1]:
+        value = value * place + coefficient
+    return value
 
 
 @functools.cache
