@@ -63,7 +63,13 @@ def parameter(
     else:
         for leaf in jax.tree.leaves(value):
             _check_dtype(name, jnp.result_type(leaf), value)
-    return jnp.asarray(value, dtype=float) if kept is None else kept
+    if kept is not None:
+        return kept
+    if not is_concrete(value):
+        return jnp.asarray(value, dtype=float)
+    # Known also where something else is traced: a neuron that is made within jit is the one made outside.
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(value, dtype=float)
 
 
 def signal(name: str, value: Any) -> Float[Array, "..."]:

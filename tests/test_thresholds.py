@@ -125,3 +125,18 @@ def test_a_kernel_that_has_outgrown_its_neuron_is_told():
         run(sharp.escape.width)
     succeeded = jax.jit(jax.vmap(run))(jnp.asarray([1.0, 0.01]))
     np.testing.assert_array_equal(succeeded[:, 0], [True, False])
+
+
+def test_a_neuron_made_within_jit_is_the_one_made_outside():
+    """Of numbers that are known; or networks that a study draws would take the slower way, and other last bits."""
+    made = []
+
+    @jax.jit
+    def make(width):
+        table = rl.SRM0(refractory=rl.TableRefractory([-3.0, 0.0], 5e-3))
+        made.extend([rl.SRM0(), rl.SRM0(refractory=rl.NoRefractory()), table])
+        made.append(rl.SRM0(escape=rl.ExponentialEscape(width=width)))
+        return width
+
+    make(1.0)
+    assert [neuron.has_moderate_kernel for neuron in made] == [True] * 3 + [False]

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory
 
 
@@ -15,7 +16,7 @@ class NoRefractory(AbstractRefractory):
     shortest_dead_time: float = eqx.field(static=True)  # s
 
     def __init__(self):
-        self.dead_time = jnp.zeros(())
+        self.dead_time = validation.parameter("NoRefractory.dead_time", 0.0)
         self.memory = 0.0
         self.shortest_dead_time = 0.0
 

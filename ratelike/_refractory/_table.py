@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -44,7 +45,12 @@ class TableRefractory(AbstractRefractory):
             raise ValueError(
                 f"{owner}values must have shape (ages,) or (ages, neurons), got shape {table.shape}"
             )
-        self.values = tuple(table)
+        # As concrete as the table is, also where something else is traced.
+        if validation.is_concrete(table):
+            with jax.ensure_compile_time_eval():
+                self.values = tuple(table)
+        else:
+            self.values = tuple(table)
         self.age_step = validation.number(owner + "age_step", age_step, above=0.0)
         memory = (len(self.values) - 1) * self.age_step
         validation.parameter(owner + "dead_time", dead_time, at_least=0.0)
