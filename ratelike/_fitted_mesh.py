@@ -74,7 +74,7 @@ def fitted_mesh(
             scale = np.sqrt(held * too_coarse)
         else:
             factor = (0.7 * aim / max(error, 1e-6 * aim)) ** (1.0 / order)
-            scale = scale * min(max(factor, 0.3), 1.7)
+            scale = scale * min(max(factor, 0.3), 4.0)
     return best
 
 
