@@ -58,8 +58,8 @@ class AgeShift(diffrax.AbstractSolver):
     d_t q + d_a q = -rho q (of neurons without memory with order 1: they fire at most once in a step). `activity` is r of the last step. The
     distribution is divided by its sum every few steps, so that rounding errors do not add up.
 
-    `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.graded()` merges bins of
-    high age, five times cheaper at a relative error of 3 10^-4.
+    `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.fitted()` and
+    `AgeMesh.graded()` merge bins of high age, two to nine times cheaper (`benchmarks/README.md`).
 
     *Neuronal Dynamics*, chapter 14; Gerstner, Neural Comput. 12, 43 (2000), for the population equations. Works on the
     grid only; `GeneralisedRate` sees to that.
