@@ -208,7 +208,8 @@ def test_a_batch_takes_one_way():
     """In a batch the definition is evaluated for all where one needs it, and else for none."""
     neuron = cast(short(SquareEscape(jnp.asarray(4.0))), jnp.float64)
     rates = jax.vmap(lambda h: rl.ChebyshevGain()(neuron, h, DT))
-    h = jnp.asarray([[[1.0, 2.0]], [[1e-3, 30.0]]])
+    corner = 5.0 * np.exp(-50e-3 / 20e-3)  # where refractoriness is least
+    h = jnp.asarray([[[1.0, 2.0]], [[corner + 1e-3, 30.0]]])
     exact = rl.DirectGain()(neuron, h, DT)
     np.testing.assert_allclose(jax.jit(rates)(h), exact, rtol=1e-4)
     assert str(jax.make_jaxpr(rates)(h)).count("cond[") == 2
