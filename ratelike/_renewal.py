@@ -26,7 +26,7 @@ from ratelike._neuron._history import (
 from ratelike._refractory import ExponentialRefractory
 
 # Of the stationary rate with adaptation: 30 widths of input potential need about so many.
-NEWTON_STEPS = 24
+NEWTON_STEPS = 36
 LAST_BIN_STEPS = 24
 
 
@@ -177,15 +177,23 @@ def stationary_rate(
     def with_slope(rate):
         return jax.jvp(excess, (rate,), (jnp.ones_like(rate),))
 
-    def newton(rate, _):
+    def newton(carry, _):
+        rate, low, high = carry
         value, slope = with_slope(rate)
-        return rate - value / slope, None
+        low, high = (
+            jnp.where(value > 0.0, rate, low),
+            jnp.where(value < 0.0, rate, high),
+        )
+        new = rate - value / slope
+        inside = ((new > low) & (new < high)) | (value == 0.0)
+        return (jnp.where(inside, new, 0.5 * (low + high)), low, high), None
 
-    # From a silent past. The excess falls and is convex where adaptation lowers the rate: Newton's method rises towards
-    # the solution, by a factor of e in the hazard at least while far from it, and does not pass it.
+    # The excess falls where adaptation lowers the rate. Where the hazard is steep Newton's method alone would go back and
+    # forth between silence and saturation: it is kept between bounds, and halves what is between them instead.
     shape = jax.eval_shape(excess, jnp.zeros((), potential.dtype))
     silent = jnp.zeros(shape.shape, shape.dtype)
-    solution, _ = jax.lax.scan(newton, silent, length=NEWTON_STEPS)
+    start = silent, silent, jnp.full_like(silent, 1.0 / dt)
+    (solution, _, _), _ = jax.lax.scan(newton, start, length=NEWTON_STEPS)
     # One more step, through which alone there is a derivative: that of the implicit function.
     solution = jax.lax.stop_gradient(solution)
     slope = jax.lax.stop_gradient(with_slope(solution)[1])

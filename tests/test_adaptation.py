@@ -398,3 +398,20 @@ def test_what_is_not_supported_is_refused():
         with pytest.raises(ValueError, match=message):
             call()
     rl.AdaptiveSRM(escape=BareEscape(), closure=rl.MeanTrace())
+
+
+def test_stationary_rate_of_a_steep_hazard_is_where_adaptation_stops_it():
+    """Sharp and driven far, f(u) is a step: u = h - rate tau is near threshold.
+
+    Newton's method alone went back and forth between silence and saturation, and ended at 1 / dead time.
+    """
+    sharp = rl.AdaptiveSRM(
+        escape=rl.ExponentialEscape(width=0.1),
+        refractory=rl.ExponentialRefractory(0.0),
+        closure=rl.MeanTrace(),
+    )
+    h = jnp.asarray([5.0, 10.0, 20.0])
+    rate = rl.stationary_rate(sharp, h, DT)
+    # After-potentials of amplitude 1 and 100 ms: their mean is rate * 0.1 s, at threshold but for a few widths.
+    np.testing.assert_allclose(rate, 10.0 * h, atol=12.0)
+    assert np.all(np.diff(rl.stationary_rate(rl.AdaptiveSRM(), 1.5 * h, DT)) > 0.0)
