@@ -44,6 +44,8 @@ def fitted_mesh(
         raise ValueError(
             "network and increments must be concrete for AgeMesh.fitted: make the mesh outside jit"
         )
+    if all(layer.neuron.memory == 0.0 for layer in network.layers):
+        return AgeMesh.uniform()  # of one bin
     increments = grid_increments(path, grid, network.layers[0].dtype)
     layers = [_sample(layer) for layer in network.layers]
     sample = Network(layers, network.output_tau_m)
@@ -123,6 +125,8 @@ def _widths_of_scale_one(
     """Of equal error everywhere, as far as it is known beforehand: width^2 times the steepness of the hazard is 1."""
     widths = np.full(POINTS, np.inf)
     for index, layer in enumerate(layers):
+        if layer.neuron.memory == 0.0:
+            continue
         recording = exact.recordings[index]
         potentials = np.quantile(np.asarray(recording.potential), QUANTILES)
         steep = steepness(layer.neuron, potentials, dt)

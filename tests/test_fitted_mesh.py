@@ -77,6 +77,21 @@ def test_error_is_below_the_tolerance(name):
         assert error(rl.AgeMesh.graded(neuron, tolerance)) > 2.0 * tolerance
 
 
+def test_neurons_without_memory_have_one_bin():
+    """Alone the mesh is uniform; beside a layer with memory they do not count."""
+    memoryless = rl.SRM0(refractory=rl.NoRefractory())
+    layers = [
+        rl.relay_network(
+            neuron, num_neurons=8, num_latents=4, depth=1, key=jax.random.key(0)
+        ).layers[0]
+        for neuron in (memoryless, rl.SRM0())
+    ]
+    assert rl.AgeMesh.fitted(rl.Network(layers[:1]), noise(), GRID).widths is None
+    mesh = rl.AgeMesh.fitted(rl.Network(layers), noise(), GRID, 1e-2)
+    assert mesh.widths is not None
+    assert np.isfinite(mesh.widths).all()
+
+
 def test_bad_arguments():
     network = rl.relay_network(
         rl.SRM0(), num_neurons=8, num_latents=4, depth=1, key=jax.random.key(0)
