@@ -11,17 +11,18 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
 
 from ratelike import _validation as validation
-from ratelike._broadcasting import broadcasts
-from ratelike._drive import AbstractDrive, GridPath, as_path
-from ratelike._dynamics._base import AbstractDynamics, Recording
+from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._finite import all_finite
 from ratelike._dynamics._run_layers import run_layers
-from ratelike._feedback import check_feedback
-from ratelike._grid import TimeGrid
-from ratelike._membrane import membrane_traces
 from ratelike._network import Network, check_population
+from ratelike._network._feedback import check_feedback
+from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
-from ratelike._plausible_input import warn_of_input
+from ratelike._numerics._broadcasting import broadcasts
+from ratelike._population._output import Recording
+from ratelike._signal._drive import AbstractDrive, GridPath, as_path
+from ratelike._signal._grid import TimeGrid
+from ratelike._signal._membrane import membrane_traces
 
 NOT_REACHED = "did not reach the end of the grid with finite values"
 ADVICE = (

@@ -1,4 +1,4 @@
-"""Against programs that no one here wrote: Brian2 and NEST, from summaries of their runs in tests/reference.
+"""Against programs that no one here wrote: Brian2 and NEST, from summaries of their runs in tests/oracles/reference.
 
 The files say how to regenerate them; `benchmarks/peers/README.md` says what was matched and what differs. Theirs are runs in
 steps of 0.05 ms, which stand for continuous time; ours is made in steps ten times as long.
@@ -21,9 +21,9 @@ import pytest
 from scipy import stats
 
 import ratelike as rl
-from ratelike._renewal import hazard
+from ratelike._neuron._renewal import hazard
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parent / "oracles" / "reference"
 JOINT_LEVEL = 1e-3
 DT = 0.5e-3  # s
 # What a step of 0.5 ms makes of a rate (relatively) and of a distribution function, at constant input and after a step of the

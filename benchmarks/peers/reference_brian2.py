@@ -1,4 +1,4 @@
-"""Single neurons and populations in Brian2, summarised into tests/reference/brian2.json.
+"""Single neurons and populations in Brian2, summarised into tests/oracles/reference/brian2.json.
 
     python benchmarks/peers/reference_brian2.py
 

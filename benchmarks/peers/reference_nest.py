@@ -1,4 +1,4 @@
-"""Single neurons and populations in NEST, summarised into tests/reference/nest.json.
+"""Single neurons and populations in NEST, summarised into tests/oracles/reference/nest.json.
 
     python benchmarks/peers/reference_nest.py
 

@@ -22,10 +22,10 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike._density._firing import AgeRatio, of_all_ages, separable_firing
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._merging import computed_before, merge
-from ratelike._exponential import exp_of_few
-from ratelike._membrane import UNROLL
-from ratelike._one_way_for_all import one_way_for_all
-from ratelike._population import matmul
+from ratelike._numerics._batch_cond import one_way_for_all
+from ratelike._numerics._exponential import exp_of_few
+from ratelike._numerics._products import matmul
+from ratelike._signal._membrane import UNROLL
 
 # Within these, survivors are known to 3 10^-6 in float32, and none are too few for a number.
 LARGEST_EXPONENT = 4.0

@@ -8,18 +8,18 @@ import numpy as np
 from jaxtyping import ArrayLike
 
 from ratelike import _validation as validation
-from ratelike._broadcasting import broadcasts
 from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._grid import TimeGrid
 from ratelike._neuron import AbstractNeuron, dead_steps
 from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
-from ratelike._renewal import oldest_age
+from ratelike._neuron._renewal import oldest_age
+from ratelike._numerics._broadcasting import broadcasts
+from ratelike._signal._grid import TimeGrid
 
 if TYPE_CHECKING:
     import diffrax
 
-    from ratelike._drive import AbstractDrive
     from ratelike._network import Network
+    from ratelike._signal._drive import AbstractDrive
 
 
 class AgeMesh(eqx.Module):
@@ -101,7 +101,7 @@ class AgeMesh(eqx.Module):
         `increments` are as in `simulate`. Raises `ValueError` as that does, unless `tolerance` > 0, and for a network or
         input that is being traced.
         """
-        from ratelike._fitted_mesh import fitted_mesh  # simulates, with meshes
+        from ratelike._study._fitted_mesh import fitted_mesh  # simulates, with meshes
 
         return fitted_mesh(network, increments, grid, tolerance)
 

@@ -22,9 +22,9 @@ from ratelike._density._renewal_term import (
     seen_by,
 )
 from ratelike._density._state import Cohorts, RefractoryDensity
-from ratelike._membrane import potential_after
 from ratelike._neuron import chosen_neurons, potential_in_step
-from ratelike._population import encode
+from ratelike._population._coding import encode
+from ratelike._signal._membrane import potential_after
 
 
 class _BetweenSteps(diffrax.AbstractLocalInterpolation):

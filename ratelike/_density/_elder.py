@@ -22,7 +22,7 @@ from ratelike._density._merging import (
     with_row,
     write,
 )
-from ratelike._population import matmul
+from ratelike._numerics._products import matmul
 
 Bins = Float[Array, "bins neurons"]
 Row = Float[Array, " neurons"]

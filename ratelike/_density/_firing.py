@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
-from ratelike._one_way_for_all import one_way_for_all
-from ratelike._population import matmul
+from ratelike._numerics._batch_cond import one_way_for_all
+from ratelike._numerics._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
+from ratelike._numerics._products import matmul
 
 
 class Hazard(eqx.Module):

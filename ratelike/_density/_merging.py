@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._density._merge_schedule import Event
-from ratelike._population import matmul
+from ratelike._numerics._products import matmul
 
 
 def survivors(

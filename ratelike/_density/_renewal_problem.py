@@ -9,10 +9,10 @@ from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
-from ratelike._loop import Loop, loop_of
 from ratelike._network import Layer
 from ratelike._neuron._history import no_trace
-from ratelike._population import directions
+from ratelike._population._coding import directions
+from ratelike._population._recurrence import Loop, loop_of
 
 
 class RenewalProblem(eqx.Module):

@@ -13,7 +13,7 @@ from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Cohorts
 from ratelike._neuron import SRM0, AbstractNeuron, potential_in_step
 from ratelike._neuron._history import faded
-from ratelike._renewal import hazard, hazard_ratio, in_seconds
+from ratelike._neuron._renewal import hazard, hazard_ratio, in_seconds
 
 # Mean, and standard deviation, of the age index in each bin.
 Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]

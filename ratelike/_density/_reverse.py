@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from ratelike._broadcasting import broadcasts
 from ratelike._density._adjoint import Sweep, sweep_back
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import acting_in_steps, age_ratio, is_separable
 from ratelike._density._state import Cohorts
-from ratelike._membrane import potentials_at_ends
-from ratelike._population import decode, encode, summed_where_shared
+from ratelike._numerics._broadcasting import broadcasts
+from ratelike._population._coding import decode, encode, summed_where_shared
+from ratelike._signal._membrane import potentials_at_ends
 
 
 class Ends(eqx.Module):

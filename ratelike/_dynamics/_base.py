@@ -5,35 +5,12 @@ from typing import ClassVar
 
 import diffrax
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Integer
 
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron
-
-
-class Recording(eqx.Module):
-    """Chosen neurons of one layer over time.
-
-    Entry n belongs to the whole step from t_n to t_{n+1}: draw it at the step's middle, t_n + dt/2.
-    """
-
-    neurons: Integer[Array, " recorded"]
-    # Input potential that acts in each step: the one at which the escape rate is the mean of that at both ends.
-    potential: Float[Array, "time recorded"]
-    activity: Float[
-        Array, "time recorded"
-    ]  # spikes in each step, or their expected number
-
-
-class LayerOutput(eqx.Module):
-    """What a population decodes, and what was asked for besides."""
-
-    # sum_j D_j s_j over each tile, or over all of them if they share a path
-    decoded: Float[Array, "time #tiles decoded"]
-    recording: Recording | None
-    saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
-    succeeded: Bool[Array, ""]
+from ratelike._population._output import LayerOutput
+from ratelike._signal._grid import TimeGrid
 
 
 class AbstractDynamics(eqx.Module):

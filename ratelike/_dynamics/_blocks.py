@@ -11,20 +11,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
-from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._dynamics._finite import all_finite
-from ratelike._grid import TimeGrid
-from ratelike._loop import loop_of
-from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
 from ratelike._neuron import potential_in_step
-from ratelike._population import (
+from ratelike._population._coding import (
     decode,
     directions,
     encode,
     summed_where_shared,
     tiled_decoder,
 )
+from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._recurrence import loop_of
+from ratelike._signal._grid import TimeGrid
+from ratelike._signal._membrane import decay_factor, input_factor
 
 # Steps that are encoded and decoded at once, if that is more than one block. The same for runs of all lengths: the last bit
 # of a matrix product depends on how many rows it has.

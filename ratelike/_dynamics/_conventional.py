@@ -13,16 +13,17 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
-from ratelike._drive import grid_increments
-from ratelike._dynamics._base import AbstractDynamics, LayerOutput
+from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._blocks import GROUP, run_in_blocks
-from ratelike._dynamics._interpolation import cells_of, interpolated
-from ratelike._dynamics._part_size import part_size
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
-from ratelike._one_way_for_all import any_of_all
-from ratelike._renewal import num_ages, stationary_rate
+from ratelike._neuron._renewal import num_ages, stationary_rate
+from ratelike._numerics._batch_cond import any_of_all
+from ratelike._numerics._chebyshev import cells_of, interpolated
+from ratelike._population._chunk_size import part_size
+from ratelike._population._output import LayerOutput
+from ratelike._signal._drive import grid_increments
+from ratelike._signal._grid import TimeGrid
 
 # Steps whose rates are computed at once.
 BLOCK = 16

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ratelike._drive import GridPath
-from ratelike._dynamics._base import LayerOutput
 from ratelike._network import Layer
 from ratelike._neuron import Mixture, factors_are_right
+from ratelike._population._output import LayerOutput
+from ratelike._signal._drive import GridPath
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

@@ -29,11 +29,8 @@ from ratelike._density._renewal_problem import (
 )
 from ratelike._density._renewal_term import RenewalTerm
 from ratelike._density._state import Cohorts, RefractoryDensity
-from ratelike._drive import grid_increments
-from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
-from ratelike._dynamics._part_size import part_size
+from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._saved_times import check_saved_times
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import (
     AbstractNeuron,
@@ -42,8 +39,12 @@ from ratelike._neuron import (
     potential_in_step,
 )
 from ratelike._neuron._history import expected_neuron
-from ratelike._population import decode, summed_where_shared, tiled_decoder
-from ratelike._renewal import oldest_age
+from ratelike._neuron._renewal import oldest_age
+from ratelike._population._chunk_size import part_size
+from ratelike._population._coding import decode, summed_where_shared, tiled_decoder
+from ratelike._population._output import LayerOutput, Recording
+from ratelike._signal._drive import grid_increments
+from ratelike._signal._grid import TimeGrid
 
 
 class GeneralisedRate(AbstractDynamics):

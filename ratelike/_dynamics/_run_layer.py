@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from ratelike._dynamics._base import AbstractDynamics, LayerOutput, Recording
+from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._finite import made_sense
-from ratelike._dynamics._tree import sum_over_devices, sum_over_parts
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
-from ratelike._population import tree_sum, with_count
-from ratelike._random import TILE, tile_keys
+from ratelike._numerics._tile_random import TILE, tile_keys
+from ratelike._population._coding import with_count
+from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._sums import sum_over_devices, sum_over_parts, tree_sum
+from ratelike._signal._grid import TimeGrid
 
 # With several devices a population is cut into at least so many parts, on any smaller number of devices too.
 FEWEST_PARTS = 8

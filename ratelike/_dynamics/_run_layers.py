@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from ratelike._drive import GridPath
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._run_layer import LayerRun, run_layer
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer
+from ratelike._signal._drive import GridPath
+from ratelike._signal._grid import TimeGrid
 
 RunLayer = Callable[..., LayerRun]
 

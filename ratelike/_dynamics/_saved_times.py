@@ -5,7 +5,7 @@ import jax
 import numpy as np
 
 from ratelike import _validation as validation
-from ratelike._grid import TimeGrid
+from ratelike._signal._grid import TimeGrid
 
 
 def check_saved_times(name: str, saveat: diffrax.SaveAt | None, grid: TimeGrid) -> None:

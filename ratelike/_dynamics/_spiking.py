@@ -9,13 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
-from ratelike._drive import grid_increments
-from ratelike._dynamics._base import AbstractDynamics, LayerOutput
+from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._blocks import GROUP, Rows, run_in_blocks
-from ratelike._dynamics._part_size import part_size
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
-from ratelike._grid import TimeGrid
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import (
     AbstractNeuron,
@@ -24,8 +21,12 @@ from ratelike._neuron import (
     dead_steps,
 )
 from ratelike._neuron._history import faded, mark_of_spike
-from ratelike._random import per_neuron, standard_exponential
-from ratelike._renewal import oldest_age, successive_hazards
+from ratelike._neuron._renewal import oldest_age, successive_hazards
+from ratelike._numerics._tile_random import per_neuron, standard_exponential
+from ratelike._population._chunk_size import part_size
+from ratelike._population._output import LayerOutput
+from ratelike._signal._drive import grid_increments
+from ratelike._signal._grid import TimeGrid
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8

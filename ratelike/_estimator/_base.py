@@ -7,9 +7,9 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Integer
 
-from ratelike._dynamics._base import LayerOutput
-from ratelike._grid import TimeGrid
 from ratelike._network import Layer
+from ratelike._population._output import LayerOutput
+from ratelike._signal._grid import TimeGrid
 
 # Draws the spikes of a layer that receives the increments; the last argument names the neurons to record.
 Sample = Callable[

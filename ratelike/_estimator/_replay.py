@@ -5,16 +5,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from ratelike._dynamics._base import LayerOutput, Recording
 from ratelike._estimator._base import Sample
-from ratelike._grid import TimeGrid
-from ratelike._loop import loop_of
-from ratelike._membrane import potentials_at_ends
 from ratelike._network import Layer
 from ratelike._neuron import potential_in_step
 from ratelike._neuron._history import AbstractAccumulatingNeuron
-from ratelike._population import decode, directions, encode, tiled_decoder
-from ratelike._renewal import hazard, in_seconds, oldest_age
+from ratelike._neuron._renewal import hazard, in_seconds, oldest_age
+from ratelike._population._coding import decode, directions, encode, tiled_decoder
+from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._recurrence import loop_of
+from ratelike._signal._grid import TimeGrid
+from ratelike._signal._membrane import potentials_at_ends
 
 
 class Replay(eqx.Module):

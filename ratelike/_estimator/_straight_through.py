@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._replay import replay
-from ratelike._exponential import one_minus_exp
+from ratelike._numerics._exponential import one_minus_exp
 
 
 class StraightThrough(AbstractEstimator):

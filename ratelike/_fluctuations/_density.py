@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._merging import mean_of_members
 from ratelike._neuron import AbstractNeuron, potential_in_step
-from ratelike._renewal import firing_probability, hazard
+from ratelike._neuron._renewal import firing_probability, hazard
 
 
 class Density(eqx.Module):

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ratelike._fluctuations._checkpoint import checkpointed_scan
 from ratelike._fluctuations._density import (
     Density,
     Step,
@@ -23,12 +22,13 @@ from ratelike._fluctuations._probes import (
     random_signs,
     transition_deviation,
 )
-from ratelike._grid import TimeGrid
-from ratelike._membrane import decay_factor, input_factor
 from ratelike._network import Layer
-from ratelike._population import matmul
-from ratelike._random import TILE, num_tiles, tile_keys
-from ratelike._renewal import ages
+from ratelike._neuron._renewal import ages
+from ratelike._numerics._checkpointed_scan import checkpointed_scan
+from ratelike._numerics._products import matmul
+from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
+from ratelike._signal._grid import TimeGrid
+from ratelike._signal._membrane import decay_factor, input_factor
 
 # Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
 NEURONS_AT_ONCE = 4 * TILE

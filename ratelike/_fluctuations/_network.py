@@ -7,12 +7,12 @@ import jax
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._drive import grid_increments
 from ratelike._fluctuations._layer import Noise, Readout, layer_fluctuations
-from ratelike._grid import TimeGrid
-from ratelike._membrane import membrane_traces
 from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._neuron import check_renewal
+from ratelike._signal._drive import grid_increments
+from ratelike._signal._grid import TimeGrid
+from ratelike._signal._membrane import membrane_traces
 from ratelike._simulate import _cast
 
 

@@ -12,7 +12,7 @@ from ratelike._fluctuations._density import (
     shift_mark,
 )
 from ratelike._neuron import AbstractNeuron
-from ratelike._random import TILE
+from ratelike._numerics._tile_random import TILE
 
 
 def advance_probe(

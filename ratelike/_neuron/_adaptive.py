@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._averaged import AveragedPast, Traces, faded_traces
@@ -19,6 +18,7 @@ from ratelike._neuron._closure import (
 )
 from ratelike._neuron._history import AbstractAccumulatingNeuron
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+from ratelike._validation import _plausibility as plausibility
 
 
 class AdaptiveSRM(AbstractAccumulatingNeuron):

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._base import AbstractNeuron
 from ratelike._refractory._base import checked_span
+from ratelike._validation import _plausibility as plausibility
 
 # exp(-10) of a reset is left at most: 3 * 10^-4 of an escape width for a reset by six widths.
 MEMORY_IN_TAU_M = 10.0

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
-from ratelike._broadcasting import broadcasts
 from ratelike._escape import (
     AbstractEscape,
     AbstractSeparableEscape,
     ExponentialEscape,
 )
 from ratelike._neuron._base import AbstractNeuron
+from ratelike._numerics._broadcasting import broadcasts
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+from ratelike._validation import _plausibility as plausibility
 
 # In escape widths, and how many ages are looked at.
 LOWEST_RATIO, HIGHEST_RATIO = -45.0, 20.0

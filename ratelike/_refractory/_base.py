@@ -7,8 +7,8 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, ArrayLike, Float
 
-from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
+from ratelike._validation import _plausibility as plausibility
 
 
 class AbstractRefractory(eqx.Module):

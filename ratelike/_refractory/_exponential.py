@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from ratelike import _plausibility as plausibility
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory, checked_span
+from ratelike._validation import _plausibility as plausibility
 
 
 class ExponentialRefractory(AbstractRefractory):

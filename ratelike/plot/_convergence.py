@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from ratelike import _validation as validation
-from ratelike._convergence import Convergence
-from ratelike._error_curve import ErrorCurve
+from ratelike._study._convergence import Convergence
+from ratelike._study._error_curve import ErrorCurve
 from ratelike.plot._style import COLORS, drawing_on
 
 MOST_TICKS = 9

@@ -1,0 +1,1 @@
+"""Files, optional libraries, and the units of what is saved."""

@@ -1,0 +1,142 @@
+"""Layers: populations of neurons with their connections."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Integer
+
+from ratelike import _validation as validation
+from ratelike._network._feedback import Feedback
+from ratelike._neuron import AbstractNeuron
+from ratelike._numerics._tile_random import TILE
+
+
+class AbstractLayer(eqx.Module):
+    """A population of neurons with their connections, wherever these are kept."""
+
+    neuron: eqx.AbstractVar[AbstractNeuron]
+    feedback: eqx.AbstractVar[Feedback | None]
+    weights: eqx.AbstractVar[Array | None]
+
+    @property
+    @abc.abstractmethod
+    def num_neurons(self) -> int:
+        """N."""
+
+    @property
+    @abc.abstractmethod
+    def num_latents(self) -> int:
+        """Latents that come in."""
+
+    @property
+    @abc.abstractmethod
+    def num_latents_out(self) -> int:
+        """Latents that are handed on."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """The floating-point type of the connections."""
+
+    @abc.abstractmethod
+    def stored(self) -> "Layer":
+        """The same population with its connections in memory."""
+
+    @abc.abstractmethod
+    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
+        """Whole tiles of neurons, from number `first_tile` on; neurons beyond the last one stand for no one."""
+
+
+class Layer(AbstractLayer):
+    r"""A population that maps an incoming path X to an outgoing path: dY = (1/N) sum_j D_j dN_j.
+
+    Neuron i has input potential h_i = bias_i + kappa * sum_k E_ik dX_k. Rows of the encoder should differ from neuron
+    to neuron: *duplicates* (equal rows) share their fluctuations with no one to average them out.
+
+    `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
+    potential; a scalar bias is shared. With `feedback` the neurons also hear each other: see `Feedback`.
+
+    `weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
+    counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
+
+    Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
+    with a physical unit.
+    """
+
+    neuron: AbstractNeuron
+    encoder: Float[Array, "neurons latents"]
+    decoder: Float[Array, "neurons latents_out"]
+    bias: Float[Array, " neurons"]
+    feedback: Feedback | None
+    weights: Float[Array, " neurons"] | None
+
+    def __init__(
+        self,
+        neuron: AbstractNeuron,
+        encoder: ArrayLike,
+        decoder: ArrayLike,
+        bias: ArrayLike = 0.0,
+        feedback: Feedback | None = None,
+        *,
+        weights: ArrayLike | None = None,
+    ):
+        validation.instance("Layer.neuron", neuron, AbstractNeuron)
+        self.neuron = neuron
+        self.encoder = validation.parameter("Layer.encoder", encoder)
+        validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))
+        if 0 in self.encoder.shape:
+            raise ValueError(
+                f"Layer.encoder must have at least one neuron and one latent, got shape {self.encoder.shape}"
+            )
+        num_neurons = self.encoder.shape[0]
+        self.decoder = validation.parameter("Layer.decoder", decoder)
+        validation.shape("Layer.decoder", self.decoder, (num_neurons, "latents"))
+        bias = validation.parameter("Layer.bias", bias)
+        if bias.ndim != 0:
+            validation.shape("Layer.bias", bias, (num_neurons,))
+        self.bias = jnp.broadcast_to(bias, (num_neurons,))
+        if feedback is not None:
+            validation.instance("Layer.feedback", feedback, Feedback)
+            if feedback.num_neurons != num_neurons:
+                raise ValueError(
+                    f"Layer.feedback must have the {num_neurons} neurons of the layer, got {feedback.num_neurons}"
+                )
+        self.feedback = feedback
+        if weights is not None:
+            weights = validation.parameter("Layer.weights", weights, at_least=0.0)
+            validation.shape("Layer.weights", weights, (num_neurons,))
+        self.weights = weights
+
+    @property
+    def num_neurons(self) -> int:
+        return self.encoder.shape[-2]
+
+    @property
+    def num_latents(self) -> int:
+        return self.encoder.shape[-1]
+
+    @property
+    def num_latents_out(self) -> int:
+        return self.decoder.shape[-1]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.encoder.dtype
+
+    def stored(self) -> "Layer":
+        return self
+
+    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
+        neurons = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
+        neurons = jnp.minimum(neurons, self.num_neurons - 1)
+        return jax.tree.map(lambda leaf: leaf[neurons] if leaf.ndim > 0 else leaf, self)
+
+
+def check_population(name: str, layer: AbstractLayer, what: str) -> None:
+    """Its neurons are neurons, and not the nodes of an expectation."""
+    if layer.weights is not None:
+        raise ValueError(
+            f"{name} must be a population of neurons for {what}, got the weighted nodes of an infinite one"
+        )

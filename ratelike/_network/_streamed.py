@@ -1,0 +1,144 @@
+"""Layers whose connections are drawn again whenever they are needed, instead of stored."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Integer
+
+from ratelike import _validation as validation
+from ratelike._network import AbstractLayer, Layer, Network
+from ratelike._network._relay import AbstractConnectivity, relay_connectivity
+from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._numerics._broadcasting import broadcasts
+from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
+
+
+class StreamedLayer(AbstractLayer):
+    """A population whose encoders, decoders and biases follow from a key: memory does not grow with its size.
+
+    Tile number t of the neurons has the connections `connectivity(fold_in(key, t))`. Whatever the dynamics, neurons run
+    in parts, each of which draws its connections, runs over all of time and is added up; the result is that of
+    `stored()`, bit for bit. Drawing costs as much as a few time steps.
+
+    All neurons share the parameters of `neuron`. Training needs stored connections.
+
+    Raises `ValueError` for sizes < 1, a missing or raw key, parameters given per neuron, and a connectivity that does
+    not return a tile.
+    """
+
+    neuron: AbstractNeuron
+    connectivity: AbstractConnectivity
+    key: Array
+    size: int = eqx.field(static=True)  # neurons
+
+    def __init__(
+        self,
+        neuron: AbstractNeuron,
+        connectivity: AbstractConnectivity,
+        *,
+        num_neurons: int,
+        key: Array,
+    ):
+        validation.instance("StreamedLayer.neuron", neuron, AbstractNeuron)
+        validation.instance(
+            "StreamedLayer.connectivity", connectivity, AbstractConnectivity
+        )
+        self.neuron = neuron
+        self.connectivity = connectivity
+        self.size = validation.count("StreamedLayer.num_neurons", num_neurons)
+        self.key = validation.typed_key("StreamedLayer.key", key)
+        for leaf in jax.tree.leaves(neuron):
+            validation.shape("each parameter of StreamedLayer.neuron", leaf, ())
+        encoder, decoder, bias = eqx.filter_eval_shape(connectivity, key)
+        validation.shape(
+            "StreamedLayer.connectivity's encoder",
+            encoder,
+            (TILE, connectivity.num_latents),
+        )
+        validation.shape(
+            "StreamedLayer.connectivity's decoder",
+            decoder,
+            (TILE, connectivity.num_latents_out),
+        )
+        if bias.ndim != 0:
+            validation.shape("StreamedLayer.connectivity's bias", bias, (TILE,))
+
+    @property
+    def feedback(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return None
+
+    @property
+    def weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return None
+
+    @property
+    def num_neurons(self) -> int:
+        return self.size
+
+    @property
+    def num_latents(self) -> int:
+        return self.connectivity.num_latents
+
+    @property
+    def num_latents_out(self) -> int:
+        return self.connectivity.num_latents_out
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return eqx.filter_eval_shape(self.connectivity, self.key)[0].dtype
+
+    def stored(self) -> Layer:
+        whole = self.part(jnp.zeros((), jnp.int32), num_tiles(self.size))
+        return jax.tree.map(
+            lambda leaf: leaf[: self.size] if leaf.ndim > 0 else leaf, whole
+        )
+
+    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> Layer:
+        keys = tile_keys(self.key, num_tiles * TILE, first_tile)
+        encoder, decoder, bias = jax.vmap(self._tile)(keys)
+        # Drawn by itself, so that it is rounded as the stored connections are.
+        encoder, decoder, bias = jax.lax.optimization_barrier(
+            (
+                encoder.reshape(-1, self.num_latents),
+                decoder.reshape(-1, self.num_latents_out),
+                bias.reshape(-1),
+            )
+        )
+        return Layer(self.neuron, encoder, decoder, bias)
+
+    def _tile(self, key: Array):
+        encoder, decoder, bias = self.connectivity(key)
+        return encoder, decoder, jnp.broadcast_to(bias, (TILE,))
+
+
+@broadcasts
+def streamed_relay_network(
+    neuron: AbstractNeuron,
+    *,
+    num_neurons: int,
+    num_latents: int,
+    depth: int,
+    key: Array,
+    gain: float = 1.0,
+    bias: ArrayLike = 1.0,
+) -> Network:
+    """`relay_network` of `StreamedLayer`s: the same network, neuron by neuron, in memory that does not grow with it.
+
+    Raises `ValueError` as `relay_network` does, and for a bias or neuron parameters that differ between neurons.
+    """
+    num_neurons = validation.count("num_neurons", num_neurons)
+    num_latents = validation.count("num_latents", num_latents)
+    depth = validation.count("depth", depth)
+    key = validation.typed_key("key", key)
+    bias = validation.parameter("bias", bias)
+    validation.shape("bias", bias, ())
+    validation.instance("neuron", neuron, AbstractNeuron)
+    check_neuron("neuron", neuron, num_neurons)
+    relay = relay_connectivity(neuron, num_latents, gain, bias)
+    layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))
+    return Network(
+        [
+            StreamedLayer(neuron, relay, num_neurons=num_neurons, key=each)
+            for each in layer_keys
+        ]
+    )

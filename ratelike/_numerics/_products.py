@@ -1,0 +1,47 @@
+"""Matrix products, in full precision and rounded the same beside whatever else."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Never in the halved precision that accelerators take by default.
+matmul = functools.partial(jnp.matmul, precision="highest")
+
+
+@jax.custom_jvp
+def matrix_product(
+    left: Float[Array, "tiles rows inner"], right: Float[Array, "tiles inner columns"]
+) -> Float[Array, "tiles rows columns"]:
+    """A matrix product for each tile, rounded the same beside whatever else.
+
+    The order in which a library adds up a matrix product depends on the shape. `vmap` would turn a batch of activities
+    into more rows, and so change the last bit: here a batch becomes more tiles instead.
+    """
+    return _product_of_tiles(left, right)
+
+
+@matrix_product.defjvp
+def _(primals, tangents):
+    (left, right), (dleft, dright) = primals, tangents
+    tangent = matmul(dleft, right) + matmul(left, dright)
+    return matrix_product(left, right), tangent
+
+
+@jax.custom_batching.custom_vmap
+def _product_of_tiles(left, right):
+    return matmul(left, right)
+
+
+@_product_of_tiles.def_vmap
+def _(axis_size, in_batched, left, right):
+    def batched(tiles, is_batched):
+        if not is_batched:
+            tiles = jnp.broadcast_to(tiles, (axis_size, *tiles.shape))
+        return tiles.reshape(-1, *tiles.shape[2:])
+
+    left, right = batched(left, in_batched[0]), batched(right, in_batched[1])
+    # By itself again, for a batch of batches.
+    product = _product_of_tiles(left, right)
+    return product.reshape(axis_size, -1, *product.shape[1:]), True

@@ -1,0 +1,1 @@
+"""Neurons that advance together: encode, decode, add up."""

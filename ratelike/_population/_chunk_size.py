@@ -1,0 +1,25 @@
+"""How many numbers a part of a population may keep while it runs."""
+
+import jax
+
+from ratelike._numerics._tile_random import TILE
+
+# Half of the second-level cache of a core, in float32.
+IN_CACHE = 2**16
+# On an accelerator parts only bound the memory: 1 GiB in float32.
+ON_ACCELERATOR = 2**28
+
+
+# On a processor nothing is gained by more neurons than these.
+LARGEST = 4096
+
+
+def part_size(kept: int, passing: int = 0) -> int:
+    """Neurons, `TILE` times a power of two.
+
+    A neuron has numbers that are `kept` from step to step, and others that are `passing` and need not stay in cache.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    neurons = IN_CACHE // kept if on_cpu else ON_ACCELERATOR // (kept + passing)
+    size = TILE * 2 ** (max(1, neurons // TILE).bit_length() - 1)
+    return min(size, LARGEST) if on_cpu else size

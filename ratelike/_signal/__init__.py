@@ -1,0 +1,1 @@
+"""Time grids, incoming paths, and the membranes that they drive."""

@@ -1,0 +1,1 @@
+"""Errors over network sizes, and long studies of them."""

@@ -1,0 +1,149 @@
+"""Results as labelled arrays: xarray Datasets with named dimensions, units and attributes.
+
+`dataset.to_netcdf(path)` writes them, `xarray.open_dataset(path)` reads them back. xarray and a netCDF backend are the
+extra `io`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
+from ratelike._io._xarray import import_xarray
+from ratelike._simulate import Trajectory
+from ratelike._study._convergence import Convergence
+from ratelike._study._error_curve import ErrorCurve
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def to_dataset(
+    result: Convergence | Trajectory, attributes: Mapping[str, Any] | None = None
+) -> "xarray.Dataset":
+    """A `Convergence` or one `Trajectory` as an `xarray.Dataset`, with `attributes` (a seed, say) added to its own.
+
+    *Convergence*: errors and rates over (num_neurons, trial). Sizes may have different numbers of trials; `trials`
+    holds them, and NaN stands behind the last. `from_dataset` returns the `Convergence`, bit for bit.
+
+    *Trajectory*: `output` and `increment` over (layer,) time and latent, `rate` over layer and time; layers that hand on
+    different numbers of latents, and the neurons recorded of a layer, get variables and dimensions of their own,
+    `increment_0`, `potential_0`, `activity_0`. What `GeneralisedRate(saveat=...)` saved is not included.
+
+    Raises `ImportError` without xarray, `ValueError` for another type and for a batch of trajectories.
+    """
+    import ratelike  # imports this module
+
+    xarray = import_xarray("to_dataset")
+    if isinstance(result, Convergence):
+        variables, coordinates = _of_convergence(result)
+    elif isinstance(result, Trajectory):
+        variables, coordinates = _of_trajectory(result)
+    else:
+        raise ValueError(
+            f"result must be a ratelike.Convergence or a ratelike.Trajectory, got {result!r}"
+        )
+    version = {"ratelike_version": ratelike.__version__}
+    return xarray.Dataset(variables, coordinates, {**version, **(attributes or {})})
+
+
+def from_dataset(dataset: "xarray.Dataset") -> Convergence:
+    """The `Convergence` in a Dataset of `to_dataset`, or in one point of a sweep: `dataset.sel(num_latents=4)`.
+
+    Raises `ValueError` if variables are missing, or depend on more than `num_neurons` and `trial`.
+    """
+    missing = {"num_neurons", "trials", *CONVERGENCE_UNITS} - set(dataset.variables)
+    if missing:
+        raise ValueError(
+            f"dataset must have the variables of a convergence study, got none called {', '.join(sorted(missing))}"
+        )
+    if "num_neurons" not in dataset.dims:  # one size was selected
+        dataset = dataset.expand_dims("num_neurons")
+    dataset = dataset.sortby("num_neurons")
+    others = set(dataset["rate"].dims) - {"num_neurons", "trial"}
+    if others:
+        raise ValueError(
+            f"dataset must be one point of its other dimensions, {', '.join(sorted(map(str, others)))}: select one, "
+            "dataset.isel(...)"
+        )
+    counts = dataset["trials"].to_numpy()
+    sizes = tuple(int(size) for size in dataset["num_neurons"].to_numpy())
+    kept = [i for i, count in enumerate(counts) if count > 0]
+
+    def curve(name: str) -> ErrorCurve:
+        values = dataset[name].transpose("num_neurons", "trial").to_numpy()
+        return ErrorCurve(
+            tuple(sizes[i] for i in kept),
+            tuple(values[i, : counts[i]] for i in kept),
+        )
+
+    return Convergence(*(curve(name) for name in CONVERGENCE_UNITS))
+
+
+def _of_convergence(result: Convergence):
+    curves = (result.generalised, result.conventional, result.rates)
+    counts = [[len(errors) for errors in curve.errors] for curve in curves]
+    if any(curve.sizes != result.sizes for curve in curves) or any(
+        count != counts[0] for count in counts
+    ):
+        raise ValueError(
+            "result must have the same sizes and trials in its three curves, got "
+            f"{[curve.sizes for curve in curves]} and {counts} trials"
+        )
+    variables = {}
+    for (name, attributes), curve in zip(
+        CONVERGENCE_UNITS.items(), curves, strict=True
+    ):
+        dtype = np.result_type(*curve.errors)
+        values = np.full((len(curve.sizes), max(counts[0])), np.nan, dtype)
+        for row, errors in zip(values, curve.errors, strict=True):
+            row[: len(errors)] = errors
+        variables[name] = (("num_neurons", "trial"), values, dict(attributes))
+    meaning = {"units": "1", "long_name": "number of trials"}
+    variables["trials"] = ("num_neurons", counts[0], meaning)
+    coordinates = {
+        "num_neurons": (
+            "num_neurons", list(result.sizes), dict(AXIS_MEANINGS["num_neurons"])
+        ),
+        "trial": ("trial", np.arange(max(counts[0]))),
+    }  # fmt: skip
+    return variables, coordinates
+
+
+def _of_trajectory(result: Trajectory):
+    if np.ndim(result.outputs) != 2:
+        raise ValueError(
+            f"result must be one trajectory, got outputs of shape {np.shape(result.outputs)}; take one of a batch with "
+            "jax.tree.map(lambda leaf: leaf[0], result)"
+        )
+    variables: dict[str, Any] = {}
+
+    def add(name, dimensions, values, units, meaning):
+        attributes = {"units": units, "long_name": meaning}
+        variables[name] = (dimensions, np.asarray(values), attributes)
+
+    add("output", ("time", "latent"), result.outputs, "1",
+        "membrane trace of the output units after each step")  # fmt: skip
+    meaning = "increments of the outgoing path in each step"
+    if isinstance(result.increments, tuple):
+        for layer, values in enumerate(result.increments):
+            add(f"increment_{layer}", ("time", f"latent_{layer}"), values, "s",
+                f"{meaning}, layer {layer}")  # fmt: skip
+    else:
+        add("increment", ("layer", "time", "latent"), result.increments, "s", meaning)
+    add("rate", ("layer", "time"), result.rates, "Hz", "mean rate of the neurons")
+    add("succeeded", "layer", result.succeeded, "1", "the solver reached the end")
+    end = {"units": "s", "long_name": "time at the end of each step"}
+    coordinates: dict[str, Any] = {
+        "time": ("time", np.asarray(result.times), end),
+        "layer": ("layer", np.arange(len(result.rates))),
+    }
+    for layer, recording in result.recordings.items():
+        neurons = f"neuron_{layer}"
+        coordinates[neurons] = (neurons, np.asarray(recording.neurons))
+        add(f"potential_{layer}", ("time", neurons), recording.potential,
+            "potential", f"input potential that acts in each step, layer {layer}")  # fmt: skip
+        add(f"activity_{layer}", ("time", neurons), recording.activity, "1",
+            f"spikes in each step, or their expected number, layer {layer}")  # fmt: skip
+    return variables, coordinates

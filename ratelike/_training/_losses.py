@@ -1,0 +1,91 @@
+"""What a network is trained for: squared errors of its outputs, of the rate and of the spikes expected."""
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from ratelike import _validation as validation
+from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._fluctuations._expected_error import checked
+from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
+from ratelike._network import Network
+from ratelike._numerics._broadcasting import broadcasts
+from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._grid import TimeGrid
+from ratelike._simulate import simulate
+
+
+@broadcasts
+def rate_loss(
+    network: Network,
+    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    grid: TimeGrid,
+    target: Float[Array, "time latents"],
+    *,
+    burn_in: int = 0,
+    dynamics: GeneralisedRate | None = None,
+) -> Float[Array, ""]:
+    r"""Mean squared error of the generalised rate network's outputs, over outputs and steps after `burn_in`.
+
+    The squared error of spiking networks of the same connectivity in the limit N -> infinity. Exact in the network's
+    parameters, so its gradient is exact too: reverse mode by default, forward mode with
+    `dynamics=GeneralisedRate(adjoint=diffrax.ForwardMode())`.
+
+    Raises `ValueError` as `simulate` does, for a target of another shape than the outputs or not finite, and unless
+    0 <= burn_in < number of steps.
+    """
+    dynamics = GeneralisedRate() if dynamics is None else dynamics
+    validation.instance("dynamics", dynamics, GeneralisedRate)
+    checked(network, increments, grid, burn_in, 1, None)
+    target = _checked_target(target, network, grid)
+    outputs = simulate(network, increments, grid, dynamics).outputs
+    return _mean_square(outputs, target, burn_in)
+
+
+@broadcasts
+def expected_spiking_loss(
+    network: Network,
+    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    grid: TimeGrid,
+    target: Float[Array, "time latents"],
+    *,
+    burn_in: int = 0,
+    num_probes: int = 4,
+    key: Array | None = None,
+) -> Float[Array, ""]:
+    r"""Expected mean squared error of the *spiking* network's outputs at its own number of neurons, without a spike:
+
+        E (y_spiking - target)^2 = (y_rate - target)^2 + Var y_spiking.
+
+    For one layer it is exact, as `readout_variance` is, and deterministic. For more layers the variance that the
+    earlier ones pass on is that of linear noise, estimated without bias by `num_probes` pseudo-random probes, and a
+    shift of the mean of order 1/N is left out: see `expected_error`, also for cost and differentiation.
+
+    Raises `ValueError` as `rate_loss` and `expected_error` do.
+    """
+    arguments = checked(network, increments, grid, burn_in, num_probes, key)
+    check_fluctuations(network)
+    target = _checked_target(target, network, grid)
+    return _expected_spiking_loss(network, *arguments, target)
+
+
+@eqx.filter_jit
+def _expected_spiking_loss(network, path, grid, burn_in, num_probes, key, target):
+    fluctuations = output_fluctuations(network, path, grid, key, num_probes)
+    loss = _mean_square(fluctuations.outputs, target, burn_in)
+    loss = loss + jnp.mean(fluctuations.own[burn_in:])
+    if fluctuations.passed_on is not None:
+        loss = loss + jnp.mean(fluctuations.passed_on[burn_in:] ** 2)
+    return loss
+
+
+def _mean_square(outputs, target, burn_in: int) -> Float[Array, ""]:
+    return jnp.mean((outputs - target.astype(outputs.dtype))[burn_in:] ** 2)
+
+
+def _checked_target(target, network: Network, grid: TimeGrid) -> Array:
+    target = validation.signal("target", target)
+    latents = network.layers[-1].num_latents_out
+    validation.shape("target", target, (grid.num_steps, latents))
+    return target
