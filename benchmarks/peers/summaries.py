@@ -21,7 +21,7 @@ ONSET = 0.1  # from the beginning, when no neuron has ever fired
 BIN = 2.5e-3
 INTERVAL_BINS = 40
 
-REFERENCE = Path(__file__).resolve().parents[2] / "tests" / "reference"
+REFERENCE = Path(__file__).resolve().parents[2] / "tests" / "oracles" / "reference"
 
 
 def input_steps(dt: float, base: float, step: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from tests import systems
+from tests.oracles import systems
 
 PARAMETERS = dict(rate=40.0, amplitude=3.0, tau=4e-3, dead_time=2e-3, memory=6e-3)
 

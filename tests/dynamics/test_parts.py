@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._dynamics import _part_size
+from ratelike._population import _chunk_size
 
 GRID = rl.TimeGrid(0.5e-3, 60)
 
@@ -34,8 +34,8 @@ def test_parts_change_no_bit(num_neurons, depth, monkeypatch):
     ]
     # With one more neuron, so that nothing compiled for larger parts is used again.
     more = {layer: [*neurons, 5] for layer, neurons in record.items()}
-    monkeypatch.setattr(_part_size, "IN_CACHE", 201 * 128)
-    monkeypatch.setattr(_part_size, "LARGEST", 128)
+    monkeypatch.setattr(_chunk_size, "IN_CACHE", 201 * 128)
+    monkeypatch.setattr(_chunk_size, "LARGEST", 128)
     assert rl.GeneralisedRate().neurons_at_once(rl.SRM0(), GRID) == 128
     apart = [run(num_neurons, depth, record=more, **each) for each in (spiking, rate)]
     for one, other in zip(together, apart, strict=True):

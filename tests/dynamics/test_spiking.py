@@ -12,7 +12,7 @@ from scipy import stats
 
 import ratelike as rl
 from ratelike._dynamics import _blocks
-from tests import systems
+from tests.oracles import systems
 
 NEURON = dict(rate=60.0, amplitude=4.0, tau=8e-3, dead_time=2e-3, memory=40e-3)
 

@@ -16,7 +16,7 @@ import ratelike as rl
 from ratelike._estimator._replay import replay
 from ratelike._estimator._score_function import log_likelihood
 from ratelike._numerics._tile_random import tile_keys
-from tests import systems
+from tests.oracles import systems
 
 PARAMETERS = dict(rate=150.0, amplitude=2.0, tau=3e-3, dead_time=1e-3, memory=4e-3)
 ESTIMATORS = (rl.Refuse(), rl.StraightThrough(), rl.ScoreFunction())

@@ -25,7 +25,7 @@ from ratelike._fluctuations._network import output_fluctuations
 from ratelike._fluctuations._probes import advance_probe, random_signs
 from ratelike._neuron._renewal import ages
 from ratelike._numerics._tile_random import tile_keys
-from tests import systems
+from tests.oracles import systems
 
 NEURON = rl.SRM0(
     escape=rl.ExponentialEscape(rate=20.0),

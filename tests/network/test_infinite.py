@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import ratelike as rl
-from tests import systems
+from tests.oracles import systems
 
 DT, NUM_STEPS = 1e-3, 40
 GRID = rl.TimeGrid(DT, NUM_STEPS)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._dynamics import _part_size, _tree
+from ratelike._population import _chunk_size
+from ratelike._population import _sums
 
 # Of no other test, so that nothing compiled for larger parts is used.
 GRID = rl.TimeGrid(0.5e-3, 41)
@@ -18,8 +19,8 @@ DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
 @pytest.fixture
 def small_parts(monkeypatch):
     """More parts than one group takes, so that sums are nested."""
-    monkeypatch.setattr(_part_size, "LARGEST", 128)
-    monkeypatch.setattr(_tree, "GROUP", 4)
+    monkeypatch.setattr(_chunk_size, "LARGEST", 128)
+    monkeypatch.setattr(_sums, "GROUP", 4)
 
 
 def run(network, dynamics, record=None):
@@ -57,12 +58,12 @@ def test_grouped_sums_are_one_tree():
     def run_part(index):
         return terms[index], index >= 0
 
-    whole = _tree._add((terms, jnp.ones(37, bool)))[0]
+    whole = _sums._add((terms, jnp.ones(37, bool)))[0]
     for group in (1, 2, 8, 64):
-        grouped, count = _tree._in_groups(run_part, 37, 2, at_most=group)
+        grouped, count = _sums._in_groups(run_part, 37, 2, at_most=group)
         assert count <= group
         sums = jax.lax.map(grouped, jnp.arange(count, dtype=jnp.int32))
-        np.testing.assert_array_equal(_tree._add(sums)[0], whole)
+        np.testing.assert_array_equal(_sums._add(sums)[0], whole)
     np.testing.assert_allclose(whole, terms.sum(axis=0), rtol=1e-12)
 
 

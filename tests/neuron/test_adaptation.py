@@ -10,7 +10,7 @@ from scipy import stats
 
 import ratelike as rl
 from ratelike._estimator._replay import replay
-from tests import systems
+from tests.oracles import systems
 
 DT, NUM_STEPS, ONSET = 1e-3, 96, 24
 GRID = rl.TimeGrid(DT, NUM_STEPS)

@@ -13,7 +13,7 @@ from scipy import special
 import ratelike as rl
 from ratelike._escape import _base as escape_base
 from ratelike._refractory import _base as refractory_base
-from tests import neurons, systems
+from tests.oracles import neurons, systems
 from tests.oracles.neurons import DT, NUM_STEPS, TYPES
 
 # Each type three times, with other parameters; the time constant of the membrane is 5 ms times the scale.

@@ -9,7 +9,7 @@ from scipy import special
 import ratelike as rl
 from ratelike._numerics._exponential import one_minus_exp
 from ratelike._signal._membrane import membrane_traces
-from tests import systems
+from tests.oracles import systems
 
 POTENTIALS = jnp.asarray([-4.0, -1.0, 0.0, 1.0, 2.5, 5.0])
 

@@ -1,4 +1,4 @@
-"""A small sweep that several interpreters run on one folder: `python -c "from tests import sweep_study; ..."`."""
+"""A small sweep that several interpreters run on one folder: `python -c "from tests.processes import sweep_study; ..."`."""
 
 import os
 import time

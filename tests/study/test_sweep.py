@@ -19,14 +19,14 @@ import pytest
 import ratelike as rl
 from ratelike._study._sweep._cell_file import DamagedCell, read_cell
 from ratelike._study._sweep._identity import hash_of, identify
-from tests import sweep_study
+from tests.processes import sweep_study
 from tests.processes.sweep_study import AXES, CELLS, GRID, plain, projection, relay, run
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import jax
 jax.config.update("jax_enable_x64", True)
-from tests import sweep_study
+from tests.processes import sweep_study
 sweep_study.run({folder!r}, {options})
 """
 
