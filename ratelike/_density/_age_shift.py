@@ -24,7 +24,7 @@ from ratelike._density._renewal_term import (
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._neuron import chosen_neurons, potential_in_step
 from ratelike._population._coding import encode
-from ratelike._signal._membrane import potential_after
+from ratelike._signal._membrane import leak_of
 
 
 class _BetweenSteps(diffrax.AbstractLocalInterpolation):
@@ -89,10 +89,8 @@ class AgeShift(diffrax.AbstractSolver):
         def one_step(carry, inputs):
             y, before = carry
             current, ages, of_age, event = inputs
-            start, end = (
-                y.potential,
-                potential_after(layer, y.potential, current, args.dt),
-            )
+            start, leak = y.potential, leak_of(layer.neuron.tau_m, args.dt)
+            end = layer.bias + leak.after(start - layer.bias, leak.push(current))
             after = seen_by(layer.neuron, end)
             acting = acting_between(layer.neuron, before, after)
             rho = terms.vf(t0, y, StepInputs(args, acting, ages, of_age))

@@ -11,6 +11,7 @@ from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
 from ratelike._network import Layer
 from ratelike._neuron._history import no_trace
+from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._coding import directions
 from ratelike._population._recurrence import Loop, loop_of
 
@@ -77,9 +78,7 @@ def renewal_problem(
         block = min(block, loop.delay)
     schedule = mesh.schedule_of(layer.neuron, dt)
     num_blocks = -(-len(increments) // block)
-    padding = num_blocks * block - len(increments)
-    blocks = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
-    blocks = blocks.reshape(num_blocks, block, *increments.shape[1:])
+    blocks = in_blocks(increments, num_blocks, block)
     return RenewalProblem(
         layer, schedule, dt, blocks, directions(layer), decoder, recorded, loop
     )

@@ -24,7 +24,7 @@ from ratelike._population._coding import (
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._recurrence import loop_of
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import decay_factor, input_factor
+from ratelike._signal._membrane import leak_of
 
 # Steps that are encoded and decoded at once, if that is more than one block. The same for runs of all lengths: the last bit
 # of a matrix product depends on how many rows it has.
@@ -61,8 +61,7 @@ def run_in_blocks(
     padding = num_groups * group * block - grid.num_steps
     padded = jnp.pad(increments, [(0, padding)] + [(0, 0)] * (increments.ndim - 1))
     groups = padded.reshape(num_groups, group * block, *increments.shape[1:])
-    decay = decay_factor(layer.neuron.tau_m, grid.dt)
-    scale = input_factor(layer.neuron.tau_m, grid.dt)
+    leak = leak_of(layer.neuron.tau_m, grid.dt)
     inwards, decoder = directions(layer), tiled_decoder(layer)
 
     def one_block(carry, inputs):
@@ -73,7 +72,7 @@ def run_in_blocks(
             currents = currents + arriving[:block]
         ends = [layer.bias + driven]
         for current in currents:
-            driven = decay * driven + scale * current
+            driven = leak.after(driven, leak.push(current))
             ends.append(layer.bias + driven)
         potentials = [
             potential_in_step(layer.neuron, *both) for both in itertools.pairwise(ends)

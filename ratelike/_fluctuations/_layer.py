@@ -28,7 +28,7 @@ from ratelike._numerics._checkpointed_scan import checkpointed_scan
 from ratelike._numerics._products import matmul
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import decay_factor, input_factor
+from ratelike._signal._membrane import leak_of
 
 # Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
 NEURONS_AT_ONCE = 4 * TILE
@@ -136,31 +136,30 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
     """All of time for neurons that fit into the cache."""
     neuron, dt = layer.neuron, grid.dt
     age = ages(neuron, dt, layer.encoder.dtype)
-    decay, scale = decay_factor(neuron.tau_m, dt), input_factor(neuron.tau_m, dt)
+    leak = leak_of(neuron.tau_m, dt)
     num_probes = _num_probes(incoming, noise)
 
     def advance(state, inputs):
         density, probes, moments = state
         index, increment, perturbation = inputs
-        driven = decay * (density.potential - layer.bias)
-        driven = driven + scale * matmul(increment, layer.encoder.T)
-        potential = layer.bias + driven
+        push = leak.push(matmul(increment, layer.encoder.T))
+        potential = layer.bias + leak.after(density.potential - layer.bias, push)
         acting = acting_between(neuron, density.potential, potential)
         step = react(neuron, age, dt, density, acting)
         variance = perturbed = None
         if readout is not None:
-            membrane = decay_factor(readout.tau_m, dt), input_factor(readout.tau_m, dt)
+            membrane = leak_of(readout.tau_m, dt)
             moments = advance_moments(moments, step, *membrane)
             # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
             variance = matmul(jnp.maximum(moments.variance, 0.0), readout.weights)
         if probes:
             currents = noises = [None] * num_probes
             if incoming is not None:
-                currents = list(scale * matmul(perturbation, layer.encoder.T))
+                currents = list(leak.push(matmul(perturbation, layer.encoder.T)))
             if noise is not None:
                 noises = _noises(noise, index, step)
             pairs = [
-                advance_probe(*each, density, step, acting, neuron, decay)
+                advance_probe(*each, density, step, acting, neuron, leak)
                 for each in zip(probes, currents, noises, strict=True)
             ]
             probes, activities = zip(*pairs, strict=True)

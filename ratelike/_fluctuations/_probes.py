@@ -13,6 +13,7 @@ from ratelike._fluctuations._density import (
 )
 from ratelike._neuron import AbstractNeuron
 from ratelike._numerics._tile_random import TILE
+from ratelike._signal._membrane import Leak
 
 
 def advance_probe(
@@ -23,7 +24,7 @@ def advance_probe(
     step: Step,
     acting: Acting,
     neuron: AbstractNeuron,
-    decay: Float[Array, "#neurons"],
+    leak: Leak,
 ) -> tuple[Density, Float[Array, " neurons"]]:
     r"""The linearised step of the density, with martingale noise zeta of as many neurons as there are:
 
@@ -37,7 +38,7 @@ def advance_probe(
     fired = step.probability * probe.age_distribution
     potential = change = probe.potential
     if current is not None:
-        potential = decay * probe.potential + current
+        potential = leak.after(probe.potential, current)
         change = acting.by_start * probe.potential + acting.by_end * potential
         by_potential, by_mark = step.slopes
         fired = fired + step.distribution * by_potential * change

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import PyTree
+
+from ratelike._numerics._time_blocks import in_blocks, in_time
 
 
 def checkpointed_scan(
@@ -26,8 +27,7 @@ def checkpointed_scan(
     num_blocks = -(-num_steps // block)
 
     def cut(values):
-        padding = [(0, num_blocks * block - num_steps)] + [(0, 0)] * (values.ndim - 1)
-        return jnp.pad(values, padding).reshape(num_blocks, block, *values.shape[1:])
+        return in_blocks(values, num_blocks, block)
 
     # Inside a scan XLA cannot merge the two computations of a block, so the costly barrier against it is not needed.
     def one_block(state, block_inputs):
@@ -36,4 +36,4 @@ def checkpointed_scan(
     one_step = jax.checkpoint(step, prevent_cse=False)
     one_block = jax.checkpoint(one_block, prevent_cse=False)
     _, outputs = jax.lax.scan(one_block, state, jax.tree.map(cut, inputs))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_steps], outputs)
+    return jax.tree.map(lambda x: in_time(x, num_steps), outputs)

@@ -1,6 +1,6 @@
 """The membrane: a leaky integrator of increments."""
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,30 +9,26 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._numerics._broadcasting import broadcasts
 
-if TYPE_CHECKING:
-    from ratelike._network import Layer
+
+class Leak(NamedTuple):
+    """What a leaky integrator does in each step: `decay` is a = exp(-dt / tau_m), `scale` is (1 - a) / dt, per second."""
+
+    decay: Float[Array, "*shape"]
+    scale: Float[Array, "*shape"]
+
+    def push(self, increment: Float[Array, "..."]) -> Float[Array, "..."]:
+        """(1 - a)/dt dX: by how much an increment moves the integrator."""
+        return self.scale * increment
+
+    def after(
+        self, driven: Float[Array, "..."], push: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """a y + push: the integrator at the end of a step."""
+        return self.decay * driven + push
 
 
-def decay_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
-    """a = exp(-dt / tau_m)."""
-    return jnp.exp(-dt / tau_m)
-
-
-def input_factor(tau_m: Float[Array, "*shape"], dt: float) -> Float[Array, "*shape"]:
-    """(1 - a) / dt, by which an increment adds to the potential; per second."""
-    return -jnp.expm1(-dt / tau_m) / dt
-
-
-def potential_after(
-    layer: "Layer",
-    potential: Float[Array, " neurons"],
-    current: Float[Array, " neurons"],
-    dt: float,
-) -> Float[Array, " neurons"]:
-    """h at the end of a step: b + a (h - b) + (1 - a)/dt dI."""
-    tau_m = layer.neuron.tau_m
-    driven = decay_factor(tau_m, dt) * (potential - layer.bias)
-    return layer.bias + (driven + input_factor(tau_m, dt) * current)
+def leak_of(tau_m: Float[Array, "*shape"], dt: float) -> Leak:
+    return Leak(jnp.exp(-dt / tau_m), -jnp.expm1(-dt / tau_m) / dt)
 
 
 # Steps of a loop over single rows, which cost less than a turn of the loop.
@@ -47,12 +43,13 @@ def potentials_at_ends(
     dt: float,
 ) -> Float[Array, "ends neurons"]:
     """h at the beginning of the first step, where it is `start`, and at the end of each: h[n+1] - b = a (h[n] - b) + (1 - a)/dt dI[n]."""
-    pushes = input_factor(tau_m, dt) * currents
+    leak = leak_of(tau_m, dt)
+    pushes = leak.push(currents)
     # As a row: the derivative by a number would be a sum over neurons in each step, longer than all the rest here.
-    decay = jnp.broadcast_to(decay_factor(tau_m, dt), start.shape)
+    leak = leak._replace(decay=jnp.broadcast_to(leak.decay, start.shape))
 
     def step(driven, push):
-        return decay * driven + push, driven
+        return leak.after(driven, push), driven
 
     end, driven = jax.lax.scan(step, start - bias, pushes, unroll=UNROLL)
     return bias + jnp.concatenate([driven, end[None]])
@@ -82,11 +79,15 @@ def membrane_traces(
     return _traces(increments, tau_m, dt)
 
 
-def _traces(increments, tau_m, dt: float) -> Float[Array, "time latents"]:
-    decay, scale = decay_factor(tau_m, dt), input_factor(tau_m, dt)
+def _traces(
+    increments: Float[Array, "time *latents"],
+    tau_m: Float[Array, "*latents"],
+    dt: float,
+) -> Float[Array, "time *latents"]:
+    leak = leak_of(tau_m, dt)
 
     def step(trace, increment):
-        trace = decay * trace + scale * increment
+        trace = leak.after(trace, leak.push(increment))
         return trace, trace
 
     return jax.lax.scan(step, jnp.zeros_like(increments[0]), increments)[1]

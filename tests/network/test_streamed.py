@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._population import _chunk_size
-from ratelike._population import _sums
+from ratelike._population import _chunk_size, _sums
 
 # Of no other test, so that nothing compiled for larger parts is used.
 GRID = rl.TimeGrid(0.5e-3, 41)
