@@ -17,8 +17,8 @@ from ratelike._population._sums import tree_sum
 def with_count(layer: Layer) -> Layer:
     """The layer with a column of ones behind its decoder, which counts the spikes (or weighs them)."""
     ones = jnp.ones((layer.num_neurons, 1), layer.decoder.dtype)
-    if layer.weights is not None:
-        ones = layer.weights[:, None] * layer.num_neurons
+    if layer.node_weights is not None:
+        ones = layer.node_weights[:, None] * layer.num_neurons
     columns = jnp.concatenate([layer.decoder, ones], axis=1)
     return eqx.tree_at(lambda part: part.decoder, layer, columns)
 

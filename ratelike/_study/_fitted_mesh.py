@@ -106,7 +106,7 @@ def _sample(layer: AbstractLayer) -> Layer:
         layer.decoder[chosen],
         layer.bias[chosen],
         feedback,
-        weights=None if layer.weights is None else layer.weights[chosen],
+        node_weights=None if layer.node_weights is None else layer.node_weights[chosen],
     )
 
 

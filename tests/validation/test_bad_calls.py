@@ -164,7 +164,7 @@ CONSTRUCTORS = [
     (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4))),
     (rl.WienerDrive, names(dict(num_latents=2, tau_m=1e-2, key=KEY, resolution=1e-5))),
     (rl.GridPath, names(dict(values=INCREMENTS, grid=GRID))),
-    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, weights=None))),
+    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, node_weights=None))),
     (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False))),
     (rl.Network, names(dict(layers=[LAYER], output_tau_m=1e-2))),
     (rl.GaussHermite, names(dict(num_nodes=4, smallest_weight=0.0))),
