@@ -117,13 +117,13 @@ class Accepted(Exception):
 # What would compile.
 COMPILED = (
     "_simulate._simulate",
-    "_expected_error._expected_error",
-    "_loss._expected_spiking_loss",
-    "_variance._variance",
-    "_variance._covariance",
-    "_convergence._run",
-    "_membrane._traces",
-    "_renewal.stationary_rate",
+    "_fluctuations._expected_error._expected_error",
+    "_training._losses._expected_spiking_loss",
+    "_fluctuations._variance._variance",
+    "_fluctuations._variance._covariance",
+    "_study._convergence._run",
+    "_signal._membrane._traces",
+    "_neuron._renewal.stationary_rate",
 )
 
 
