@@ -45,6 +45,33 @@ def neurons():
             same(name, run(make_network, dynamics, other), one)
 
 
+def fluctuations():
+    """Blocks of 256 neurons of two layers, of which one waits for the other."""
+    network = rl.relay_network(
+        rl.SRM0(), num_neurons=1500, num_latents=3, depth=2, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+
+    @jax.value_and_grad
+    def error(increments, mesh):
+        key = jax.random.key(2)
+        return rl.expected_error(network, increments, GRID, key=key, mesh=mesh)
+
+    alone, slope = error(increments, None)
+    for count in (1, 2, 8):
+        value, gradient = error(increments, mesh(count))
+        same(f"error {count}", [value], [alone])
+        # The derivative adds up what the devices contribute, in another order.
+        apart = np.abs(gradient - slope).max()
+        close = apart < 1e-5 * np.abs(slope).max()
+        print("gradient", count, "same" if close else f"DIFFERENT: {apart}", flush=True)
+    variances = [
+        rl.readout_covariance(network.layers[0], increments, GRID, mesh=each)
+        for each in (None, mesh(8))
+    ]
+    same("covariance 8", variances[:1], variances[1:])
+
+
 def study():
     """A convergence study, whose cells hold several networks."""
 
@@ -90,4 +117,9 @@ def trials():
 if __name__ == "__main__":
     assert jax.device_count() == 8
     for name in sys.argv[1:]:
-        {"neurons": neurons, "study": study, "trials": trials}[name]()
+        {
+            "neurons": neurons,
+            "fluctuations": fluctuations,
+            "study": study,
+            "trials": trials,
+        }[name]()
