@@ -77,14 +77,14 @@ from ratelike._study._sweep._result import SweepResult as SweepResult
 from ratelike._study._sweep._result import read_sweep as read_sweep
 from ratelike._study._sweep._sweep import sweep as sweep
 from ratelike._training._decoders import solve_decoders as solve_decoders
+from ratelike._training._domains import AbstractDomain as AbstractDomain
+from ratelike._training._domains import Positive as Positive
+from ratelike._training._domains import Unconstrained as Unconstrained
 from ratelike._training._fit import Fit as Fit
 from ratelike._training._fit import FitError as FitError
 from ratelike._training._fit import fit as fit
 from ratelike._training._losses import expected_spiking_loss as expected_spiking_loss
 from ratelike._training._losses import rate_loss as rate_loss
-from ratelike._training._parameters import AbstractDomain as AbstractDomain
-from ratelike._training._parameters import Positive as Positive
-from ratelike._training._parameters import Unconstrained as Unconstrained
 from ratelike._training._sampled_loss import sampled_loss as sampled_loss
 
 if TYPE_CHECKING:

@@ -42,3 +42,13 @@ def made_sense(
         largest = jnp.max(jnp.abs(encoder)) * jnp.max(jnp.abs(path.values))
         finite &= jnp.isfinite(largest * (encoder.shape[1] / path.grid.dt))
     return finite
+
+
+def not_finite_error(what: str, where: str) -> RuntimeError:
+    """The error of a run, called `what`, that had values that are not finite; `where` says in which part of it."""
+    return RuntimeError(
+        f"{what} did not reach the end of the grid with finite values, {where}. With a diffrax solver other than "
+        "AgeShift: increase max_steps, take shorter steps or wider age bins, loosen the tolerances, or choose another "
+        "solver. Else look at the input, at parameters and at escape rates and kernels of your own, which may be too "
+        "large or not finite."
+    )

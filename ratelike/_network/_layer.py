@@ -19,7 +19,7 @@ class AbstractLayer(eqx.Module):
 
     neuron: eqx.AbstractVar[AbstractNeuron]
     feedback: eqx.AbstractVar[Feedback | None]
-    weights: eqx.AbstractVar[Array | None]
+    node_weights: eqx.AbstractVar[Array | None]
 
     @property
     @abc.abstractmethod
@@ -66,7 +66,7 @@ class Layer(AbstractLayer):
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
     potential; a scalar bias is shared. With `feedback` the neurons also hear each other: see `Feedback`.
 
-    `weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
+    `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
@@ -78,7 +78,7 @@ class Layer(AbstractLayer):
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
     feedback: Feedback | None
-    weights: Float[Array, " neurons"] | None
+    node_weights: Float[Array, " neurons"] | None
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Layer(AbstractLayer):
         bias: ArrayLike = 0.0,
         feedback: Feedback | None = None,
         *,
-        weights: ArrayLike | None = None,
+        node_weights: ArrayLike | None = None,
     ):
         validation.instance("Layer.neuron", neuron, AbstractNeuron)
         self.neuron = neuron
@@ -112,10 +112,12 @@ class Layer(AbstractLayer):
                     f"Layer.feedback must have the {num_neurons} neurons of the layer, got {feedback.num_neurons}"
                 )
         self.feedback = feedback
-        if weights is not None:
-            weights = validation.parameter("Layer.weights", weights, at_least=0.0)
-            validation.shape("Layer.weights", weights, (num_neurons,))
-        self.weights = weights
+        if node_weights is not None:
+            node_weights = validation.parameter(
+                "Layer.node_weights", node_weights, at_least=0.0
+            )
+            validation.shape("Layer.node_weights", node_weights, (num_neurons,))
+        self.node_weights = node_weights
 
     @property
     def num_neurons(self) -> int:
@@ -150,8 +152,8 @@ class Layer(AbstractLayer):
                 lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, self
             )
         counts = None
-        if layer.weights is not None:
-            counts = layer.weights * self.num_neurons
+        if layer.node_weights is not None:
+            counts = layer.node_weights * self.num_neurons
         return population_of(
             layer.neuron,
             layer.bias,
@@ -165,7 +167,7 @@ class Layer(AbstractLayer):
 
 def check_population(name: str, layer: AbstractLayer, what: str) -> None:
     """Its neurons are neurons, and not the nodes of an expectation."""
-    if layer.weights is not None:
+    if layer.node_weights is not None:
         raise ValueError(
             f"{name} must be a population of neurons for {what}, got the weighted nodes of an infinite one"
         )

@@ -69,7 +69,7 @@ class StreamedLayer(AbstractLayer):
         return None
 
     @property
-    def weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def node_weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return None
 
     @property

@@ -13,15 +13,16 @@ from jaxtyping import Array, Float, Integer, PyTree
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._conventional import ConventionalRate
+from ratelike._dynamics._finite import not_finite_error
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
+from ratelike._inputs import check_layers
 from ratelike._network import Network
 from ratelike._network._packed import pack
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import num_tiles
 from ratelike._signal._drive import AbstractDrive, WienerDrive
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import ADVICE, NOT_REACHED, check_layers
 from ratelike._study._error_curve import ErrorCurve
 from ratelike._study._progress import SideBySide
 from ratelike._study._tiles import errors_of_tiles
@@ -208,9 +209,9 @@ def _run(
     )
     for dynamics, made_sense in zip(study.dynamics, np.asarray(succeeded), strict=True):
         if not made_sense:
-            raise RuntimeError(
-                f"a network of size {size} under {type(dynamics).__name__} {NOT_REACHED}, in one of trials "
-                f"{run * count} to {(run + 1) * count - 1}. {ADVICE}"
+            raise not_finite_error(
+                f"a network of size {size} under {type(dynamics).__name__}",
+                f"in one of trials {run * count} to {(run + 1) * count - 1}",
             )
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)

@@ -9,6 +9,7 @@ from ratelike import _validation as validation
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
 from ratelike._density._age_shift import AgeShift
 from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback
 from ratelike._network._streamed import StreamedLayer
@@ -18,7 +19,7 @@ from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._drive import AbstractDrive, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import Trajectory, _checked, simulate
+from ratelike._simulate import Trajectory, simulate
 
 # What is measured: so many neurons of each layer, and so many steps of the input.
 NEURONS, STEPS = 2 * TILE, 1000
@@ -40,7 +41,7 @@ def fitted_mesh(
 ) -> AgeMesh:
     """By secants of the measured error against the scale of the widths; exact ages where nothing coarser holds."""
     tolerance = validation.number("AgeMesh.tolerance", tolerance, above=0.0)
-    path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
     if not validation.is_concrete((network, path)):
         raise ValueError(
             "network and increments must be concrete for AgeMesh.fitted: make the mesh outside jit"
@@ -107,7 +108,7 @@ def _sample(layer: AbstractLayer) -> Layer:
         layer.decoder[chosen],
         layer.bias[chosen],
         feedback,
-        weights=None if layer.weights is None else layer.weights[chosen],
+        node_weights=None if layer.node_weights is None else layer.node_weights[chosen],
     )
 
 

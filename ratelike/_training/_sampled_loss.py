@@ -18,8 +18,8 @@ from ratelike._simulate import Trajectory, simulate
 
 
 def sampled_loss(
-    loss: Callable[[Network, Trajectory], Float[Array, ""]],
     network: Network,
+    loss: Callable[[Network, Trajectory], Float[Array, ""]],
     increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
     grid: TimeGrid,
     dynamics: Spiking,

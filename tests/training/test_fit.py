@@ -559,8 +559,8 @@ def test_an_unbiased_gradient_of_spikes_in_a_fit():
             return (jnp.mean(run.rates) - 60.0) ** 2
 
         return rl.sampled_loss(
-            loss,
             network,
+            loss,
             INCREMENTS,
             GRID,
             rl.Spiking(rl.ScoreFunction()),

@@ -117,13 +117,13 @@ class Accepted(Exception):
 # What would compile.
 COMPILED = (
     "_simulate._simulate",
-    "_expected_error._expected_error",
-    "_loss._expected_spiking_loss",
-    "_variance._variance",
-    "_variance._covariance",
-    "_convergence._run",
-    "_membrane._traces",
-    "_renewal.stationary_rate",
+    "_fluctuations._expected_error._expected_error",
+    "_training._losses._expected_spiking_loss",
+    "_fluctuations._variance._variance",
+    "_fluctuations._variance._covariance",
+    "_study._convergence._run",
+    "_signal._membrane._traces",
+    "_neuron._renewal.stationary_rate",
 )
 
 
@@ -164,7 +164,7 @@ CONSTRUCTORS = [
     (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4))),
     (rl.WienerDrive, names(dict(num_latents=2, tau_m=1e-2, key=KEY, resolution=1e-5))),
     (rl.GridPath, names(dict(values=INCREMENTS, grid=GRID))),
-    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, weights=None))),
+    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, node_weights=None))),
     (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False))),
     (rl.Network, names(dict(layers=[LAYER], output_tau_m=1e-2))),
     (rl.GaussHermite, names(dict(num_nodes=4, smallest_weight=0.0))),
