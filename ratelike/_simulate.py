@@ -15,6 +15,7 @@ from ratelike._dynamics._finite import all_finite, not_finite_error
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
+from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
 from ratelike._population._output import Recording
@@ -107,15 +108,10 @@ def _simulate(
     # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
     network, path = _unfolded((network, path))
-    runs = run_layers(
-        dynamics, network.layers, path, grid, key=key, recorded=chosen, mesh=mesh
-    )
-    means = [
-        run.decoded / layer.num_neurons
-        for run, layer in zip(runs, network.layers, strict=True)
-    ]
-    increments = [mean[:, :-1] for mean in means]
-    rates = [mean[:, -1] / grid.dt for mean in means]
+    stages = [LayerStage(layer) for layer in network.layers]
+    runs = run_layers(dynamics, stages, path, grid, key=key, recorded=chosen, mesh=mesh)
+    increments = [run.mean.latents for run in runs]
+    rates = [run.mean.spikes / grid.dt for run in runs]
     same = len({layer.shape for layer in increments}) == 1
     recordings = {
         index: run.recording

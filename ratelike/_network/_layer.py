@@ -11,6 +11,7 @@ from ratelike import _validation as validation
 from ratelike._network._feedback import Feedback
 from ratelike._neuron import AbstractNeuron
 from ratelike._numerics._tile_random import TILE
+from ratelike._population._population import Population, population_of
 
 
 class AbstractLayer(eqx.Module):
@@ -45,8 +46,15 @@ class AbstractLayer(eqx.Module):
         """The same population with its connections in memory."""
 
     @abc.abstractmethod
-    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
-        """Whole tiles of neurons, from number `first_tile` on; neurons beyond the last one stand for no one."""
+    def population(
+        self,
+        first_tile: Integer[Array, ""] | None = None,
+        num_tiles: int | None = None,
+    ) -> Population:
+        """What runs: all neurons, or those of whole tiles from number `first_tile` on.
+
+        Where the tiles reach beyond the last neuron, copies of a neuron that decode to nothing fill them up.
+        """
 
 
 class Layer(AbstractLayer):
@@ -130,10 +138,31 @@ class Layer(AbstractLayer):
     def stored(self) -> "Layer":
         return self
 
-    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
-        neurons = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
-        neurons = jnp.minimum(neurons, self.num_neurons - 1)
-        return jax.tree.map(lambda leaf: leaf[neurons] if leaf.ndim > 0 else leaf, self)
+    def population(
+        self,
+        first_tile: Integer[Array, ""] | None = None,
+        num_tiles: int | None = None,
+    ) -> Population:
+        layer, exists = self, None
+        if first_tile is not None and num_tiles is not None:
+            numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
+            exists = numbers < self.num_neurons
+            chosen = jnp.minimum(numbers, self.num_neurons - 1)
+            layer = jax.tree.map(
+                lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, self
+            )
+        counts = None
+        if layer.node_weights is not None:
+            counts = layer.node_weights * self.num_neurons
+        return population_of(
+            layer.neuron,
+            layer.bias,
+            layer.encoder,
+            layer.decoder,
+            counts=counts,
+            exists=exists,
+            recurrence=None if self.feedback is None else self.feedback.recurrence,
+        )
 
 
 def check_population(name: str, layer: AbstractLayer, what: str) -> None:

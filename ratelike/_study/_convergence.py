@@ -18,13 +18,14 @@ from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._dynamics._spiking import Spiking
 from ratelike._inputs import check_layers
 from ratelike._network import Network
+from ratelike._network._packed import pack
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import num_tiles
 from ratelike._signal._drive import AbstractDrive, WienerDrive
 from ratelike._signal._grid import TimeGrid
 from ratelike._study._error_curve import ErrorCurve
 from ratelike._study._progress import SideBySide
-from ratelike._study._tiles import cut_into_tiles, errors_of_tiles
+from ratelike._study._tiles import errors_of_tiles
 
 
 class Cell(eqx.Module):
@@ -202,11 +203,9 @@ def _run(
         _increments(study, *_chosen((networks, drive_keys), jnp.asarray(i)))
         for i in range(count)
     ]
-    tiles = cut_into_tiles(
-        networks, jnp.stack(drives), spike_keys, size, num_tiles(budget)
-    )
+    packed = pack(networks, jnp.stack(drives), spike_keys, size, num_tiles(budget))
     errors, rates, succeeded = errors_of_tiles(
-        tiles, study.grid, study.dynamics, burn_in, study.mesh
+        packed, study.grid, study.dynamics, burn_in, study.mesh
     )
     for dynamics, made_sense in zip(study.dynamics, np.asarray(succeeded), strict=True):
         if not made_sense:

@@ -12,6 +12,7 @@ from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback
+from ratelike._network._streamed import StreamedLayer
 from ratelike._neuron import chosen_neurons
 from ratelike._neuron._history import expected_neuron
 from ratelike._numerics._broadcasting import broadcasts
@@ -89,8 +90,9 @@ def _sample(layer: AbstractLayer) -> Layer:
     """Neurons from all over the population."""
     if layer.num_neurons <= NEURONS:
         return layer.stored()
-    if not isinstance(layer, Layer):  # its neurons are alike, and too many to be stored
-        return layer.part(jnp.zeros((), jnp.int32), NEURONS // TILE)
+    if isinstance(layer, StreamedLayer):  # its neurons are alike
+        return layer.first(NEURONS).stored()
+    layer = layer.stored()
     chosen = np.linspace(0, layer.num_neurons - 1, NEURONS).astype(np.int32)
     feedback = layer.feedback
     if feedback is not None:
