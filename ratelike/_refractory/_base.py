@@ -22,7 +22,7 @@ class AbstractRefractory(eqx.Module):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class LinearRefractory(rl.AbstractRefractory):
+    >>> class LinearRefractory(rl.extend.AbstractRefractory):
     ...     amplitude: Array  # potential
     ...     dead_time: Array  # s
     ...     memory: float = eqx.field(static=True)  # s
