@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
@@ -20,9 +21,10 @@ from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._output import Recording
-from ratelike._signal._drive import AbstractDrive, GridPath, as_path
+from ratelike._signal._drive import GridPath, Input, as_path
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
+from ratelike._types import PyTree
 
 NOT_REACHED = "did not reach the end of the grid with finite values"
 ADVICE = (
@@ -64,7 +66,7 @@ class Trajectory(eqx.Module):
 @broadcasts
 def simulate(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     *,
@@ -102,7 +104,7 @@ def simulate(
 @eqx.filter_jit
 def _simulate(
     network: Network,
-    path: diffrax.AbstractPath,
+    path: diffrax.AbstractPath[Any],
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     key: Array | None,
@@ -194,7 +196,7 @@ def check_layers(
                 check_population(name, layer, "spikes")
 
 
-def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
+def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath[Any]:
     path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
         own = path.grid
