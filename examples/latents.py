@@ -64,8 +64,8 @@ class Family:
 @dataclass
 class Study:
     family: Family
-    curve: rl.ErrorCurve  # to the generalised rate
-    rates: rl.ErrorCurve  # Hz
+    curve: rl.study.ErrorCurve  # to the generalised rate
+    rates: rl.study.ErrorCurve  # Hz
 
     @property
     def latents_per_neuron(self) -> np.ndarray:
@@ -207,7 +207,7 @@ def run(family: Family, options: argparse.Namespace, key: jax.Array) -> Study:
         errors * (most / family.num_latents(size))
         for size, errors in zip(sizes, study.generalised.errors, strict=True)
     )
-    return Study(family, rl.ErrorCurve(study.sizes, errors), study.rates)
+    return Study(family, rl.study.ErrorCurve(study.sizes, errors), study.rates)
 
 
 def write_table(path: Path, studies: Sequence[Study]) -> None:

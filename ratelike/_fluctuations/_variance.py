@@ -2,7 +2,6 @@
 
 from typing import cast
 
-import diffrax
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
@@ -14,14 +13,14 @@ from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 
 
 @broadcasts
 def readout_variance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
@@ -46,7 +45,7 @@ def readout_variance(
 @broadcasts
 def readout_covariance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,

@@ -1,9 +1,8 @@
 """The coarsest age mesh whose measured error keeps to a tolerance."""
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
@@ -17,7 +16,7 @@ from ratelike._neuron import chosen_neurons
 from ratelike._neuron._history import expected_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import Trajectory, simulate
 
@@ -35,7 +34,7 @@ MOST_TRIES = 6
 @broadcasts
 def fitted_mesh(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     tolerance: float,
 ) -> AgeMesh:

@@ -483,7 +483,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
             )
     for dynamics, got in (
         (rl.GeneralisedRate(diffrax.Heun()), "method of lines"),
-        (rl.Spiking(rl.StraightThrough()), "StraightThrough"),
+        (rl.Spiking(rl.train.StraightThrough()), "StraightThrough"),
     ):
         refused(
             rf"layers\[0\].feedback must be None for .*{got}",

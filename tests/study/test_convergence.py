@@ -171,7 +171,7 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
     assert np.all(np.abs(np.concatenate(result.rates.errors) - 16.0) < 3.0)
 
 
-class Given(rl.AbstractDrive):
+class Given(rl.extend.AbstractDrive):
     values: jax.Array
 
     def increments(self, grid):
@@ -209,7 +209,7 @@ def test_progress_of_a_study_knows_its_neuron_steps():
         trials=1,
         key=jax.random.key(0),
         on_cell=cells.append,
-        progress=rl.Progress(interval=0.0, file=lines),
+        progress=rl.study.Progress(interval=0.0, file=lines),
     )
     # 128 neurons of the budget in each of two layers, over 80 steps.
     assert [cell.neuron_steps for cell in cells] == [2 * 128 * 80] * 2

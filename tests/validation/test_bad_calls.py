@@ -198,8 +198,8 @@ VERBS = [
     (rl.expected_spiking_loss, names(LOSS | dict(num_probes=1, key=KEY))),
     (rl.readout_variance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
     (rl.readout_covariance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
-    (rl.solve_decoders, names(SIMULATION | dict(target=np.zeros((4, 2)), ridge=1.0, burn_in=0, dynamics=None))),
-    (rl.sampled_loss, names(SIMULATION | dict(loss=lambda network, run: run.rates[0, 0], dynamics=rl.Spiking(), key=KEY, num_trials=2), known=FUNCTIONS)),
+    (rl.train.solve_decoders, names(SIMULATION | dict(target=np.zeros((4, 2)), ridge=1.0, burn_in=0, dynamics=None))),
+    (rl.train.sampled_loss, names(SIMULATION | dict(loss=lambda network, run: run.rates[0, 0], dynamics=rl.Spiking(), key=KEY, num_trials=2), known=FUNCTIONS)),
     (rl.convergence, names(dict(
         make_network=lambda size, key: NETWORK, sizes=[2], grid=GRID, trials=1, enough_trials=None, key=KEY, burn_in=0, make_drive=None,
         generalised=None, conventional=None, budget=None, workers=1, mesh=None,

@@ -26,7 +26,7 @@ SIZES = dict(num_neurons=2, num_latents=2, depth=1, key=KEY)
 relay = partial(rl.relay_network, NEURON, **SIZES)
 layer, drive = partial(rl.Layer, NEURON), partial(rl.WienerDrive, key=KEY)
 method_of_lines = partial(rl.GeneralisedRate, diffrax.Heun())
-curve = rl.ErrorCurve((2, 4), (np.ones(2), np.ones(2)))
+curve = rl.study.ErrorCurve((2, 4), (np.ones(2), np.ones(2)))
 error = partial(rl.mean_absolute_error, INCREMENTS, INCREMENTS)
 
 
@@ -215,7 +215,7 @@ class WithUnit:
         return np.asarray(self.values, dtype)
 
 
-class OwnEscape(rl.AbstractEscape):
+class OwnEscape(rl.extend.AbstractEscape):
     function: Callable = eqx.field(static=True)
 
     def __call__(self, potential):
