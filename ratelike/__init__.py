@@ -26,6 +26,7 @@ from ratelike._estimator._straight_through import StraightThrough as StraightThr
 from ratelike._fluctuations._expected_error import expected_error as expected_error
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
+from ratelike._io._version import __version__ as __version__
 from ratelike._network import AbstractLayer as AbstractLayer
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
@@ -65,14 +66,17 @@ from ratelike._signal._grid import TimeGrid as TimeGrid
 from ratelike._signal._membrane import membrane_traces as membrane_traces
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
-from ratelike._study._convergence import Cell as Cell
-from ratelike._study._convergence import Convergence as Convergence
+from ratelike._study._cell import Cell as Cell
+from ratelike._study._compared_dynamics import ComparedDynamics as ComparedDynamics
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._dataset import from_dataset as from_dataset
 from ratelike._study._dataset import to_dataset as to_dataset
-from ratelike._study._error_curve import ErrorCurve as ErrorCurve
-from ratelike._study._error_curve import Slope as Slope
+from ratelike._study._execution import Execution as Execution
 from ratelike._study._progress import Progress as Progress
+from ratelike._study._result import Convergence as Convergence
+from ratelike._study._size_curve import SizeCurve as SizeCurve
+from ratelike._study._size_curve import Slope as Slope
+from ratelike._study._sweep._execution import SweepExecution as SweepExecution
 from ratelike._study._sweep._result import SweepResult as SweepResult
 from ratelike._study._sweep._result import read_sweep as read_sweep
 from ratelike._study._sweep._sweep import sweep as sweep
@@ -89,8 +93,6 @@ from ratelike._training._sampled_loss import sampled_loss as sampled_loss
 
 if TYPE_CHECKING:
     from ratelike import plot as plot
-
-__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

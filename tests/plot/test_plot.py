@@ -40,7 +40,7 @@ def study(sizes=SIZES, trials=3):
 
     def curve(exponent):
         noise = np.exp(0.01 * generator.normal(size=(len(sizes), trials)))
-        return rl.ErrorCurve(
+        return rl.SizeCurve(
             sizes, tuple(n**exponent * e for n, e in zip(sizes, noise, strict=True))
         )
 

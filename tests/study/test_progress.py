@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._study._progress import SideBySide
-from ratelike._study._sweep._runner import _Running
+from ratelike._study._sweep._runner import _MissingCells
 
 
 class Timed:
@@ -186,13 +185,13 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
         relay,
         [2, 4],
         rl.TimeGrid(1e-3, 4),
-        trials=2,
+        num_trials=2,
         key=jax.random.key(0),
         workers=3,
         progress=progress,
     )
     assert seen == [(SideBySide, 4, 3)]
-    assert _Running(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
+    assert _MissingCells(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
 
 
 def test_arguments_that_make_no_sense():

@@ -42,7 +42,7 @@ class FinishedCell:
         return self.facts["block"]
 
     @property
-    def trials(self) -> int:
+    def num_trials(self) -> int:
         return self.facts["trials"]
 
     @property
@@ -67,7 +67,7 @@ def write_cell(path: Path, cell: FinishedCell) -> None:
 
 def read_cell(path: Path, *, configuration: str, index: int) -> FinishedCell:
     """Raises `FileNotFoundError` if there is none, `DamagedCell` unless it is cell `index` of this configuration."""
-    # To open a pipe waits for who writes into it.
+    # Opening a pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise DamagedCell(f"{path} is not a regular file")
     with path.open("rb") as file:
@@ -77,16 +77,16 @@ def read_cell(path: Path, *, configuration: str, index: int) -> FinishedCell:
                 text = str(_array(archive, "facts.npy"))
                 facts = json.loads(text)
                 # Known before the arrays are read: those of another sweep may be of any size.
-                ours = (facts["configuration"], facts["index"]) == (
+                is_ours = (facts["configuration"], facts["index"]) == (
                     configuration,
                     index,
                 )
-                values = _values(archive) if ours else {}
+                values = _values(archive) if is_ours else {}
                 written = str(_array(archive, "sha256.npy"))
         # A damaged archive makes its reader raise almost anything.
         except Exception as error:
             raise DamagedCell(f"{path} cannot be read: {error}") from error
-    if not ours:
+    if not is_ours:
         raise DamagedCell(f"{path} is of another sweep or another cell")
     if written != _checksum(values, text):
         raise DamagedCell(f"{path} does not match its checksum")
