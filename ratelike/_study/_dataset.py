@@ -63,17 +63,20 @@ def from_dataset(dataset: Dataset) -> Convergence:
             f"dataset must be one point of its other dimensions, {', '.join(sorted(map(str, others)))}: select one, "
             "dataset.isel(...)"
         )
-    counts = dataset["trials"].to_numpy()
-    sizes = dataset["num_neurons"].to_numpy()
-    curves = [
-        dataset[name].transpose("num_neurons", "trial").to_numpy()
+    curves = {
+        name: dataset[name].transpose("num_neurons", "trial").to_numpy()
         for name in CONVERGENCE_UNITS
-    ]
-    return Convergence.from_cells(
-        Cell(int(size), 0, *(curve[i, :count] for curve in curves))
-        for i, (size, count) in enumerate(zip(sizes, counts, strict=True))
-        if count > 0
-    )
+    }
+    sizes = dataset["num_neurons"].to_numpy().tolist()
+    counts = dataset["trials"].to_numpy().tolist()
+    cells = []
+    for i, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        if count > 0:
+            generalised, conventional, rates = (
+                values[i, :count] for values in curves.values()
+            )
+            cells.append(Cell(size, 0, generalised, conventional, rates))
+    return Convergence.from_cells(cells)
 
 
 def _of_convergence(result: Convergence) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -44,11 +44,11 @@ class Execution:
     on_cell: Callable[[Cell], None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("budget", "enough_trials", "workers"):
+        for name in ("workers", "budget", "enough_trials"):
             value = getattr(self, name)
-            if value is not None or name == "workers":
-                value = validation.count(f"Execution.{name}", value)
-                object.__setattr__(self, name, value)
+            if name == "workers" or value is not None:
+                count = validation.count(f"Execution.{name}", value)
+                object.__setattr__(self, name, count)
         if self.mesh is not None:
             validation.instance("Execution.mesh", self.mesh, Mesh)
         if self.progress is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike._study._progress import CellsInOrder
 from ratelike._study._sweep._runner import _MissingCells
 
 
@@ -169,7 +170,7 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
     def made_up(study, size, run, *_):
         return rl.Cell(size, run, *np.ones((3, 1)), neuron_steps=7)
 
-    monkeypatch.setattr("ratelike._study._convergence._run", made_up)
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", made_up)
     seen = []
 
     def progress(cells):
@@ -187,10 +188,9 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
         rl.TimeGrid(1e-3, 4),
         num_trials=2,
         key=jax.random.key(0),
-        workers=3,
-        progress=progress,
+        execution=rl.Execution(workers=3, progress=progress),
     )
-    assert seen == [(SideBySide, 4, 3)]
+    assert seen == [(CellsInOrder, 4, 3)]
     assert _MissingCells(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
 
 

@@ -117,7 +117,7 @@ def _describe(value: Any, visit: _Visit) -> Any:
     return _other(value, inner)
 
 
-def _array(value: jax.Array | np.ndarray | np.generic, visit: _Visit) -> dict[str, Any]:
+def _array(value: Any, visit: _Visit) -> dict[str, Any]:
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(value))
         return {"key": str(jax.random.key_impl(value)), "data": data.tolist()}

@@ -39,11 +39,11 @@ class SweepExecution:
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("budget", "workers"):
+        for name in ("workers", "budget"):
             value = getattr(self, name)
-            if value is not None or name == "workers":
-                value = validation.count(f"SweepExecution.{name}", value)
-                object.__setattr__(self, name, value)
+            if name == "workers" or value is not None:
+                count = validation.count(f"SweepExecution.{name}", value)
+                object.__setattr__(self, name, count)
         if self.claim is not None:
             validation.function("SweepExecution.claim", self.claim, "a path")
         if self.progress is not None:
