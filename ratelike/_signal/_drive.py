@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
@@ -161,9 +162,9 @@ def as_path(
 
 
 def grid_increments(
-    path: diffrax.AbstractPath, grid: TimeGrid, dtype
-) -> Float[Array, "time latents"]:
-    """X(t_{n+1}) - X(t_n) of any diffrax path."""
+    path: diffrax.AbstractPath, grid: TimeGrid, dtype: DTypeLike
+) -> Float[Array, "time *tiles latents"]:
+    """X(t_{n+1}) - X(t_n) of any diffrax path; of a `GridPath` in its own type, and for each tile where it has tiles."""
     if isinstance(path, GridPath):
         return path.values
     times = jnp.asarray(grid.times, dtype=dtype)

@@ -1,14 +1,17 @@
 """How far two trajectories are apart."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from ratelike import _validation as validation
 
 
 def mean_absolute_error(
-    outputs: Float[Array, "*batch time latents"],
-    reference: Float[Array, "*batch time latents"],
+    outputs: Real[ArrayLike, "*batch time latents"] | Sequence[Any],
+    reference: Real[ArrayLike, "*batch time latents"] | Sequence[Any],
     *,
     burn_in: int = 0,
 ) -> Float[Array, "*batch"]:

@@ -5,11 +5,18 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TextIO, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ratelike import _validation as validation
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A text file, as far as it is needed: `flush` and `isatty` are used where they exist."""
+
+    def write(self, text: str, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Progress:
 
     description: str = "cells"
     interval: float = 10.0  # s
-    file: TextIO | None = None  # by default the standard error
+    file: Writable | None = None  # by default the standard error
 
     def __post_init__(self) -> None:
         validation.number("Progress.interval", self.interval, at_least=0.0)
@@ -57,7 +64,9 @@ class Progress:
         show = self._bar if is_terminal is not None and is_terminal() else self._lines
         return show(cells, len(cells) if isinstance(cells, Sized) else None, file)
 
-    def _bar(self, cells: Iterable[T], total: int | None, file: TextIO) -> Iterator[T]:
+    def _bar(
+        self, cells: Iterable[T], total: int | None, file: Writable
+    ) -> Iterator[T]:
         from tqdm import tqdm
 
         pace = _Pace(total, getattr(cells, "at_once", 1))
@@ -76,7 +85,7 @@ class Progress:
                 bar.update()
 
     def _lines(
-        self, cells: Iterable[T], total: int | None, file: TextIO
+        self, cells: Iterable[T], total: int | None, file: Writable
     ) -> Iterator[T]:
         pace, shown = _Pace(total, getattr(cells, "at_once", 1)), -float("inf")
         for done, cell in enumerate(cells, start=1):
@@ -89,8 +98,9 @@ class Progress:
                 "" if total is None else f"/{total}"
             )
             file.write(", ".join([count, *words]) + "\n")
-            if hasattr(file, "flush"):
-                file.flush()
+            flush = getattr(file, "flush", None)
+            if flush is not None:
+                flush()
 
 
 class _State(NamedTuple):

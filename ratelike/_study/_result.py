@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Real
 
 from ratelike._study._cell import Cell
 from ratelike._study._size_curve import SizeCurve
@@ -26,7 +27,7 @@ class Convergence(eqx.Module):
         cells = sorted(cells, key=lambda cell: (cell.size, cell.first_trial))
         sizes = tuple(dict.fromkeys(cell.size for cell in cells))
 
-        def curve(values: Callable[[Cell], np.ndarray]) -> SizeCurve:
+        def curve(values: Callable[[Cell], Real[np.ndarray, " trials"]]) -> SizeCurve:
             parts = (
                 [values(cell) for cell in cells if cell.size == size] for size in sizes
             )

@@ -1,11 +1,10 @@
 """Values of many trials at several network sizes, and the slope with which their means fall."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Float, Real
+from jaxtyping import ArrayLike, Float, Real, Shaped
 
 from ratelike import _validation as validation
 
@@ -29,7 +28,7 @@ class SizeCurve(eqx.Module):
 
     def __init__(
         self, sizes: Sequence[int], values: Sequence[ArrayLike | Sequence[float]]
-    ):
+    ) -> None:
         validation.instance("SizeCurve.sizes", sizes, Sequence)
         if not isinstance(values, (Sequence, np.ndarray)):
             raise ValueError(
@@ -118,7 +117,7 @@ class SizeCurve(eqx.Module):
         return Slope(value, value - half_width, value + half_width)
 
 
-def _check_values(size: int, values: np.ndarray[Any, Any]) -> None:
+def _check_values(size: int, values: Shaped[np.ndarray, "..."]) -> None:
     if values.ndim != 1 or values.size == 0:
         raise ValueError(
             f"SizeCurve.values must hold an array (trials,) of at least one trial at size {size}, "

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from ratelike._io._atomic import write_atomically
 
@@ -29,7 +30,7 @@ class DamagedCell(Exception):
 class FinishedCell:
     """The measurements of one cell, and the facts about them."""
 
-    values: dict[str, np.ndarray]  # each with a leading axis of trials
+    values: dict[str, Shaped[np.ndarray, "_ ..."]]  # (trials, ...)
     facts: dict[str, Any]
 
     @property
@@ -102,7 +103,7 @@ def _check_size(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError("its parts are larger than the file")
 
 
-def _values(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+def _values(archive: zipfile.ZipFile) -> dict[str, Shaped[np.ndarray, "..."]]:
     names = (name for name in archive.namelist() if name.startswith("values/"))
     return {
         name.removeprefix("values/").removesuffix(".npy"): _array(archive, name)
@@ -110,12 +111,12 @@ def _values(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     }
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "..."]:
     with archive.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _checksum(values: Mapping[str, np.ndarray], facts: str) -> str:
+def _checksum(values: Mapping[str, Shaped[np.ndarray, "..."]], facts: str) -> str:
     digest = hashlib.sha256(facts.encode())
     for name in sorted(values):
         array = values[name]

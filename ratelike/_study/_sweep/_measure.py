@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, Shaped
 
 from ratelike._io._units import CONVERGENCE_UNITS
 from ratelike._network import Network
@@ -26,7 +26,7 @@ Measure = Callable[[Network, TimeGrid, Array], Mapping[str, Any]]
 class Measured:
     """All trials of one cell."""
 
-    values: dict[str, np.ndarray]  # each with a leading axis of trials
+    values: dict[str, Shaped[np.ndarray, "_ ..."]]  # (trials, ...)
     num_trials: int
     neuron_steps: int
 
@@ -146,7 +146,7 @@ def check_parameters(make_network: MakeNetwork, cell: PlannedCell) -> None:
         ) from None
 
 
-def _checked_values(values: Any) -> dict[str, np.ndarray]:
+def _checked_values(values: Any) -> dict[str, Shaped[np.ndarray, "..."]]:
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"measure must return a dict of arrays, got {values!r}")
     checked = {}
