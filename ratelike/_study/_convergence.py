@@ -1,4 +1,4 @@
-"""The verb: error against network size, of spiking networks beside the rate networks of the same connectivity."""
+"""The verb: error against network size, of spiking networks and the rate networks of the same connectivity."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

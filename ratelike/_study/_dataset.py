@@ -24,7 +24,7 @@ def to_dataset(
     """A `Convergence` or one `Trajectory` as an `xarray.Dataset`, with `attributes` (a seed, say) added to its own.
 
     *Convergence*: errors and rates over (num_neurons, trial). Sizes may have different numbers of trials; `trials`
-    holds them, and NaN stands behind the last. `from_dataset` returns the `Convergence`, bit for bit.
+    holds them, and entries after the last are NaN. `from_dataset` returns the `Convergence`, bit for bit.
 
     *Trajectory*: `output` and `increment` over (layer,) time and latent, `rate` over layer and time; layers that hand on
     different numbers of latents, and the neurons recorded of a layer, get variables and dimensions of their own,

@@ -52,7 +52,7 @@ def _curve(ax: Axes, curve: SizeCurve, name: str, marker: str, fit_from: int) ->
     ax.plot(sizes, means, color=COLORS[name], marker=marker, label=label)
     # NaN, and no band, for one trial.
     lower, upper = (bound[order] for bound in curve.confidence_interval())
-    # Where the interval reaches below zero, the band reaches out of the picture.
+    # The band of an interval that extends below zero extends below the axes.
     lower = np.where(lower <= 0.0, np.finfo(float).tiny, lower)
     ax.fill_between(sizes, lower, upper, color=COLORS[name], alpha=0.25, linewidth=0)
 

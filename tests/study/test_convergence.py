@@ -145,6 +145,19 @@ def test_trials_do_not_depend_on_the_other_sizes():
     assert len(different) == 3, "trials share their random numbers"
 
 
+def test_cells_make_the_same_curves_in_any_order():
+    cells = [
+        rl.Cell(size, first, *np.full((3, 2), size + first))
+        for size, first in [(64, 0), (64, 2), (32, 0), (32, 2), (32, 4)]
+    ]
+    one = rl.Convergence.from_cells(cells)
+    other = rl.Convergence.from_cells(reversed(cells))
+    assert one.sizes == other.sizes == (32, 64)
+    for curve in (one.rates, other.generalised):
+        np.testing.assert_array_equal(curve.values[0], [32, 32, 34, 34, 36, 36])
+        np.testing.assert_array_equal(curve.values[1], [64, 64, 66, 66])
+
+
 def test_enough_trials_are_the_first_ones():
     arguments = dict(num_trials=3, key=jax.random.key(3))
     five = rl.Execution(enough_trials=5)

@@ -92,6 +92,14 @@ def test_formats(swept, folder):
     assert_same(rl.read_sweep(folder), rl.read_sweep(swept))
     with pytest.raises(ValueError, match=r"must be of format 3 to go on.*format 1"):
         run(folder)
+    # Formats 1 and 2 called `num_trials` otherwise.
+    manifest = rl.read_sweep(swept).manifest
+    configuration = manifest["configuration"] | {"trials": 2}
+    del configuration["num_trials"]
+    manifest = manifest | {"configuration": configuration}
+    old = rl.SweepResult(rl.read_sweep(swept).cells, manifest)
+    assert old.complete
+    assert not rl.SweepResult(old.cells[1:], manifest).complete
     for nonsense in (None, "2", [2]):
         edit_manifest(folder, format=nonsense)
         with pytest.raises(ValueError, match="must be a sweep's manifest"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike._study._input import white_noise
 from ratelike._study._sweep._description import describe, hash_of
 from tests.processes.sweep_study import GRID, plain, projection
 
@@ -52,6 +53,15 @@ STUDIES = {
     "class": "import own\ndef make(*, key):\n    return own.Thing().size()",
     "base": "import own\nclass Mine(own.Thing):\n    pass\ndef make(*, key):\n    return Mine().size()",
 }  # fmt: skip
+
+
+def test_a_sweep_survives_that_files_of_the_library_move():
+    """Its own classes and functions are known by their names, without the private modules that hold them."""
+    things = [rl.SRM0(), GRID, rl.ComparedDynamics(), rl.relay_network, white_noise]
+    description = json.dumps([describe(thing) for thing in things])
+    assert "ratelike._" not in description
+    for name in ("ratelike.SRM0", "ratelike.TimeGrid", "ratelike.white_noise"):
+        assert f'"{name}"' in description
 
 
 @pytest.fixture

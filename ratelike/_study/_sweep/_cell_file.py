@@ -1,4 +1,4 @@
-"""One finished cell as one file: a NumPy archive (.npz) that says what it holds, with a checksum over all of it.
+"""One finished cell as one file: a NumPy archive (.npz) of values and facts, with a checksum over all of it.
 
 `numpy.load(path)` opens it: arrays `values/<name>` with a leading axis of trials, `facts` (JSON: the parameters, the
 block, the hash of the configuration, where and when it was computed), `sha256`. Nothing is pickled, and nothing is

@@ -45,7 +45,9 @@ def describe_class(kind: type, inner: Describe) -> dict[str, Any]:
         for wrapped in ("__func__", "fget", "method"):  # the last is Equinox's
             member = getattr(member, wrapped, member)
         if isinstance(member, types.FunctionType):
-            if member.__module__ != kind.__module__:  # its names are not ours
+            if (
+                member.__module__ != kind.__module__
+            ):  # looks its names up in another module
                 outside[name] = member
                 continue
             outside |= dependencies(member)

@@ -14,7 +14,7 @@ from ratelike._io._atomic import remove_leftovers, write_atomically
 from ratelike._study._sweep._description import hash_of
 
 NAME = "manifest.json"
-CLAIM = "claim.json"  # beside the locks: without them it does not matter
+CLAIM = "claim.json"  # in the folder of the locks, to be deleted with them
 # 1: descriptions of functions did not follow modules, nor some types.
 # 2: names of ratelike's classes and functions included their private modules.
 # The cells are the same in all formats.
@@ -137,7 +137,7 @@ def _check_configuration(folder: Path, manifest: Json, configuration: Json) -> N
             f"{manifest['format']}), which described a sweep in another way; read_sweep reads what it holds, take another "
             "folder"
         )
-    # As the file has it: JSON knows no tuples.
+    # As in the file: JSON has no tuples.
     now = json.loads(json.dumps(configuration))
     changes = list(differences(manifest["configuration"], now))
     if changes:

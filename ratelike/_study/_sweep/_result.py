@@ -75,7 +75,7 @@ class SweepResult:
         """Everything as an `xarray.Dataset`, which needs the extra `io`: a dimension for each axis, and `trial`.
 
         Points differ in their numbers of trials: the variable `trials` holds these, and where a point has fewer than
-        another, NaN stands. Further dimensions of the measurement `name` are called name_0, name_1, ... Attributes:
+        another, its entries are NaN. Further dimensions of the measurement `name` are called name_0, name_1, ... Attributes:
         the configuration (JSON), its hash, the seed, versions and devices, and those given.
 
         Raises `ValueError` if a measurement has different shapes in different cells.
