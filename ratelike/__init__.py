@@ -72,6 +72,7 @@ from ratelike._study._dataset import from_dataset as from_dataset
 from ratelike._study._dataset import to_dataset as to_dataset
 from ratelike._study._error_curve import ErrorCurve as ErrorCurve
 from ratelike._study._error_curve import Slope as Slope
+from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
 from ratelike._study._progress import Progress as Progress
 from ratelike._study._sweep._result import SweepResult as SweepResult
 from ratelike._study._sweep._result import read_sweep as read_sweep

@@ -1,14 +1,14 @@
-"""What there is to solve: a layer under an incoming path."""
+"""The problem that is solved on the grid: a layer under an incoming path."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._density._state import Cohorts
-from ratelike._density._waiting import Waiting
+from ratelike._density._refractory_queue import RefractoryQueue
+from ratelike._density._state import BlockOutput, CohortDensity, GridState
 from ratelike._network import Layer
 from ratelike._neuron._history import no_trace
 from ratelike._numerics._time_blocks import in_blocks
@@ -29,38 +29,45 @@ class RenewalProblem(eqx.Module):
     loop: Loop | None
 
 
-def initial_cohorts(problem: RenewalProblem) -> Cohorts:
+def initial_state(problem: RenewalProblem) -> GridState:
     """All neurons at rest and as if they had never fired: in the last bin."""
     layer, schedule = problem.layer, problem.schedule
     neurons = layer.bias.shape[0]
     block = problem.path.shape[1]
     empty = jnp.zeros((schedule.num_bins, neurons), layer.bias.dtype)
     recorded = 0 if problem.recorded is None else len(problem.recorded)
-    age, deviation = schedule.ages(jnp.int32(0), layer.bias.dtype)
     mark = layer.neuron.mark(layer.bias)
-    return Cohorts(
+    density = CohortDensity(
         potential=layer.bias,
-        share=empty.at[-1].set(1.0),
-        age=age,
-        deviation=deviation,
-        elder=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
+        mass=empty.at[-1].set(1.0),
+        upper_fraction=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
         mark=jax.tree.map(lambda m: jnp.broadcast_to(m, empty.shape), mark),
-        waiting=_nobody_waiting(schedule, layer.bias, mark),
         trace=no_trace(layer.neuron, layer.bias),
+    )
+    output = BlockOutput(
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
         acted=jnp.zeros((block, recorded), layer.bias.dtype),
         arriving=None if problem.loop is None else problem.loop.silence(),
     )
+    return GridState(
+        density=density,
+        queue=_empty_queue(schedule, layer.bias, mark),
+        ages=schedule.ages(jnp.int32(0), layer.bias.dtype),
+        output=output,
+    )
 
 
-def _nobody_waiting(schedule: MergeSchedule, bias: Array, mark) -> Waiting | None:
+def _empty_queue(
+    schedule: MergeSchedule, bias: Float[Array, " neurons"], mark: PyTree
+) -> RefractoryQueue | None:
     if schedule.dead == 0:
         return None
-    share = jnp.zeros((schedule.dead, *bias.shape), bias.dtype)
-    marks = jax.tree.map(lambda m: jnp.broadcast_to(m, share.shape), mark)
-    rows = share, marks
+    mass = jnp.zeros((schedule.dead, *bias.shape), bias.dtype)
+    marks = jax.tree.map(lambda m: jnp.broadcast_to(m, mass.shape), mark)
+    rows = mass, marks
     first = jax.tree.map(lambda x: x[0], rows)
-    return Waiting(rows, schedule.ages_of_dead(jnp.int32(0), bias.dtype), first)
+    age = schedule.ages_in_queue(jnp.int32(0), bias.dtype)
+    return RefractoryQueue(rows, age, first)
 
 
 def renewal_problem(
@@ -69,8 +76,8 @@ def renewal_problem(
     dt: float,
     increments: Float[Array, "time *tiles latents"],
     block: int,
-    decoder: Array,
-    recorded: Array | None,
+    decoder: Float[Array, "tiles tile decoded"],
+    recorded: Integer[Array, " recorded"] | None,
 ) -> RenewalProblem:
     """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
     loop = loop_of(layer, dt)
