@@ -18,7 +18,6 @@ from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
     RenewalTerm,
-    Scalar,
     StepInputs,
     acting_between,
     age_ratio,
@@ -30,6 +29,7 @@ from ratelike._density._state import (
     CohortDensity,
     GridState,
     RefractoryDensity,
+    Scalar,
 )
 from ratelike._neuron import chosen_neurons, potential_in_step
 from ratelike._population._coding import encode

@@ -18,7 +18,7 @@ from ratelike._density._renewal_problem import (
     initial_state,
     renewal_problem,
 )
-from ratelike._density._renewal_term import RenewalTerm, Scalar
+from ratelike._density._renewal_term import RenewalTerm
 from ratelike._density._scheme import (
     AbstractScheme,
     Solution,
@@ -26,7 +26,7 @@ from ratelike._density._scheme import (
     diffeqsolve,
     layer_output,
 )
-from ratelike._density._state import GridState, RefractoryDensity
+from ratelike._density._state import GridState, RefractoryDensity, Scalar
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron
 from ratelike._neuron._renewal import oldest_age

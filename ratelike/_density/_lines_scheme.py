@@ -12,13 +12,13 @@ from ratelike._density._method_of_lines import (
     lines_problem,
     method_of_lines,
 )
-from ratelike._density._renewal_term import Scalar
 from ratelike._density._scheme import (
     AbstractScheme,
     SolveOptions,
     diffeqsolve,
     layer_output,
 )
+from ratelike._density._state import Scalar
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import AbstractNeuron, chosen_neurons, potential_in_step
 from ratelike._population._coding import decode, tiled_decoder

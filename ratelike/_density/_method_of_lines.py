@@ -5,8 +5,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from ratelike._density._renewal_term import Scalar
-from ratelike._density._state import RefractoryDensity
+from ratelike._density._at_rest import never_fired
+from ratelike._density._state import RefractoryDensity, Scalar
 from ratelike._network import Layer
 from ratelike._neuron._renewal import hazard, num_ages
 
@@ -56,8 +56,8 @@ class LinesState(eqx.Module):
 def initial_state(problem: LinesProblem) -> LinesState:
     """All neurons at rest and as if they had never fired: in the last bin."""
     bias = problem.layer.bias
-    empty = jnp.zeros((len(problem.ages), len(bias)), bias.dtype)
-    return LinesState(bias, empty.at[-1].set(1.0), jnp.zeros_like(bias))
+    mass, _ = never_fired(problem.layer.neuron, bias, len(problem.ages))
+    return LinesState(bias, mass, jnp.zeros_like(bias))
 
 
 def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._at_rest import never_fired
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._state import BlockOutput, CohortDensity, GridState
@@ -34,14 +35,13 @@ def initial_state(problem: RenewalProblem) -> GridState:
     layer, schedule = problem.layer, problem.schedule
     neurons = layer.bias.shape[0]
     block = problem.path.shape[1]
-    empty = jnp.zeros((schedule.num_bins, neurons), layer.bias.dtype)
+    mass, mark = never_fired(layer.neuron, layer.bias, schedule.num_bins)
     recorded = 0 if problem.recorded is None else len(problem.recorded)
-    mark = layer.neuron.mark(layer.bias)
     density = CohortDensity(
         potential=layer.bias,
-        mass=empty.at[-1].set(1.0),
-        upper_fraction=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
-        mark=jax.tree.map(lambda m: jnp.broadcast_to(m, empty.shape), mark),
+        mass=mass,
+        upper_fraction=None if schedule.num_levels == 1 else jnp.full_like(mass, 0.5),
+        mark=mark,
         trace=no_trace(layer.neuron, layer.bias),
     )
     output = BlockOutput(
@@ -51,7 +51,7 @@ def initial_state(problem: RenewalProblem) -> GridState:
     )
     return GridState(
         density=density,
-        queue=_empty_queue(schedule, layer.bias, mark),
+        queue=_empty_queue(schedule, layer.bias, layer.neuron.mark(layer.bias)),
         ages=schedule.ages(jnp.int32(0), layer.bias.dtype),
         output=output,
     )

@@ -6,19 +6,15 @@ from typing import NoReturn, TypeGuard
 import diffrax
 import equinox as eqx
 import jax
-import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
 from ratelike._density._merge_schedule import Merge
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._state import Ages, CohortDensity, GridState
+from ratelike._density._state import Ages, CohortDensity, GridState, Scalar
 from ratelike._neuron import SRM0, AbstractNeuron, potential_in_step
 from ratelike._neuron._history import faded
 from ratelike._neuron._renewal import hazard, hazard_ratio, in_seconds
-
-# Of times: as diffrax types them.
-Scalar = float | Float[Array | np.ndarray, ""]
 
 
 class StepInputs(eqx.Module):

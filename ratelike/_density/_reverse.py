@@ -9,17 +9,16 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._density._adjoint import DensityBlock, block_derivatives
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
-    Scalar,
     acting_in_steps,
     age_ratio,
     is_separable,
 )
-from ratelike._density._state import GridState
+from ratelike._density._state import GridState, Scalar
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._coding import decode, encode, summed_where_shared
 from ratelike._signal._membrane import potentials_at_ends
@@ -64,21 +63,29 @@ def solved(problem: RenewalProblem, solve: Solve) -> tuple[Decoded, Bool[Array, 
 
 
 @solved.def_fwd
-def _(perturbed, problem, solve):
+def _(
+    perturbed: PyTree, problem: RenewalProblem, solve: Solve
+) -> tuple[tuple[Decoded, Bool[Array, ""]], Ends | None]:
     decoded, ends, reached = solve(problem, True)
     return (decoded, reached), ends
 
 
 @solved.def_bwd
 @broadcasts
-def _(ends, cotangents, perturbed, problem, solve):
+def _(
+    ends: Ends,
+    cotangents: tuple[Decoded | None, PyTree],
+    perturbed: PyTree,
+    problem: RenewalProblem,
+    solve: Solve,
+) -> PyTree:
     decoded_bar, _ = cotangents
     if decoded_bar is None:
         return jax.tree.map(lambda _: None, problem)
     constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
     num_blocks, steps_each = path.shape[:2]
 
-    def one_block(carry, inputs):
+    def one_block(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         after, after_bar, constants_bar = carry
         index, path, decoded_bar = inputs
         before = jax.tree.map(lambda x: x[index], ends)
@@ -111,8 +118,11 @@ class _Block(eqx.Module):
 
 
 def _block_vjp(
-    constants: RenewalProblem, block: _Block, decoded_bar: Array, after_bar: Ends
-) -> tuple[RenewalProblem, Array, Ends]:
+    constants: RenewalProblem,
+    block: _Block,
+    decoded_bar: Float[Array, "block tiles decoded"],
+    after_bar: Ends,
+) -> tuple[RenewalProblem, Float[Array, "block *tiles latents"], Ends]:
     """The derivatives by the constants of the problem, the path and the state before the block."""
     steps = block.first + jnp.arange(len(block.path), dtype=jnp.int32)
     exponents, exponents_vjp = jax.vjp(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._refractory_queue import RefractoryQueue
@@ -13,6 +14,8 @@ from ratelike._neuron._renewal import in_seconds
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem
 
+# A time, as diffrax types it.
+Scalar = float | Float[Array | np.ndarray, ""]
 # Mean, and standard deviation, of the age index in each bin.
 Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
 
