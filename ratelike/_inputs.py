@@ -8,7 +8,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Integer
+from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
@@ -16,7 +16,7 @@ from ratelike._network import Network, check_population
 from ratelike._network._feedback import check_feedback
 from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
-from ratelike._signal._drive import AbstractDrive, GridPath, as_path
+from ratelike._signal._drive import GridPath, Input, as_path
 from ratelike._signal._grid import TimeGrid
 
 
@@ -30,7 +30,7 @@ class Inputs(NamedTuple):
 
 def checked_inputs(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     *,

@@ -1,13 +1,14 @@
 """The verb: run a network on a grid under a dynamics."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
@@ -19,9 +20,10 @@ from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
 from ratelike._population._output import Recording
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
+from ratelike._types import PyTree
 
 
 class Trajectory(eqx.Module):
@@ -56,7 +58,7 @@ class Trajectory(eqx.Module):
 @broadcasts
 def simulate(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     *,
@@ -96,7 +98,7 @@ def simulate(
 @eqx.filter_jit
 def _simulate(
     network: Network,
-    path: diffrax.AbstractPath,
+    path: diffrax.AbstractPath[Any],
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     key: Array | None,

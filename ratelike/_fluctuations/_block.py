@@ -11,7 +11,7 @@ from ratelike._fluctuations._density import (
     Density,
     Step,
     acting_between,
-    never_fired,
+    density_at_rest,
     react,
     shift,
     shift_mark,
@@ -115,7 +115,7 @@ def run_block(
         state = State(density, tuple(probes), moments)
         return state, Fluctuations(activity, perturbed, variance)
 
-    density = never_fired(neuron, layer.bias, len(age))
+    density = density_at_rest(neuron, layer.bias, len(age))
     probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
     moments = None if readout is None else no_spikes_yet(density.age_distribution)
     index = jnp.arange(len(increments), dtype=jnp.int32)

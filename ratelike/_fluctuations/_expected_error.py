@@ -2,11 +2,10 @@
 
 import math
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike._fluctuations._inputs import (
     FluctuationInputs,
@@ -15,7 +14,7 @@ from ratelike._fluctuations._inputs import (
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
 # Beyond so many standard deviations the sign of a Gaussian variable is certain, in float64 too.
@@ -25,7 +24,7 @@ CERTAIN = 13.0
 @broadcasts
 def expected_error(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     burn_in: int = 0,

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import diffrax
 import jax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._neuron import check_renewal
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
 
@@ -26,7 +26,7 @@ class FluctuationInputs(NamedTuple):
 
 def checked_fluctuation_inputs(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     burn_in: int,

@@ -54,25 +54,40 @@ def layer_fluctuations(
     nothing = _no_output(layer, readout, len(increments), num_probes)
 
     def add_block(
-        total: Fluctuations, arrays: PyTree[Array]
-    ) -> tuple[Fluctuations, None]:
-        block: Block = eqx.combine(arrays, shared)
+        total: Fluctuations,
+        own: PyTree[Array],
+        shared: PyTree[Array],
+        increments: Float[Array, "time latents"],
+        incoming: Float[Array, "time probes latents"] | None,
+    ) -> Fluctuations:
+        block: Block = eqx.combine(own, shared)
         own_noise = None
         if noise is not None:
             own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
         outputs = run_block(
             block.layer, increments, incoming, grid, own_noise, block.readout
         )
-        return jax.tree.map(jnp.add, total, outputs), None
+        return jax.tree.map(jnp.add, total, outputs)
 
     add_block = jax.checkpoint(add_block, prevent_cse=False)
 
-    def run_chunk(index: Int[Array, ""]) -> Fluctuations:
+    def run_chunk(
+        index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
+    ) -> Fluctuations:
         of_chunk = jax.tree.map(lambda leaf: leaf[index], blocks)
-        return jax.lax.scan(add_block, nothing, of_chunk)[0]
+        return jax.lax.scan(
+            lambda total, own: (add_block(total, own, *others), None), nothing, of_chunk
+        )[0]
 
-    num_chunks = len(blocks.layer.encoder)
-    rate, perturbed, variance = sum_over_chunks(run_chunk, num_chunks, mesh)
+    rate, perturbed, variance = sum_over_chunks(
+        run_chunk,
+        len(blocks.layer.encoder),
+        mesh,
+        blocks,
+        shared,
+        increments,
+        incoming,
+    )
     size = layer.num_neurons
     return Fluctuations(
         rate / size,

@@ -16,14 +16,14 @@ from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 
 
 @broadcasts
 def readout_variance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
@@ -49,7 +49,7 @@ def readout_variance(
 @broadcasts
 def readout_covariance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
@@ -110,7 +110,7 @@ def _sum_over_neurons(
 
 def _checked_layer(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     tau_m: ArrayLike | None,
     mesh: jax.sharding.Mesh | None,

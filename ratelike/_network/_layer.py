@@ -5,13 +5,14 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network._feedback import Feedback
 from ratelike._neuron import AbstractNeuron
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
+from ratelike._types import Numbers
 
 
 class AbstractLayer(eqx.Module):
@@ -83,13 +84,13 @@ class Layer(AbstractLayer):
     def __init__(
         self,
         neuron: AbstractNeuron,
-        encoder: ArrayLike,
-        decoder: ArrayLike,
-        bias: ArrayLike = 0.0,
+        encoder: Numbers,
+        decoder: Numbers,
+        bias: Numbers = 0.0,
         feedback: Feedback | None = None,
         *,
-        node_weights: ArrayLike | None = None,
-    ):
+        node_weights: Numbers | None = None,
+    ) -> None:
         validation.instance("Layer.neuron", neuron, AbstractNeuron)
         self.neuron = neuron
         self.encoder = validation.parameter("Layer.encoder", encoder)

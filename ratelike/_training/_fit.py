@@ -69,7 +69,7 @@ def fit(
     nothing ignores it). `where(network)` returns the arrays to train, in any structure:
 
         where=lambda network: [layer.encoder for layer in network.layers]
-        where=lambda network: [network.layers[0].bias, rl.Positive(network.layers[0].neuron.tau_m)]
+        where=lambda network: [network.layers[0].bias, rl.train.Positive(network.layers[0].neuron.tau_m)]
 
     Encoders, decoders and biases may take any value. Constants of neurons come with their domain, `Positive` or
     `Unconstrained`, and keep to it in every step: of a `Positive` one the optimiser moves the logarithm. Layers that

@@ -1,6 +1,5 @@
 """What a network is trained for: squared errors of its outputs, of the rate and of the spikes expected."""
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from ratelike._fluctuations._network import output_fluctuations
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import simulate
 
@@ -24,7 +23,7 @@ from ratelike._simulate import simulate
 @broadcasts
 def rate_loss(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     target: Float[ArrayLike, "time latents"],
     *,
@@ -52,7 +51,7 @@ def rate_loss(
 @broadcasts
 def expected_spiking_loss(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     target: Float[ArrayLike, "time latents"],
     *,

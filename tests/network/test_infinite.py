@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused():
         (
             "population",
             lambda: rl.convergence(
-                lambda size, key: network, [4], GRID, trials=1, key=key
+                lambda size, key: network, [4], GRID, num_trials=1, key=key
             ),
         ),
         ("power of two", lambda: rl.QuasiMonteCarlo(24, key=key)),
