@@ -43,8 +43,8 @@ from ratelike._escape import (
 )
 from ratelike._estimator._base import AbstractEstimator, Sample, Trial
 from ratelike._network import AbstractLayer
+from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._nodes import AbstractNodes
-from ratelike._network._relay import AbstractConnectivity
 from ratelike._neuron import AbstractClosure, AbstractNeuron
 from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
