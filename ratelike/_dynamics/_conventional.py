@@ -18,8 +18,8 @@ from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, run_in_blocks
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
 from ratelike._neuron._renewal import num_ages, stationary_rate
-from ratelike._numerics._batch_cond import any_of_all
-from ratelike._numerics._chebyshev import cells_of, interpolated
+from ratelike._numerics._batch_cond import any_of_batch
+from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
@@ -125,18 +125,18 @@ def _with_table(direct: Gain, dt: float, dtype, num_cells: int) -> Gain:
 
     # Where the cells lie is a device of the interpolation and has no derivative.
     lowest, highest = jax.lax.stop_gradient(_active(direct, dt, dtype))
-    cells = jax.lax.stop_gradient(cells_of(logarithm, lowest, highest, num_cells))
-    table = interpolated(jax.checkpoint(logarithm), cells)
+    cells = jax.lax.stop_gradient(adaptive_cells(logarithm, lowest, highest, num_cells))
+    table = chebyshev_interpolant(jax.checkpoint(logarithm), cells)
 
     def by_table(potential):
         return jnp.exp(jnp.minimum(table(potential), -math.log(dt)))
 
     def in_part(potential):
         trusted = table.trusts(potential)
-        anew = jax.lax.cond(any_of_all(~trusted), direct, jnp.zeros_like, potential)
+        anew = jax.lax.cond(any_of_batch(~trusted), direct, jnp.zeros_like, potential)
         return jnp.where(trusted, by_table(potential), anew)
 
-    doubtful = any_of_all(~table.trusted)
+    doubtful = any_of_batch(~table.trusted)
 
     def gain(potential):
         # Reverse mode keeps nothing of what may not be needed.
