@@ -22,6 +22,13 @@ Sample = Callable[
 ]
 
 
+class Trial(eqx.Module):
+    """One run of a sampled loss."""
+
+    loss: Float[Array, ""]
+    log_likelihood: Float[Array, ""]  # 0 unless the estimator keeps it
+
+
 class AbstractEstimator(eqx.Module):
     """How a derivative with respect to the parameters is estimated from sampled spikes.
 
@@ -47,14 +54,11 @@ class AbstractEstimator(eqx.Module):
     @abc.abstractmethod
     def mean_loss(
         self,
-        trial: "Callable[[AbstractEstimator, Array], Trial]",
+        trial: "RunTrial",
         keys: Array,
     ) -> Float[Array, ""]:
         """The mean loss of a trial for each key, with the derivative that the estimator stands for."""
 
 
-class Trial(eqx.Module):
-    """One run of a sampled loss."""
-
-    loss: Float[Array, ""]
-    log_likelihood: Float[Array, ""]  # 0 unless the estimator keeps it
+# A trial with its estimator and its key.
+RunTrial = Callable[[AbstractEstimator, Array], Trial]

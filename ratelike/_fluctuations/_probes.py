@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Integer, UInt32
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32, Integer, PyTree, UInt32
 
 from ratelike._fluctuations._density import (
     Acting,
@@ -51,7 +52,11 @@ def advance_probe(
     activity = jnp.sum(fired, axis=0)
     survivors = probe.age_distribution - fired
 
-    def mark_after(potential, mark, survivors):
+    def mark_after(
+        potential: Float[Array, " neurons"],
+        mark: PyTree[Float[Array, "ages neurons"]],
+        survivors: Float[Array, "ages neurons"],
+    ) -> PyTree[Float[Array, "ages neurons"]]:
         return shift_mark(neuron.mark(potential), mark, survivors)
 
     _, mark = jax.jvp(
@@ -70,7 +75,11 @@ def transition_deviation(step: Step) -> Float[Array, "ages neurons"]:
 
 
 def random_signs(
-    keys: Array, index: Integer[Array, ""], num_probes: int, num_ages: int, dtype
+    keys: Array,
+    index: Integer[Array, ""],
+    num_probes: int,
+    num_ages: int,
+    dtype: DTypeLike,
 ) -> list[Float[Array, "ages neurons"]]:
     """Fair signs +1 and -1 of step `index`, one list entry for each probe; each random word gives 32 of them.
 
@@ -78,7 +87,7 @@ def random_signs(
     """
     num_words = -(-num_ages // 32)
 
-    def draw(tile_key):
+    def draw(tile_key: Array) -> UInt32[Array, "probes words tile"]:
         step_key = jax.random.fold_in(tile_key, index)
         return jax.random.bits(step_key, (num_probes, num_words, TILE), jnp.uint32)
 
