@@ -7,12 +7,14 @@ from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._density._state import RefractoryDensity as RefractoryDensity
 from ratelike._dynamics._base import AbstractDynamics as AbstractDynamics
-from ratelike._dynamics._conventional import AbstractGain as AbstractGain
-from ratelike._dynamics._conventional import ChebyshevGain as ChebyshevGain
 from ratelike._dynamics._conventional import ConventionalRate as ConventionalRate
-from ratelike._dynamics._conventional import DirectGain as DirectGain
 from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
 from ratelike._dynamics._spiking import Spiking as Spiking
+from ratelike._dynamics._stationary_rates import (
+    AbstractStationaryRate as AbstractStationaryRate,
+)
+from ratelike._dynamics._stationary_rates import ChebyshevRate as ChebyshevRate
+from ratelike._dynamics._stationary_rates import DirectRate as DirectRate
 from ratelike._escape import AbstractEscape as AbstractEscape
 from ratelike._escape import AbstractInvertibleEscape as AbstractInvertibleEscape
 from ratelike._escape import AbstractSeparableEscape as AbstractSeparableEscape
@@ -43,6 +45,8 @@ from ratelike._neuron import LIF as LIF
 from ratelike._neuron import SRM0 as SRM0
 from ratelike._neuron import AbstractClosure as AbstractClosure
 from ratelike._neuron import AbstractNeuron as AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel as AbstractNeuronModel
+from ratelike._neuron import AbstractSeparableNeuron as AbstractSeparableNeuron
 from ratelike._neuron import Adaptation as Adaptation
 from ratelike._neuron import AdaptiveSRM as AdaptiveSRM
 from ratelike._neuron import MeanTrace as MeanTrace

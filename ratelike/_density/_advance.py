@@ -22,7 +22,6 @@ from ratelike._density._merging import (
 )
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Cohorts
-from ratelike._neuron._history import faded, newborn
 
 Marks = PyTree[Float[Array, "bins neurons"]]
 
@@ -38,14 +37,14 @@ def advance(
     neuron, dt = args.layer.neuron, args.dt
     fired = firing(y.share, rho, dt)
     activity = of_all_ages(fired)
-    new_mark, trace = newborn(neuron, acting, y.trace, activity, dt)
+    new_mark, trace = neuron.newborn(acting, y.trace, activity, dt)
     incoming, waiting = (activity, new_mark), y.waiting
     if waiting is not None:
         waiting, incoming = waiting.next(
-            event.step, incoming, lambda mark: faded(neuron, mark, dt)
+            event.step, incoming, lambda mark: neuron.faded(mark, dt)
         )
     difference = None if y.elder is None else increase(rho, dt)
-    mark = faded(neuron, y.mark, dt)
+    mark = neuron.faded(y.mark, dt)
     share, elder, mark = _merged(y, fired, incoming, difference, mark, event)
     new = eqx.tree_at(
         lambda y: (y.share, y.elder, y.mark, y.waiting, y.trace),

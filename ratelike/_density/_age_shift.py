@@ -22,7 +22,7 @@ from ratelike._density._renewal_term import (
     seen_by,
 )
 from ratelike._density._state import Cohorts, RefractoryDensity
-from ratelike._neuron import chosen_neurons, potential_in_step
+from ratelike._neuron import chosen_neurons
 from ratelike._population._coding import encode
 from ratelike._signal._membrane import leak_of
 
@@ -132,7 +132,7 @@ def _recorded(
     if args.recorded is None:
         return start[:0]
     neuron = chosen_neurons(args.layer.neuron, args.recorded)
-    return potential_in_step(neuron, start[args.recorded], end[args.recorded])
+    return neuron.potential_in_step(start[args.recorded], end[args.recorded])
 
 
 def _normalised(y: Cohorts) -> Cohorts:

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike._density._state import RefractoryDensity
 from ratelike._network import Layer
-from ratelike._neuron._renewal import hazard, num_ages
+from ratelike._neuron._ages import num_ages
+from ratelike._neuron._hazards import hazard
 
 
 class LinesProblem(eqx.Module):

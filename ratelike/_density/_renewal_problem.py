@@ -10,7 +10,6 @@ from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
 from ratelike._network import Layer
-from ratelike._neuron._history import no_trace
 from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._coding import directions
 from ratelike._population._recurrence import Loop, loop_of
@@ -46,7 +45,7 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
         elder=None if schedule.num_levels == 1 else jnp.full_like(empty, 0.5),
         mark=jax.tree.map(lambda m: jnp.broadcast_to(m, empty.shape), mark),
         waiting=_nobody_waiting(schedule, layer.bias, mark),
-        trace=no_trace(layer.neuron, layer.bias),
+        trace=layer.neuron.initial_trace(layer.bias),
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
         acted=jnp.zeros((block, recorded), layer.bias.dtype),
         arriving=None if problem.loop is None else problem.loop.silence(),

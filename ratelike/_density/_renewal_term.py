@@ -1,7 +1,6 @@
 """The hazard of each cohort, at the two ages of its members."""
 
 from collections.abc import Callable
-from typing import TypeGuard
 
 import diffrax
 import equinox as eqx
@@ -11,9 +10,9 @@ from jaxtyping import Array, Float
 from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Cohorts
-from ratelike._neuron import SRM0, AbstractNeuron, potential_in_step
-from ratelike._neuron._history import faded
-from ratelike._neuron._renewal import hazard, hazard_ratio, in_seconds
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import in_seconds
+from ratelike._neuron._hazards import hazard, hazard_ratio, shared_factors
 
 # Mean, and standard deviation, of the age index in each bin.
 Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
@@ -48,7 +47,7 @@ class RenewalTerm(diffrax.AbstractTerm):
         def at(age, later):
             mark = y.mark
             if later is not None:
-                mark = faded(neuron, mark, later[:, None] * dt)
+                mark = neuron.faded(mark, later[:, None] * dt)
             return hazard(neuron, args.acting, age[:, None], mark)
 
         at_both_ages = _at_both_ages(at, args.ages, problem)
@@ -85,29 +84,25 @@ def _at_both_ages(
     return younger, at(seconds(mean + deviation), deviation) - younger
 
 
-def is_separable(neuron: AbstractNeuron) -> TypeGuard[SRM0]:
-    """Whether the hazard is a function of the potential times one of age that all neurons share."""
-    return isinstance(neuron, SRM0) and neuron.shares_ratio
-
-
 def acting_in_steps(
-    neuron: AbstractNeuron, ends: Float[Array, "ends neurons"]
+    neuron: AbstractNeuronModel, ends: Float[Array, "ends neurons"]
 ) -> Float[Array, "time neurons"]:
     """What acts in each step between the ends: f(hs), the mean of f at both, of a hazard of two factors; else hs."""
     seen = seen_by(neuron, ends)
     return acting_between(neuron, seen[:-1], seen[1:])
 
 
-def seen_by(neuron: AbstractNeuron, potential: Float[Array, "..."]) -> Array:
+def seen_by(neuron: AbstractNeuronModel, potential: Float[Array, "..."]) -> Array:
     """Of a potential, what a step needs to know of its end: f(h) of a hazard of two factors, else h."""
-    return neuron.escape(potential) if is_separable(neuron) else potential
+    factors = shared_factors(neuron)
+    return potential if factors is None else factors.rate(potential)
 
 
-def acting_between(neuron: AbstractNeuron, before: Array, after: Array) -> Array:
+def acting_between(neuron: AbstractNeuronModel, before: Array, after: Array) -> Array:
     """What acts in the step between what is `seen_by` the neuron at both ends."""
-    if is_separable(neuron):
-        return 0.5 * (before + after)
-    return potential_in_step(neuron, before, after)
+    if shared_factors(neuron) is None:
+        return neuron.potential_in_step(before, after)
+    return 0.5 * (before + after)
 
 
 def _inputs_of_a_moment(y: Cohorts, problem: RenewalProblem) -> StepInputs:
@@ -120,10 +115,11 @@ def _inputs_of_a_moment(y: Cohorts, problem: RenewalProblem) -> StepInputs:
 def age_ratio(problem: RenewalProblem, ages: Ages) -> AgeRatio | None:
     """What a separable hazard takes from age in each step of a block; None of another hazard."""
     neuron = problem.layer.neuron
-    if not is_separable(neuron):
+    factors = shared_factors(neuron)
+    if factors is None:
         return None
 
     def at(age, later):
-        return hazard_ratio(neuron, age)
+        return hazard_ratio(neuron, factors.ratio, age)
 
     return AgeRatio(*_at_both_ages(at, ages, problem))

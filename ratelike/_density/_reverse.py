@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._adjoint import Sweep, sweep_back
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._renewal_term import acting_in_steps, age_ratio, is_separable
+from ratelike._density._renewal_term import acting_in_steps, age_ratio
 from ratelike._density._state import Cohorts
+from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._coding import decode, encode, summed_where_shared
 from ratelike._signal._membrane import potentials_at_ends
@@ -40,7 +41,7 @@ def is_reversible(problem: RenewalProblem) -> bool:
     """Exact ages, a hazard of two factors, no feedback; and nobody is born and grows old in one block."""
     block, schedule = problem.path.shape[1], problem.schedule
     return (
-        is_separable(problem.layer.neuron)
+        shared_factors(problem.layer.neuron) is not None
         and schedule.num_levels == 1
         and block <= schedule.memory
         and problem.loop is None

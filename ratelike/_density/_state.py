@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._waiting import Waiting
-from ratelike._neuron._renewal import in_seconds
+from ratelike._neuron._ages import in_seconds
 
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem

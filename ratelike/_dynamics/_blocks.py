@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike._dynamics._finite import all_finite
 from ratelike._network import Layer
-from ratelike._neuron import potential_in_step
 from ratelike._population._coding import (
     decode,
     directions,
@@ -75,7 +74,7 @@ def run_in_blocks(
             driven = leak.after(driven, leak.push(current))
             ends.append(layer.bias + driven)
         potentials = [
-            potential_in_step(layer.neuron, *both) for both in itertools.pairwise(ends)
+            layer.neuron.potential_in_step(*both) for both in itertools.pairwise(ends)
         ]
         state, activity = advance(state, ends, potentials, index)
         if loop is not None:

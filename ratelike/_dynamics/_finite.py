@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from ratelike._network import Layer
-from ratelike._neuron import Mixture, factors_are_right
+from ratelike._neuron import factors_are_right
 from ratelike._population._output import LayerOutput
 from ratelike._signal._drive import GridPath
 
@@ -33,11 +33,7 @@ def made_sense(
     """
     numbers = (layer.neuron, layer.bias, layer.encoder, path, output.decoded)
     finite = output.succeeded & all_finite(numbers)
-    neurons = (
-        layer.neuron.neurons if isinstance(layer.neuron, Mixture) else (layer.neuron,)
-    )
-    for neuron in neurons:
-        finite &= factors_are_right(neuron)
+    finite &= factors_are_right(layer.neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
         largest = jnp.max(jnp.abs(layer.encoder)) * jnp.max(jnp.abs(path.values))

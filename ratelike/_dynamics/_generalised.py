@@ -33,13 +33,11 @@ from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._saved_times import check_saved_times
 from ratelike._network import AbstractLayer, Layer
 from ratelike._neuron import (
-    AbstractNeuron,
+    AbstractNeuronModel,
     check_dead_time,
     chosen_neurons,
-    potential_in_step,
 )
-from ratelike._neuron._history import expected_neuron
-from ratelike._neuron._renewal import oldest_age
+from ratelike._neuron._ages import oldest_age
 from ratelike._population._chunk_size import part_size
 from ratelike._population._coding import decode, summed_where_shared, tiled_decoder
 from ratelike._population._output import LayerOutput, Recording
@@ -140,7 +138,9 @@ class GeneralisedRate(AbstractDynamics):
                 "name the times with SaveAt(ts=...)"
             )
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         whole = self.saveat is not None or not isinstance(
             self.progress_meter, diffrax.NoProgressMeter
         )
@@ -194,9 +194,7 @@ class GeneralisedRate(AbstractDynamics):
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        layer = eqx.tree_at(
-            lambda part: part.neuron, layer, expected_neuron(layer.neuron)
-        )
+        layer = eqx.tree_at(lambda part: part.neuron, layer, layer.neuron.expected)
         solve = _on_grid if _on_the_grid(self.solver) else _by_lines
         return solve(self, layer, path, grid, recorded)
 
@@ -342,7 +340,7 @@ def _by_lines(
         # The solver saves the end of each step.
         ends = jnp.concatenate([layer.bias[recorded][None], potential])
         neuron = chosen_neurons(layer.neuron, recorded)
-        acted = potential_in_step(neuron, ends[:-1], ends[1:])
+        acted = neuron.potential_in_step(ends[:-1], ends[1:])
         recording = Recording(recorded, acted, spikes)
     return _output(decoded, recording, theirs, reached)
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._merging import mean_of_members
-from ratelike._neuron import AbstractNeuron, potential_in_step
-from ratelike._neuron._renewal import firing_probability, hazard
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._hazards import firing_probability, hazard
 
 
 class Density(eqx.Module):
@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
 
 def never_fired(
-    neuron: AbstractNeuron, bias: Float[Array, " neurons"], num_ages: int
+    neuron: AbstractNeuronModel, bias: Float[Array, " neurons"], num_ages: int
 ) -> Density:
     """All neurons at rest, in the last bin."""
     empty = jnp.zeros((num_ages, *bias.shape), bias.dtype)
@@ -51,19 +51,19 @@ class Acting(NamedTuple):
 
 
 def acting_between(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     start: Float[Array, " neurons"],
     end: Float[Array, " neurons"],
 ) -> Acting:
     def acting(start, end):
-        return potential_in_step(neuron, start, end)
+        return neuron.potential_in_step(start, end)
 
     potential = acting(start, end)
     return Acting(potential, *_slopes(acting, (start, end)))
 
 
 def react(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     age: Float[Array, "ages 1"],
     dt: float,
     density: Density,

@@ -9,14 +9,14 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network._feedback import Feedback
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 
 
 class AbstractLayer(eqx.Module):
     """A population of neurons with their connections, wherever these are kept."""
 
-    neuron: eqx.AbstractVar[AbstractNeuron]
+    neuron: eqx.AbstractVar[AbstractNeuronModel]
     feedback: eqx.AbstractVar[Feedback | None]
     weights: eqx.AbstractVar[Array | None]
 
@@ -65,7 +65,7 @@ class Layer(AbstractLayer):
     with a physical unit.
     """
 
-    neuron: AbstractNeuron
+    neuron: AbstractNeuronModel
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
@@ -74,7 +74,7 @@ class Layer(AbstractLayer):
 
     def __init__(
         self,
-        neuron: AbstractNeuron,
+        neuron: AbstractNeuronModel,
         encoder: ArrayLike,
         decoder: ArrayLike,
         bias: ArrayLike = 0.0,
@@ -82,7 +82,7 @@ class Layer(AbstractLayer):
         *,
         weights: ArrayLike | None = None,
     ):
-        validation.instance("Layer.neuron", neuron, AbstractNeuron)
+        validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
         self.encoder = validation.parameter("Layer.encoder", encoder)
         validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))

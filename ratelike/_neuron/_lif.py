@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
-from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._renewal_neuron import AbstractNeuron
 from ratelike._refractory._base import checked_span
 from ratelike._validation import _plausibility as plausibility
 

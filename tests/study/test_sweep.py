@@ -374,7 +374,7 @@ def identity_of_much():
     return hash_of(identify([*things, lambda key: things]))
 
 
-FAST = rl.ConventionalRate(rl.DirectGain())
+FAST = rl.ConventionalRate(rl.DirectRate())
 
 
 class Noise(rl.AbstractDrive):
