@@ -97,8 +97,8 @@ def ratio_of(
 
 def clamped_exponent(
     potential: Float[Array, "..."],
-    threshold: Float[Array, "#neurons"],
-    width: Float[Array, "#neurons"],
+    threshold: Float[Array, "*#neurons"],
+    width: Float[Array, "*#neurons"],
     largest: float,
     lowest: float = LOWEST_EXPONENT,
 ) -> Float[Array, "..."]:
@@ -112,8 +112,8 @@ def clamped_exponent(
 
 def free_exponent(
     potential: Float[Array, "..."],
-    threshold: Float[Array, "#neurons"],
-    width: Float[Array, "#neurons"],
+    threshold: Float[Array, "*#neurons"],
+    width: Float[Array, "*#neurons"],
 ) -> Float[Array, "..."]:
     """(u - threshold) / width as it is: a refractory kernel may still bring it back to where f is neither end."""
     return clamped_exponent(potential, threshold, width, 1e9, -1e9)

@@ -31,9 +31,9 @@ class SigmoidEscape(AbstractInvertibleEscape):
     Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
     """
 
-    rate: Float[Array, "#neurons"]  # Hz
-    threshold: Float[Array, "#neurons"]  # potential
-    width: Float[Array, "#neurons"]  # potential
+    rate: Float[Array, "*#neurons"]  # Hz
+    threshold: Float[Array, "*#neurons"]  # potential
+    width: Float[Array, "*#neurons"]  # potential
 
     def __init__(
         self,

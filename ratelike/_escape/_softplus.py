@@ -35,9 +35,9 @@ class SoftplusEscape(AbstractInvertibleEscape):
     Raises `ValueError` unless `rate` > 0, `width` > 0 and all are finite.
     """
 
-    rate: Float[Array, "#neurons"]  # Hz
-    threshold: Float[Array, "#neurons"]  # potential
-    width: Float[Array, "#neurons"]  # potential
+    rate: Float[Array, "*#neurons"]  # Hz
+    threshold: Float[Array, "*#neurons"]  # potential
+    width: Float[Array, "*#neurons"]  # potential
 
     def __init__(
         self, rate: ArrayLike = 20.0, threshold: ArrayLike = 0.0, width: ArrayLike = 1.0

@@ -63,7 +63,7 @@ class AdaptiveSRM(AbstractNeuronModel):
     without a `width` beside `QuasiRenewal`, and as the closure does.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
     adaptation: tuple[Adaptation, ...]
@@ -104,7 +104,7 @@ class AdaptiveSRM(AbstractNeuronModel):
         )
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time
 
     @property
@@ -188,7 +188,7 @@ class AdaptiveSRM(AbstractNeuronModel):
 
 def _width(
     escape: AbstractEscape, closure: AbstractClosure
-) -> Float[Array, "#neurons"]:
+) -> Float[Array, "*#neurons"]:
     width = getattr(escape, "width", None)
     if isinstance(width, jax.Array):
         return width

@@ -30,7 +30,7 @@ class AveragedPast(AbstractNeuronModel):
     `AdaptiveSRM.expected` makes it from a closure. It cannot spike.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
     adaptation: tuple[Adaptation, ...]
@@ -40,7 +40,7 @@ class AveragedPast(AbstractNeuronModel):
 
     def __init__(
         self,
-        tau_m: Float[Array, "#neurons"],
+        tau_m: Float[Array, "*#neurons"],
         escape: AbstractEscape,
         refractory: AbstractRefractory,
         adaptation: tuple[Adaptation, ...],
@@ -50,7 +50,7 @@ class AveragedPast(AbstractNeuronModel):
         self.adaptation, self.terms = adaptation, terms
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time
 
     @property

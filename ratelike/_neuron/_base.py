@@ -42,8 +42,8 @@ class AbstractNeuronModel(eqx.Module):
     is its last spike. Otherwise `expected` replaces the spikes before it by *traces* of the expected activity.
     """
 
-    tau_m: AbstractVar[Float[Array, "#neurons"]]  # s; membrane time constant
-    dead_time: AbstractVar[Float[Array, "#neurons"]]  # s; no spike at ages below it
+    tau_m: AbstractVar[Float[Array, "*#neurons"]]  # s; membrane time constant
+    dead_time: AbstractVar[Float[Array, "*#neurons"]]  # s; no spike at ages below it
     shortest_dead_time: AbstractVar[float]  # s; static, at most that of any neuron
     # s; static, from this age on the age no longer matters; need not be a multiple of dt
     memory: AbstractVar[float]

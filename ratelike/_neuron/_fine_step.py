@@ -18,7 +18,7 @@ AGES = np.logspace(-5.0, 0.0, 400)
 
 
 def fine_step(
-    neuron: AbstractNeuronModel, potential: Float[Array, "#neurons"]
+    neuron: AbstractNeuronModel, potential: Float[Array, "*#neurons"]
 ) -> float:
     """Seconds: a part of the shortest dead time, short beside it, the memory and what the hazard needs to recover.
 
@@ -35,7 +35,7 @@ def fine_step(
 
 
 def _of_recovery(
-    neuron: AbstractNeuronModel, potential: Float[Array, "#neurons"]
+    neuron: AbstractNeuronModel, potential: Float[Array, "*#neurons"]
 ) -> float:
     """Short beside the time in which the hazard changes."""
     if not validation.is_concrete((neuron, potential)):

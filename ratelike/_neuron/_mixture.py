@@ -85,11 +85,11 @@ class Mixture(AbstractRenewalNeuron):
         return chosen
 
     @property
-    def tau_m(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def tau_m(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._chosen([neuron.tau_m for neuron in self.neurons])  # pyright: ignore[reportReturnType]
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._chosen([neuron.dead_time for neuron in self.neurons])  # pyright: ignore[reportReturnType]
 
     @property

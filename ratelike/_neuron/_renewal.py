@@ -17,8 +17,8 @@ LAST_BIN_STEPS = 24
 # Compiled once: the loop over ages by itself would be compiled anew in every call.
 @eqx.filter_jit
 def stationary_rate(
-    neuron: AbstractNeuronModel, potential: Float[Array, "... #neurons"], dt: float
-) -> Float[Array, "... neurons"]:
+    neuron: AbstractNeuronModel, potential: Float[Array, "..."], dt: float
+) -> Float[Array, "..."]:
     r"""g(h) in hertz: the rate of the discrete renewal process at constant input potential h.
 
     With survivors S_0 = 1, S_{k+1} = S_k (1 - p_k), and an absorbing last bin K, the mean interval is
@@ -66,10 +66,10 @@ def stationary_rate(
 
 def _renewal_rate(
     neuron: AbstractNeuronModel,
-    potential: Float[Array, "... #neurons"],
+    potential: Float[Array, "..."],
     mark: Mark,
     dt: float,
-) -> Float[Array, "... neurons"]:
+) -> Float[Array, "..."]:
     """The stationary rate where `mark` is that of each spike."""
     num = num_ages(neuron, dt)
     index = jnp.arange(num, dtype=potential.dtype)
@@ -95,11 +95,11 @@ def _renewal_rate(
 
 def _last_bin(
     neuron: AbstractNeuronModel,
-    potential: Float[Array, "... #neurons"],
+    potential: Float[Array, "..."],
     age: Float[Array, ""],
     incoming: Mark,
     dt: float,
-) -> Float[Array, "... neurons"]:
+) -> Float[Array, "..."]:
     """The chance to fire in the last bin, with the mean of marks that come in and of those that have faded there."""
     # Of the neurons of the bin the part p comes in anew in each step, with the mark m: the mean mark M is
     # p m + (1 - p) M faded by a step, and p depends on it.

@@ -43,7 +43,7 @@ class SRM0(AbstractRenewalType):
     Raises `ValueError` unless `tau_m` > 0.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
     has_moderate_kernel: bool = eqx.field(static=True)
@@ -62,7 +62,7 @@ class SRM0(AbstractRenewalType):
         self.has_moderate_kernel = kernel_is_moderate(self.escape, self.refractory)
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time
 
     @property

@@ -16,7 +16,7 @@ from ratelike._numerics._broadcasting import broadcasts
 @broadcasts
 def stationary_rate(
     neuron: AbstractNeuronModel, potential: ArrayLike, dt: float
-) -> Float[Array, "... neurons"]:
+) -> Float[Array, "..."]:
     r"""g(h) in hertz: the rate of the discrete renewal process at constant input potential h.
 
     With survivors S_0 = 1, S_{k+1} = S_k (1 - p_k), and an absorbing last bin K, the mean interval is

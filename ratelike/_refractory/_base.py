@@ -37,7 +37,7 @@ class AbstractRefractory(eqx.Module):
     -1.25
     """
 
-    dead_time: AbstractVar[Float[Array, "#neurons"]]  # s; no spike at ages below it
+    dead_time: AbstractVar[Float[Array, "*#neurons"]]  # s; no spike at ages below it
     memory: AbstractVar[float]  # s; the kernel is constant beyond it
     shortest_dead_time: AbstractVar[float]  # s; of all neurons
 
@@ -67,7 +67,7 @@ def at_successive_ages(
 
 def checked_span(
     owner: str, dead_time: ArrayLike, memory: float
-) -> tuple[Float[Array, "#neurons"], float, float]:
+) -> tuple[Float[Array, "*#neurons"], float, float]:
     """`dead_time`, its static minimum over neurons (0 where it is being traced), and `memory`, checked."""
     checked = validation.parameter(f"{owner}.dead_time", dead_time, at_least=0.0)
     plausibility.warn_of_milliseconds(

@@ -25,10 +25,10 @@ class PowerLawRefractory(AbstractRefractory):
     Raises `ValueError` unless `tau` > 0, `exponent` > 0, `dead_time` >= 0, `memory` >= `dead_time` and all are finite.
     """
 
-    amplitude: Float[Array, "#neurons"]  # potential
-    tau: Float[Array, "#neurons"]  # s
-    exponent: Float[Array, "#neurons"]
-    dead_time: Float[Array, "#neurons"]  # s
+    amplitude: Float[Array, "*#neurons"]  # potential
+    tau: Float[Array, "*#neurons"]  # s
+    exponent: Float[Array, "*#neurons"]
+    dead_time: Float[Array, "*#neurons"]  # s
     memory: float = eqx.field(static=True)  # s
     shortest_dead_time: float = eqx.field(static=True)  # s
 

@@ -33,7 +33,7 @@ class SumRefractory(AbstractRefractory):
             )
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         longest = self.kernels[0].dead_time
         for kernel in self.kernels[1:]:
             longest = jnp.maximum(longest, kernel.dead_time)

@@ -27,8 +27,8 @@ class TableRefractory(AbstractRefractory):
     Raises `ValueError` unless `values` holds one or more finite entries, `age_step` > 0 and `dead_time` >= 0.
     """
 
-    values: tuple[Float[Array, "#neurons"], ...]  # potential
-    dead_time: Float[Array, "#neurons"]  # s
+    values: tuple[Float[Array, "*#neurons"], ...]  # potential
+    dead_time: Float[Array, "*#neurons"]  # s
     age_step: float = eqx.field(static=True)  # s
     memory: float = eqx.field(static=True)  # s
     shortest_dead_time: float = eqx.field(static=True)  # s
