@@ -113,7 +113,7 @@ def network(
             key=jax.random.key(0),
             burn_in=burn_in,
             # A tenth of the closure's error, and a few times faster.
-            dynamics=rl.ComparedDynamics(
+            dynamics=rl.study.ComparedDynamics(
                 generalised=rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(own)))
             ),
         )

@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-def dynamics_named(name: str) -> rl.AbstractDynamics:
+def dynamics_named(name: str) -> rl.extend.AbstractDynamics:
     graded = rl.AgeMesh.graded(rl.SRM0())
     return {
         "spiking": rl.Spiking(),

@@ -69,9 +69,9 @@ def main() -> None:
             key=jax.random.key(0),
             folder=f"{options.output}/{size}",
             measure=errors,
-            execution=rl.SweepExecution(
+            execution=rl.study.SweepExecution(
                 devices=jax.devices()[:1],  # each cell uses all of them by itself
-                progress=rl.Progress(),
+                progress=rl.study.Progress(),
             ),
         )
         for name, curve in curves.items():
@@ -79,7 +79,7 @@ def main() -> None:
         row = [f"{np.mean(curve[-1]):.5f}" for curve in curves.values()]
         print(size, trials, *row, flush=True)
     for name, curve in curves.items():
-        fit = rl.SizeCurve(tuple(options.sizes), tuple(curve)).slope()
+        fit = rl.study.SizeCurve(tuple(options.sizes), tuple(curve)).slope()
         print(f"{name}: slope {fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]")
 
 

@@ -64,8 +64,8 @@ class Family:
 @dataclass
 class Study:
     family: Family
-    curve: rl.SizeCurve  # to the generalised rate
-    rates: rl.SizeCurve  # Hz
+    curve: rl.study.SizeCurve  # to the generalised rate
+    rates: rl.study.SizeCurve  # Hz
 
     @property
     def latents_per_neuron(self) -> np.ndarray:
@@ -200,14 +200,14 @@ def run(family: Family, options: argparse.Namespace, key: jax.Array) -> Study:
         num_trials=options.trials,
         key=key,
         burn_in=burn_in,
-        execution=rl.Execution(workers=options.workers, progress=progress),
+        execution=rl.study.Execution(workers=options.workers, progress=progress),
     )
     # The mean over outputs is over those that there are: the others are zero in either network.
     errors = tuple(
         errors * (most / family.num_latents(size))
         for size, errors in zip(sizes, study.generalised.values, strict=True)
     )
-    return Study(family, rl.SizeCurve(study.sizes, errors), study.rates)
+    return Study(family, rl.study.SizeCurve(study.sizes, errors), study.rates)
 
 
 def write_table(path: Path, studies: Sequence[Study]) -> None:

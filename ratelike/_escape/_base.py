@@ -24,7 +24,7 @@ class AbstractEscape(eqx.Module):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class SquareEscape(rl.AbstractEscape):
+    >>> class SquareEscape(rl.extend.AbstractEscape):
     ...     slope: Array  # square root of hertz, per potential
     ...
     ...     def __call__(self, potential):
@@ -90,8 +90,8 @@ def acting_potential(
 
 def clamped_exponent(
     potential: Float[Array, "..."],
-    threshold: Float[Array, "#neurons"],
-    width: Float[Array, "#neurons"],
+    threshold: Float[Array, "*#neurons"],
+    width: Float[Array, "*#neurons"],
     largest: float,
     lowest: float = LOWEST_EXPONENT,
 ) -> Float[Array, "..."]:
@@ -105,8 +105,8 @@ def clamped_exponent(
 
 def free_exponent(
     potential: Float[Array, "..."],
-    threshold: Float[Array, "#neurons"],
-    width: Float[Array, "#neurons"],
+    threshold: Float[Array, "*#neurons"],
+    width: Float[Array, "*#neurons"],
 ) -> Float[Array, "..."]:
     """(u - threshold) / width as it is: a refractory kernel may still bring it back to where f is neither end."""
     return clamped_exponent(potential, threshold, width, 1e9, -1e9)

@@ -5,9 +5,10 @@ import abc
 import equinox as eqx
 import numpy as np
 from equinox import AbstractVar
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -22,7 +23,7 @@ class AbstractRefractory(eqx.Module):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class LinearRefractory(rl.AbstractRefractory):
+    >>> class LinearRefractory(rl.extend.AbstractRefractory):
     ...     amplitude: Array  # potential
     ...     dead_time: Array  # s
     ...     memory: float = eqx.field(static=True)  # s
@@ -36,7 +37,7 @@ class AbstractRefractory(eqx.Module):
     -1.25
     """
 
-    dead_time: AbstractVar[Float[Array, "#neurons"]]  # s; no spike at ages below it
+    dead_time: AbstractVar[Float[Array, "*#neurons"]]  # s; no spike at ages below it
     memory: AbstractVar[float]  # s; the kernel is constant beyond it
     shortest_dead_time: AbstractVar[float]  # s; of all neurons
 
@@ -46,8 +47,8 @@ class AbstractRefractory(eqx.Module):
 
 
 def checked_span(
-    owner: str, dead_time: ArrayLike, memory: float
-) -> tuple[Float[Array, "#neurons"], float, float]:
+    owner: str, dead_time: Numbers, memory: float
+) -> tuple[Float[Array, "*#neurons"], float, float]:
     """`dead_time`, its static minimum over neurons (0 where it is being traced), and `memory`, checked."""
     checked = validation.parameter(f"{owner}.dead_time", dead_time, at_least=0.0)
     plausibility.warn_of_milliseconds(

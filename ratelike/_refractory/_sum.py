@@ -21,7 +21,7 @@ class SumRefractory(AbstractRefractory):
 
     kernels: tuple[AbstractRefractory, ...]
 
-    def __init__(self, kernels: Sequence[AbstractRefractory]):
+    def __init__(self, kernels: Sequence[AbstractRefractory]) -> None:
         validation.instance("SumRefractory.kernels", kernels, Iterable)
         self.kernels = tuple(kernels)
         for index, kernel in enumerate(self.kernels):
@@ -33,7 +33,7 @@ class SumRefractory(AbstractRefractory):
             )
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         longest = self.kernels[0].dead_time
         for kernel in self.kernels[1:]:
             longest = jnp.maximum(longest, kernel.dead_time)

@@ -1,21 +1,21 @@
 """How far two trajectories are apart."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Real
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 
 def mean_absolute_error(
-    outputs: Real[ArrayLike, "*batch time latents"] | Sequence[Any],
-    reference: Real[ArrayLike, "*batch time latents"] | Sequence[Any],
+    outputs: Numbers,
+    reference: Numbers,
     *,
     burn_in: int = 0,
 ) -> Float[Array, "*batch"]:
     """mean |y - y_ref| over output units and over the steps after the first `burn_in`, in units of the outputs.
+
+    Both have the shape (..., time, latents).
 
     Raises `ValueError` for outputs that are not finite, shapes that differ and unless 0 <= burn_in < number of steps.
     """

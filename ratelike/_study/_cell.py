@@ -6,15 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key, PyTree, Real
 
+from ratelike._dynamics._finite import not_finite_error
 from ratelike._network import Network
+from ratelike._network._packed import pack
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import num_tiles
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import ADVICE, NOT_REACHED
 from ratelike._study._checks import check_is_network
 from ratelike._study._study import Study
-from ratelike._study._tiles import cut_into_tiles, errors_of_tiles
+from ratelike._study._tiles import errors_of_tiles
 
 
 class Cell(eqx.Module):
@@ -45,18 +46,16 @@ def run_cell(
         _increments(study, *_chosen((networks, drive_keys), jnp.asarray(i)))
         for i in range(count)
     ]
-    tiles = cut_into_tiles(
-        networks, jnp.stack(drives), spike_keys, size, num_tiles(budget)
-    )
+    packed = pack(networks, jnp.stack(drives), spike_keys, size, num_tiles(budget))
     dynamics = study.dynamics.all_three
     errors, rates, succeeded = errors_of_tiles(
-        tiles, study.grid, dynamics, burn_in, study.mesh
+        packed, study.grid, dynamics, burn_in, study.mesh
     )
     for each, made_sense in zip(dynamics, np.asarray(succeeded), strict=True):
         if not made_sense:
-            raise RuntimeError(
-                f"a network of size {size} under {type(each).__name__} {NOT_REACHED}, in one of trials "
-                f"{run * count} to {(run + 1) * count - 1}. {ADVICE}"
+            raise not_finite_error(
+                f"a network of size {size} under {type(each).__name__}",
+                f"in one of trials {run * count} to {(run + 1) * count - 1}",
             )
     of_networks = slice(0, count * tiles_each, tiles_each)
     generalised, conventional = (np.asarray(e)[of_networks] for e in errors)

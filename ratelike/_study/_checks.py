@@ -8,10 +8,10 @@ from jaxtyping import Array, Key
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._inputs import check_layers
 from ratelike._network import Network
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import check_layers
 from ratelike._study._input import MakeDrive
 
 

@@ -205,7 +205,10 @@ def test_what_cannot_be_is_refused():
         ("num_parameters", lambda: infinite(quasi, 1, bias=lambda z: z[:, 0])),
         ("bias must have shape", lambda: infinite(quasi, 1, bias=np.ones(3))),
         ("nodes must be an instance", lambda: infinite(8, 1)),
-        ("Layer.weights", lambda: rl.Layer(NEURON, [[1.0]], [[1.0]], weights=[-1.0])),
+        (
+            "Layer.node_weights",
+            lambda: rl.Layer(NEURON, [[1.0]], [[1.0]], node_weights=[-1.0]),
+        ),
     ]
     for message, call in refused:
         with pytest.raises(ValueError, match=message):

@@ -395,8 +395,8 @@ def test_convergence_of_recurrent_networks_is_that_of_each_simulated_alone():
         num_trials=1,
         key=key,
         burn_in=20,
-        dynamics=rl.ComparedDynamics(conventional=dynamics[1]),
-        execution=rl.Execution(budget=320),
+        dynamics=rl.study.ComparedDynamics(conventional=dynamics[1]),
+        execution=rl.study.Execution(budget=320),
     )
     curves = (result.generalised, result.conventional)
     assert [len(curve.values[0]) for curve in curves] == [2, 2]
@@ -483,7 +483,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
             )
     for dynamics, got in (
         (rl.GeneralisedRate(diffrax.Heun()), "method of lines"),
-        (rl.Spiking(rl.StraightThrough()), "StraightThrough"),
+        (rl.Spiking(rl.train.StraightThrough()), "StraightThrough"),
     ):
         refused(
             rf"layers\[0\].feedback must be None for .*{got}",

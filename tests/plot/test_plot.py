@@ -41,11 +41,11 @@ def study(sizes=SIZES, trials=3):
 
     def curve(exponent):
         noise = np.exp(0.01 * generator.normal(size=(len(sizes), trials)))
-        return rl.SizeCurve(
+        return rl.study.SizeCurve(
             sizes, tuple(n**exponent * e for n, e in zip(sizes, noise, strict=True))
         )
 
-    return rl.Convergence(curve(-0.5), curve(-0.1), curve(0.0))
+    return rl.study.Convergence(curve(-0.5), curve(-0.1), curve(0.0))
 
 
 def lines(ax):
@@ -106,7 +106,7 @@ def trajectory(steps=100, *, activity=None, neurons=(4, 8, 6)):
     generator = np.random.default_rng(1)
     if activity is None:
         activity = generator.random((steps, len(neurons))) < 0.1
-    recording = rl.Recording(
+    recording = rl.extend.Recording(
         jnp.asarray(neurons),
         jnp.zeros((steps, len(neurons))),
         jnp.asarray(activity, float),

@@ -60,7 +60,7 @@ def study():
             GRID,
             num_trials=1,
             key=jax.random.key(0),
-            execution=rl.Execution(mesh=mesh),
+            execution=rl.study.Execution(mesh=mesh),
         )
         return [*found.generalised.values, *found.conventional.values]
 

@@ -63,5 +63,5 @@ EXECUTION = ("budget", "workers", "devices", "claim", "progress")
 def run(folder, make_network=plain, **options):
     how = {name: options.pop(name) for name in EXECUTION if name in options}
     arguments = dict(axes=AXES, num_trials=2, key=jax.random.key(7), measure=Logged())
-    arguments |= dict(execution=rl.SweepExecution(**how)) | options
+    arguments |= dict(execution=rl.study.SweepExecution(**how)) | options
     return rl.sweep(make_network, GRID, folder=folder, **arguments)

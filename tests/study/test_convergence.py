@@ -45,7 +45,7 @@ def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
         num_trials=2,
         key=key,
         burn_in=20,
-        execution=rl.Execution(budget=320),
+        execution=rl.study.Execution(budget=320),
     )
     assert result.sizes == sizes
     assert [len(errors) for errors in result.generalised.values] == [10, 4, 2]
@@ -103,7 +103,7 @@ class CountingRate(AbstractDynamics):
 
 def test_one_program_serves_all_sizes_and_cells_are_handed_out():
     cells, shown = [], []
-    counting = rl.ComparedDynamics(generalised=CountingRate())
+    counting = rl.study.ComparedDynamics(generalised=CountingRate())
 
     def progress(plan):
         shown.extend(plan)
@@ -116,7 +116,7 @@ def test_one_program_serves_all_sizes_and_cells_are_handed_out():
         num_trials=2,
         key=jax.random.key(0),
         dynamics=counting,
-        execution=rl.Execution(on_cell=cells.append, progress=progress),
+        execution=rl.study.Execution(on_cell=cells.append, progress=progress),
     )
     first = len(CountingRate.traces)
     rl.convergence(
@@ -134,7 +134,7 @@ def test_trials_do_not_depend_on_the_other_sizes():
     arguments = dict(
         num_trials=1,
         key=jax.random.key(3),
-        execution=rl.Execution(budget=128),
+        execution=rl.study.Execution(budget=128),
     )
     both = rl.convergence(relay, [64, 128], GRID, **arguments)
     alone = rl.convergence(relay, [64], GRID, **arguments)
@@ -147,11 +147,11 @@ def test_trials_do_not_depend_on_the_other_sizes():
 
 def test_cells_make_the_same_curves_in_any_order():
     cells = [
-        rl.Cell(size, first, *np.full((3, 2), size + first))
+        rl.study.Cell(size, first, *np.full((3, 2), size + first))
         for size, first in [(64, 0), (64, 2), (32, 0), (32, 2), (32, 4)]
     ]
-    one = rl.Convergence.from_cells(cells)
-    other = rl.Convergence.from_cells(reversed(cells))
+    one = rl.study.Convergence.from_cells(cells)
+    other = rl.study.Convergence.from_cells(reversed(cells))
     assert one.sizes == other.sizes == (32, 64)
     for curve in (one.rates, other.generalised):
         np.testing.assert_array_equal(curve.values[0], [32, 32, 34, 34, 36, 36])
@@ -160,7 +160,7 @@ def test_cells_make_the_same_curves_in_any_order():
 
 def test_enough_trials_are_the_first_ones():
     arguments = dict(num_trials=3, key=jax.random.key(3))
-    five = rl.Execution(enough_trials=5)
+    five = rl.study.Execution(enough_trials=5)
     everything = rl.convergence(relay, [64, 256], GRID, **arguments)
     enough = rl.convergence(relay, [64, 256], GRID, execution=five, **arguments)
     assert [len(errors) for errors in everything.generalised.values] == [12, 3]
@@ -195,7 +195,7 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
     assert np.all(np.abs(np.concatenate(result.rates.values) - 16.0) < 3.0)
 
 
-class Given(rl.AbstractDrive):
+class Given(rl.extend.AbstractDrive):
     values: jax.Array
 
     def increments(self, grid):
@@ -232,8 +232,8 @@ def test_progress_of_a_study_knows_its_neuron_steps():
         GRID,
         num_trials=1,
         key=jax.random.key(0),
-        execution=rl.Execution(
-            on_cell=cells.append, progress=rl.Progress(interval=0.0, file=lines)
+        execution=rl.study.Execution(
+            on_cell=cells.append, progress=rl.study.Progress(interval=0.0, file=lines)
         ),
     )
     # 128 neurons of the budget in each of two layers, over 80 steps.

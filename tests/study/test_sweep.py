@@ -116,7 +116,11 @@ def test_killed_and_run_again_is_the_same_bit_for_bit(undisturbed, tmp_path):
         process = start(folder, log, stop=2)
         wait_until(lambda begun=begun: len(calls(log)) == begun, process)
         kill(process)
-        assert len(cells(folder)) == len(rl.read_sweep(folder).cells) == begun // 3 * 2
+        assert (
+            len(cells(folder))
+            == len(rl.study.read_sweep(folder).cells)
+            == begun // 3 * 2
+        )
     before = {path: path.stat().st_mtime_ns for path in cells(folder)}
     assert_same(run(folder), undisturbed)
     for path, written in before.items():
@@ -138,7 +142,7 @@ def test_two_processes_share_a_folder(undisturbed, tmp_path):
     assert [process.wait() for process in processes] == [0, 0]
     assert len(calls(log)) == CELLS, "a cell was done twice"
     assert len(set(calls(log))) == 2, "one process did it all"
-    assert_same(rl.read_sweep(folder), undisturbed)
+    assert_same(rl.study.read_sweep(folder), undisturbed)
 
 
 def test_the_cell_of_a_killed_process_is_taken_over(undisturbed, tmp_path):
@@ -150,10 +154,10 @@ def test_the_cell_of_a_killed_process_is_taken_over(undisturbed, tmp_path):
     wait_until(lambda: len(cells(folder)) == CELLS - 1, waiting)
     time.sleep(1.0)
     assert waiting.poll() is None, "did not wait for the claimed cell"
-    assert not rl.read_sweep(folder).complete
+    assert not rl.study.read_sweep(folder).complete
     kill(stuck)
     assert waiting.wait() == 0
-    assert_same(rl.read_sweep(folder), undisturbed)
+    assert_same(rl.study.read_sweep(folder), undisturbed)
 
 
 def test_claims_by_files_and_heartbeat(undisturbed, tmp_path):
@@ -179,7 +183,7 @@ def test_damaged_cells_are_done_again(damage, undisturbed, tmp_path):
     run(tmp_path)
     path = first_cell(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    assert len(rl.read_sweep(tmp_path).cells) == CELLS - 1
+    assert len(rl.study.read_sweep(tmp_path).cells) == CELLS - 1
     with pytest.warns(UserWarning, match=r"000000\.npz.*computed again"):
         assert_same(run(tmp_path), undisturbed)
     assert_same(run(tmp_path), undisturbed)
@@ -377,7 +381,7 @@ def identity_of_much():
 FAST = rl.ConventionalRate(rl.DirectGain())
 
 
-class Noise(rl.AbstractDrive):
+class Noise(rl.extend.AbstractDrive):
     num_latents: int
     key: jax.Array
 
@@ -397,7 +401,7 @@ def test_trials_are_those_of_convergence(tmp_path):
     sizes = [64, 100]
     arguments = dict(
         num_trials=2, key=jax.random.key(3), burn_in=10, make_drive=Noise,
-        dynamics=rl.ComparedDynamics(generalised=FAST, conventional=FAST),
+        dynamics=rl.study.ComparedDynamics(generalised=FAST, conventional=FAST),
     )  # fmt: skip
     expected = rl.convergence(
         lambda size, key: relay(size, key=key), sizes, GRID, **arguments
@@ -405,7 +409,7 @@ def test_trials_are_those_of_convergence(tmp_path):
     result = rl.sweep(
         relay, GRID, axes={"num_neurons": sizes}, folder=tmp_path, **arguments
     )
-    rebuilt = rl.from_dataset(result.dataset())
+    rebuilt = rl.study.from_dataset(result.dataset())
     for study in (result.convergence(), rebuilt):
         assert study.sizes == expected.sizes
         for name in ("generalised", "conventional", "rates"):
@@ -425,7 +429,7 @@ def test_errors_that_are_not_finite_end_the_sweep_and_keep_what_is_done(tmp_path
     with pytest.raises(FloatingPointError, match="boom") as caught:
         run(tmp_path, measure=measure)
     assert "num_neurons=100" in caught.value.__notes__[0]
-    assert 2 <= len(rl.read_sweep(tmp_path).cells) < CELLS
+    assert 2 <= len(rl.study.read_sweep(tmp_path).cells) < CELLS
 
 
 def test_devices_and_workers(tmp_path):
@@ -484,7 +488,7 @@ def test_progress(tmp_path):
 
     lines = io.StringIO()
     folder = tmp_path / "other"
-    run(folder, progress=rl.Progress("latents", interval=0.0, file=lines))
+    run(folder, progress=rl.study.Progress("latents", interval=0.0, file=lines))
     printed = lines.getvalue().splitlines()
     assert len(printed) == CELLS
     assert printed[2].startswith("latents: 3/8, 0:0")
@@ -504,13 +508,13 @@ class Done:
 
 def test_progress_bar_and_lines_at_intervals():
     bar, rare = Terminal(), io.StringIO()
-    assert len(list(rl.Progress("cells", file=bar)([Done()] * 3))) == 3
+    assert len(list(rl.study.Progress("cells", file=bar)([Done()] * 3))) == 3
     assert "3/3" in bar.getvalue()
     assert "neuron-steps/s" in bar.getvalue()
-    list(rl.Progress(interval=1e6, file=rare)(iter([Done()] * 5)))
+    list(rl.study.Progress(interval=1e6, file=rare)(iter([Done()] * 5)))
     assert len(rare.getvalue().splitlines()) == 1
     rare = io.StringIO()
-    list(rl.Progress(interval=1e6, file=rare)([Done()] * 5))
+    list(rl.study.Progress(interval=1e6, file=rare)([Done()] * 5))
     assert [line.split(",")[0] for line in rare.getvalue().splitlines()] == [
         "cells: 1/5",
         "cells: 5/5",
@@ -571,7 +575,7 @@ def test_bad_networks_are_refused_before_the_folder_is_made(tmp_path):
         rl.sweep(relay, GRID, axes={"num_neurons": [2]}, make_drive=drive, **arguments)
     assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match="folder must hold a sweep"):
-        rl.read_sweep(tmp_path)
+        rl.study.read_sweep(tmp_path)
 
 
 def wide_drive(num_latents, network, key):

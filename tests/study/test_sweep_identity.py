@@ -57,7 +57,13 @@ STUDIES = {
 
 def test_a_sweep_survives_that_files_of_the_library_move():
     """Its own classes and functions are known by their names, without the private modules that hold them."""
-    things = [rl.SRM0(), GRID, rl.ComparedDynamics(), rl.relay_network, white_noise]
+    things = [
+        rl.SRM0(),
+        GRID,
+        rl.study.ComparedDynamics(),
+        rl.relay_network,
+        white_noise,
+    ]
     description = json.dumps([describe(thing) for thing in things])
     assert "ratelike._" not in description
     for name in ("ratelike.SRM0", "ratelike.TimeGrid", "ratelike.white_noise"):

@@ -26,7 +26,7 @@ SIZES = dict(num_neurons=2, num_latents=2, depth=1, key=KEY)
 relay = partial(rl.relay_network, NEURON, **SIZES)
 layer, drive = partial(rl.Layer, NEURON), partial(rl.WienerDrive, key=KEY)
 method_of_lines = partial(rl.GeneralisedRate, diffrax.Heun())
-curve = rl.SizeCurve((2, 4), (np.ones(2), np.ones(2)))
+curve = rl.study.SizeCurve((2, 4), (np.ones(2), np.ones(2)))
 error = partial(rl.mean_absolute_error, INCREMENTS, INCREMENTS)
 
 
@@ -166,12 +166,12 @@ def test_a_key_is_one_typed_key(call):
     "neuron.tau_m must ... (2,) ... (3,)": lambda: rl.relay_network(rl.SRM0([0.01] * 3), **SIZES),
     "bias must ... (2) ... (3,)": lambda: relay(bias=np.ones(3)),
     "GeneralisedRate.solver ... got <class": lambda: rl.GeneralisedRate(diffrax.Heun),
-    "Execution.budget ... got 4.5": lambda: rl.Execution(budget=4.5),
-    "Execution.progress must be a function": lambda: rl.Execution(progress=True),
-    "Execution.on_cell must be a function": lambda: rl.Execution(on_cell=[]),
-    "ComparedDynamics.generalised ... got <class": lambda: rl.ComparedDynamics(rl.GeneralisedRate),
-    "ComparedDynamics.conventional must ... got 1.0": lambda: rl.ComparedDynamics(conventional=1.0),
-    "Execution.enough_trials ... at least 1 ... got 0": lambda: rl.Execution(enough_trials=0),
+    "Execution.budget ... got 4.5": lambda: rl.study.Execution(budget=4.5),
+    "Execution.progress must be a function": lambda: rl.study.Execution(progress=True),
+    "Execution.on_cell must be a function": lambda: rl.study.Execution(on_cell=[]),
+    "ComparedDynamics.generalised ... got <class": lambda: rl.study.ComparedDynamics(rl.GeneralisedRate),
+    "ComparedDynamics.conventional must ... got 1.0": lambda: rl.study.ComparedDynamics(conventional=1.0),
+    "Execution.enough_trials ... at least 1 ... got 0": lambda: rl.study.Execution(enough_trials=0),
     "GeneralisedRate.age_step ... AgeShift ... got 0.001": lambda: rl.GeneralisedRate(age_step=1e-3),
     "GeneralisedRate.stepsize_controller ... got Const": lambda: rl.GeneralisedRate(stepsize_controller=diffrax.ConstantStepSize()),
     "GeneralisedRate.saveat ... dense": lambda: rl.GeneralisedRate(saveat=diffrax.SaveAt(dense=True)),
@@ -220,7 +220,7 @@ class WithUnit:
         return np.asarray(self.values, dtype)
 
 
-class OwnEscape(rl.AbstractEscape):
+class OwnEscape(rl.extend.AbstractEscape):
     function: Callable = eqx.field(static=True)
 
     def __call__(self, potential):
@@ -330,7 +330,7 @@ def test_a_nan_anywhere_in_the_network():
     "sizes ... none": dict(sizes=[]),
     "sizes must ... got 4": dict(sizes=4),
     "sizes must differ ... (4, 2, 4)": dict(sizes=[4, 2, 4]),
-    "execution.budget ... largest size, 4, got 3": dict(execution=rl.Execution(budget=3)),
+    "execution.budget ... largest size, 4, got 3": dict(execution=rl.study.Execution(budget=3)),
     "execution must be an instance of Execution, got 3": dict(execution=3),
     "grid ... TimeGrid, got 0.001": dict(grid=1e-3),
     "burn_in ... number of steps, 4, got 4": dict(burn_in=4),

@@ -77,7 +77,7 @@ def sweep(
     function to function, extensions in other languages, and an edit of a file that was imported before, until the
     process ends. For these, `version` is any text or number of yours: another one is another configuration.
 
-    **How it runs.** `execution=SweepExecution(workers=4, progress=rl.Progress())` says how many cells at a time, and on
+    **How it runs.** `execution=SweepExecution(workers=4, progress=rl.study.Progress())` says how many cells at a time, and on
     what devices. Any number of processes, also on several hosts, may be started on one folder: each cell is claimed by
     one of them. Ctrl-C finishes and saves the cells that run; kill -9 loses them and no others.
 
