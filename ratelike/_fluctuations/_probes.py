@@ -11,7 +11,7 @@ from ratelike._fluctuations._density import (
     shift,
     shift_mark,
 )
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._membrane import Leak
 
@@ -23,7 +23,7 @@ def advance_probe(
     density: Density,
     step: Step,
     acting: Acting,
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     leak: Leak,
 ) -> tuple[Density, Float[Array, " neurons"]]:
     r"""The linearised step of the density, with martingale noise zeta of as many neurons as there are:
@@ -65,7 +65,7 @@ def advance_probe(
 def transition_deviation(step: Step) -> Float[Array, "ages neurons"]:
     """The standard deviation of zeta, sqrt(P_k p_k (1 - p_k))."""
     variance = step.survivors * step.probability
-    # A square root has no derivative at 0, and an age that nobody has needs none.
+    # A square root has no derivative at 0, and an age without mass needs none.
     return jnp.sqrt(jnp.maximum(variance, jnp.finfo(variance.dtype).tiny))
 
 
