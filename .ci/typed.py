@@ -11,7 +11,7 @@ LEAST = 0.95
 folder = os.path.dirname(sys.executable)
 environment = {**os.environ, "PATH": folder + os.pathsep + os.environ["PATH"]}
 environment["VIRTUAL_ENV"] = os.path.dirname(folder)
-command = "pyright --verifytypes ratelike --ignoreexternal --outputjson".split()
+command = ["pyright", "--verifytypes", "ratelike", "--ignoreexternal", "--outputjson"]
 run = subprocess.run(command, env=environment, capture_output=True, text=True)
 report = json.loads(run.stdout)["typeCompleteness"]
 if not report["exportedSymbolCounts"]["withKnownType"]:

@@ -3,6 +3,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from tests.quick import QUICK
+
 # Tests compare with analytic results: float64, and no silent change of type. The library itself sets neither.
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -16,3 +18,14 @@ def room_for_programs():
     yield
     if MAPS.exists() and len(MAPS.read_bytes().splitlines()) > MOST_MAPS:
         jax.clear_caches()
+
+
+def pytest_collection_modifyitems(items):
+    """Marks what `tests/quick.py` lists, of parameters the first case."""
+    tests, begun = Path(__file__).parent, set()
+    for item in items:
+        file = item.path.relative_to(tests).as_posix()
+        listed, name = QUICK.get(file, ""), item.originalname
+        if listed is None or (name in listed.split() and (file, name) not in begun):
+            begun.add((file, name))
+            item.add_marker(pytest.mark.quick)
