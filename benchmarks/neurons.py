@@ -89,17 +89,17 @@ def slopes(make: Make, sizes: list[int], trials: int, depth: int, steps: int) ->
         make_network,
         sizes,
         rl.TimeGrid(1e-3, steps),
-        trials=trials,
+        num_trials=trials,
         key=jax.random.key(0),
         burn_in=burn_in,
     )
 
-    def slope(curve: rl.study.ErrorCurve, smallest: int) -> str:
+    def slope(curve: rl.study.SizeCurve, smallest: int) -> str:
         fit = curve.slope(smallest)
         return f"{fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
 
     generalised, conventional = study.generalised, study.conventional
-    spread = np.std(generalised.errors[2]) / generalised.mean()[2]
+    spread = np.std(generalised.values[2]) / generalised.mean()[2]
     # What remains of the error to the conventional rate without the noise of spikes, if the two add in quadrature.
     left = np.sqrt(np.maximum(conventional.mean() ** 2 - generalised.mean() ** 2, 0.0))
     return (

@@ -34,7 +34,7 @@ def print_table(study: rl.study.Convergence, fit_from: int, digits: int) -> None
     print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
     for index, size in enumerate(study.sizes):
         errors = [curve.mean()[index] for curve in curves.values()]
-        rates = study.rates.errors[index]
+        rates = study.rates.values[index]
         print(f"{size:5}  {len(rates):6}", end="")
         print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
     for name, curve in curves.items():
@@ -42,7 +42,7 @@ def print_table(study: rl.study.Convergence, fit_from: int, digits: int) -> None
         print(f"slope to {name} rate from N = {fit_from}: {text}")
 
 
-def slope(curve: rl.study.ErrorCurve, fit_from: int, digits: int) -> str:
+def slope(curve: rl.study.SizeCurve, fit_from: int, digits: int) -> str:
     """With its 95% interval."""
     fit = curve.slope(fit_from)
     value, *interval = (f"{x:.{digits}f}" for x in (fit.value, fit.lower, fit.upper))

@@ -203,14 +203,16 @@ def run_study(
         functools.partial(relay, options.latents, options.depth),
         options.sizes,
         grid,
-        trials=options.trials,
-        enough_trials=options.enough_trials,
+        num_trials=options.trials,
         key=key,
         burn_in=burn_in,
-        generalised=rate,
-        workers=options.workers,
-        progress=progress,
-        on_cell=_study.cell_writer(file),
+        dynamics=rl.study.ComparedDynamics(generalised=rate),
+        execution=rl.study.Execution(
+            enough_trials=options.enough_trials,
+            workers=options.workers,
+            progress=progress,
+            on_cell=_study.cell_writer(file),
+        ),
     )
 
 

@@ -174,13 +174,12 @@ def run_study(
         memory,
         sizes,
         GRID,
-        trials=trials,
+        num_trials=trials,
         key=key,
         make_drive=lambda network, key: STRONG,
-        conventional=rl.ConventionalRate(),
-        workers=workers,
-        progress=progress,
-        on_cell=_study.cell_writer(file),
+        execution=rl.study.Execution(
+            workers=workers, progress=progress, on_cell=_study.cell_writer(file)
+        ),
     )
 
 

@@ -133,12 +133,13 @@ def run(options: argparse.Namespace, folder: Path) -> rl.study.SweepResult:
         functools.partial(make_network, depth=options.depth),
         grid,
         axes={"num_neurons": options.sizes, "num_latents": options.latents},
-        trials=options.trials,
+        num_trials=options.trials,
         key=jax.random.key(options.seed),
         folder=folder,
         burn_in=burn_in,
-        workers=options.workers,
-        progress=rl.study.Progress("sweep"),
+        execution=rl.study.SweepExecution(
+            workers=options.workers, progress=rl.study.Progress("sweep")
+        ),
     )
 
 
@@ -149,7 +150,7 @@ def print_table(result: rl.study.SweepResult) -> None:
         curves = (study.generalised, study.conventional, study.rates)
         means = zip(*(curve.mean() for curve in curves), strict=True)
         for size, trials, values in zip(
-            study.sizes, study.rates.errors, means, strict=True
+            study.sizes, study.rates.values, means, strict=True
         ):
             print(f"{latents:7} {size:7} {len(trials):7}", end="")
             print(f"{values[0]:16.4f} {values[1]:16.4f} {values[2]:10.1f}")

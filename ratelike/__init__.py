@@ -89,6 +89,7 @@ from ratelike._escape import SoftplusEscape as SoftplusEscape
 from ratelike._fluctuations._expected_error import expected_error as expected_error
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
+from ratelike._io._version import __version__ as __version__
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network._attractor import attractor_network as attractor_network
@@ -128,8 +129,6 @@ from ratelike._training._losses import rate_loss as rate_loss
 
 if _typing.TYPE_CHECKING:
     from ratelike import plot as plot
-
-__version__ = "0.2.0"
 
 # There is no `__all__`: with it `help` would print the documentation of every class after the table. Every name without
 # an underscore is public.

@@ -51,7 +51,7 @@ from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._refractory import AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
-from ratelike._training._parameters import AbstractDomain
+from ratelike._training._domains import AbstractDomain
 
 __all__ = [
     "TILE",

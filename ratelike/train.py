@@ -22,8 +22,8 @@ from ratelike._estimator._refuse import Refuse
 from ratelike._estimator._score_function import ScoreFunction
 from ratelike._estimator._straight_through import StraightThrough
 from ratelike._training._decoders import solve_decoders
+from ratelike._training._domains import Positive, Unconstrained
 from ratelike._training._fit import Fit, FitError
-from ratelike._training._parameters import Positive, Unconstrained
 from ratelike._training._sampled_loss import sampled_loss
 
 __all__ = [

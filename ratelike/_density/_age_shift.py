@@ -23,7 +23,6 @@ from ratelike._density._renewal_term import (
 )
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._neuron import chosen_neurons, potential_in_step
-from ratelike._population._coding import encode
 from ratelike._signal._membrane import leak_of
 
 
@@ -119,7 +118,7 @@ class AgeShift(diffrax.AbstractSolver):
 def _currents(
     y: Cohorts, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
 ) -> Float[Array, "block neurons"]:
-    currents = encode(path, args.inwards, args.layer.num_neurons)
+    currents = args.layer.currents(path)
     if y.arriving is None:
         return currents
     return currents + y.arriving[: len(path)]
@@ -156,8 +155,9 @@ def _at_the_end(
 ) -> Cohorts:
     """Of a block, with what is kept of it."""
     arriving = y.arriving
-    if args.loop is not None and arriving is not None:
-        arriving = args.loop.queue(arriving, activity)
+    recurrence = args.layer.recurrence
+    if recurrence is not None and arriving is not None:
+        arriving = recurrence.queue(arriving, activity)
     age, deviation = args.schedule.ages(step, y.share.dtype)
     waiting = y.waiting
     if waiting is not None:

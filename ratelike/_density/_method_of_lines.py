@@ -6,29 +6,28 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from ratelike._density._state import RefractoryDensity
-from ratelike._network import Layer
 from ratelike._neuron._renewal import hazard, num_ages
+from ratelike._population._population import Population
 
 
 class LinesProblem(eqx.Module):
     """What the vector field needs to know: the `args` of the solve."""
 
-    layer: Layer
+    layer: Population
     ages: Float[Array, "ages 1"]  # s
     age_step: float = eqx.field(static=True)  # s
-    decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
 
 
 def lines_problem(
-    layer: Layer, age_step: float, decoder: Array, recorded: Array | None
+    layer: Population, age_step: float, recorded: Array | None
 ) -> LinesProblem:
-    neuron, dtype = layer.neuron, layer.encoder.dtype
+    neuron, dtype = layer.neuron, layer.bias.dtype
     # All that a neuron without memory has is the last bin.
     bins = num_ages(neuron, age_step) if neuron.memory > 0.0 else 0
     middle = (jnp.arange(bins, dtype=dtype) + 0.5) * age_step
     age = jnp.append(middle, neuron.memory)[:, None]
-    return LinesProblem(layer, age, age_step, decoder, recorded)
+    return LinesProblem(layer, age, age_step, recorded)
 
 
 def initial_density(problem: LinesProblem) -> RefractoryDensity:
@@ -56,7 +55,7 @@ def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
 
     def vector_field(t, y: RefractoryDensity, args: LinesProblem) -> RefractoryDensity:
         layer = args.layer
-        current = jnp.matmul(layer.encoder, path.derivative(t), precision="highest")
+        current = layer.currents(path.derivative(t)[None])[0]
         firing = (
             hazard(layer.neuron, y.potential, args.ages, y.mark) * y.age_distribution
         )

@@ -9,29 +9,25 @@ from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._state import Cohorts
 from ratelike._density._waiting import Waiting
-from ratelike._network import Layer
 from ratelike._neuron._history import no_trace
 from ratelike._numerics._time_blocks import in_blocks
-from ratelike._population._coding import directions
-from ratelike._population._recurrence import Loop, loop_of
+from ratelike._population._population import Population
 
 
 class RenewalProblem(eqx.Module):
     """What the vector field and the solver need to know: the `args` of the solve."""
 
-    layer: Layer
+    layer: Population
     schedule: MergeSchedule
     dt: float = eqx.field(static=True)  # s
     path: Float[Array, "blocks block *tiles latents"]  # increments of the incoming path
-    inwards: Float[Array, "tiles latents tile"]
-    decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
-    loop: Loop | None
 
 
 def initial_cohorts(problem: RenewalProblem) -> Cohorts:
     """All neurons at rest and as if they had never fired: in the last bin."""
     layer, schedule = problem.layer, problem.schedule
+    recurrence = layer.recurrence
     neurons = layer.bias.shape[0]
     block = problem.path.shape[1]
     empty = jnp.zeros((schedule.num_bins, neurons), layer.bias.dtype)
@@ -49,7 +45,7 @@ def initial_cohorts(problem: RenewalProblem) -> Cohorts:
         trace=no_trace(layer.neuron, layer.bias),
         activity=jnp.zeros((block, neurons), layer.bias.dtype),
         acted=jnp.zeros((block, recorded), layer.bias.dtype),
-        arriving=None if problem.loop is None else problem.loop.silence(),
+        arriving=None if recurrence is None else recurrence.silence(problem.dt),
     )
 
 
@@ -64,21 +60,17 @@ def _nobody_waiting(schedule: MergeSchedule, bias: Array, mark) -> Waiting | Non
 
 
 def renewal_problem(
-    layer: Layer,
+    layer: Population,
     mesh: AgeMesh,
     dt: float,
     increments: Float[Array, "time *tiles latents"],
     block: int,
-    decoder: Array,
     recorded: Array | None,
 ) -> RenewalProblem:
     """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
-    loop = loop_of(layer, dt)
-    if loop is not None:
-        block = min(block, loop.delay)
+    if layer.recurrence is not None:
+        block = min(block, layer.recurrence.delay_steps(dt))
     schedule = mesh.schedule_of(layer.neuron, dt)
     num_blocks = -(-len(increments) // block)
     blocks = in_blocks(increments, num_blocks, block)
-    return RenewalProblem(
-        layer, schedule, dt, blocks, directions(layer), decoder, recorded, loop
-    )
+    return RenewalProblem(layer, schedule, dt, blocks, recorded)

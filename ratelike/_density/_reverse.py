@@ -16,7 +16,7 @@ from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import acting_in_steps, age_ratio, is_separable
 from ratelike._density._state import Cohorts
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._population._coding import decode, encode, summed_where_shared
+from ratelike._population._population import Decoded, Population
 from ratelike._signal._membrane import potentials_at_ends
 
 
@@ -31,7 +31,6 @@ def ends_of(t, y: Cohorts, args: RenewalProblem) -> Ends:
     return Ends(y.share, y.potential)
 
 
-Decoded = Float[Array, "blocks block tiles decoded"]
 # What is decoded in each block, its ends (with those of the whole) if asked for, and whether all was reached.
 Solve = Callable[[RenewalProblem, bool], tuple[Decoded, Ends | None, Bool[Array, ""]]]
 
@@ -43,7 +42,7 @@ def is_reversible(problem: RenewalProblem) -> bool:
         is_separable(problem.layer.neuron)
         and schedule.num_levels == 1
         and block <= schedule.memory
-        and problem.loop is None
+        and problem.layer.recurrence is None
         and problem.recorded is None
     )
 
@@ -68,7 +67,7 @@ def _(perturbed, problem, solve):
 @broadcasts
 def _(ends, cotangents, perturbed, problem, solve):
     decoded_bar, _ = cotangents
-    if decoded_bar is None:
+    if decoded_bar.columns is None:
         return jax.tree.map(lambda _: None, problem)
     constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
     num_blocks, steps_each = path.shape[:2]
@@ -118,12 +117,14 @@ def _block_vjp(
     )
     of_neuron, of_age, _ = exponents
 
+    population = constants.layer
+
     def readout(decoder, activity):
-        return summed_where_shared(decode(decoder, activity), block.path)
+        return eqx.tree_at(_decoder, population, decoder).decode(activity)
 
     # What is decoded is linear in the activity: its derivative is the same everywhere.
     anywhere = jnp.zeros_like(of_neuron)
-    _, linear = jax.vjp(functools.partial(readout, constants.decoder), anywhere)
+    _, linear = jax.vjp(functools.partial(readout, population.decoder), anywhere)
     (activity_bar,) = linear(decoded_bar)
     sweep = Sweep(
         schedule=constants.schedule,
@@ -139,10 +140,14 @@ def _block_vjp(
     constants_bar, path_bar, potential_bar = exponents_vjp(
         (of_neuron_bar, of_age_bar, after_bar.potential)
     )
-    _, linear = jax.vjp(lambda decoder: readout(decoder, activity), constants.decoder)
+    _, linear = jax.vjp(lambda decoder: readout(decoder, activity), population.decoder)
     (decoder_bar,) = linear(decoded_bar)
-    constants_bar = eqx.tree_at(lambda p: p.decoder, constants_bar, decoder_bar)
+    constants_bar = eqx.tree_at(lambda p: p.layer.decoder, constants_bar, decoder_bar)
     return constants_bar, path_bar, Ends(share_bar, potential_bar)
+
+
+def _decoder(population: Population) -> Array:
+    return population.decoder
 
 
 def _exponents(
@@ -153,7 +158,7 @@ def _exponents(
 ):
     """x_k = dt f(hs) times the ratio of each age: both factors in each step, and the potential after them all."""
     layer, dt = constants.layer, constants.dt
-    currents = encode(path, constants.inwards, layer.num_neurons)
+    currents = layer.currents(path)
     ends = potentials_at_ends(layer.bias, potential, currents, layer.neuron.tau_m, dt)
     ages = constants.schedule.ages(steps, potential.dtype)
     of_age = age_ratio(constants, ages)

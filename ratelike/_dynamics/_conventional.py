@@ -14,14 +14,15 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import GROUP, run_in_blocks
-from ratelike._network import AbstractLayer, Layer
+from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, run_in_blocks
+from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuron, Mixture, check_dead_time, is_homogeneous
 from ratelike._neuron._renewal import num_ages, stationary_rate
 from ratelike._numerics._batch_cond import any_of_all
 from ratelike._numerics._chebyshev import cells_of, interpolated
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -189,24 +190,27 @@ class ConventionalRate(AbstractDynamics):
         validation.instance("ConventionalRate.gain", self.gain, AbstractGain)
 
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int:
-        return part_size(BLOCK, 2 * GROUP)
+        return part_size(BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
 
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        rate = _gain_of(self.gain, layer.neuron, grid.dt, layer.encoder.dtype)
+        dtype = population.bias.dtype
+        rate = _gain_of(self.gain, population.neuron, grid.dt, dtype)
 
         def advance(state, ends, potentials, index):
             return state, rate(jnp.stack(potentials)) * grid.dt
 
-        increments = grid_increments(path, grid, layer.encoder.dtype)
-        return run_in_blocks(layer, increments, grid, BLOCK, advance, None, recorded)
+        increments = grid_increments(path, grid, dtype)
+        return run_in_blocks(
+            population, increments, grid, BLOCK, advance, None, recorded
+        )

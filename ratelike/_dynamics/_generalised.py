@@ -31,7 +31,7 @@ from ratelike._density._renewal_term import RenewalTerm
 from ratelike._density._state import Cohorts, RefractoryDensity
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._saved_times import check_saved_times
-from ratelike._network import AbstractLayer, Layer
+from ratelike._network import AbstractLayer
 from ratelike._neuron import (
     AbstractNeuron,
     check_dead_time,
@@ -41,8 +41,8 @@ from ratelike._neuron import (
 from ratelike._neuron._history import expected_neuron
 from ratelike._neuron._renewal import oldest_age
 from ratelike._population._chunk_size import part_size
-from ratelike._population._coding import decode, summed_where_shared, tiled_decoder
 from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -187,7 +187,7 @@ class GeneralisedRate(AbstractDynamics):
 
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
@@ -195,7 +195,7 @@ class GeneralisedRate(AbstractDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         layer = eqx.tree_at(
-            lambda part: part.neuron, layer, expected_neuron(layer.neuron)
+            lambda p: p.neuron, population, expected_neuron(population.neuron)
         )
         solve = _on_grid if _on_the_grid(self.solver) else _by_lines
         return solve(self, layer, path, grid, recorded)
@@ -233,13 +233,13 @@ class GeneralisedRate(AbstractDynamics):
 
 def _on_grid(
     dynamics: GeneralisedRate,
-    layer: Layer,
+    layer: Population,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
     """`AgeShift`, in blocks of steps."""
-    dtype = layer.encoder.dtype
+    dtype = layer.bias.dtype
     # Another path is cut into the grid's increments, so that every dynamics sees the same input.
     problem = renewal_problem(
         layer,
@@ -247,7 +247,6 @@ def _on_grid(
         grid.dt,
         grid_increments(path, grid, dtype),
         dynamics.block(grid, oldest_age(layer.neuron, grid.dt)),
-        tiled_decoder(layer),
         recorded,
     )
     # The solver's own derivative, unless another one is asked for.
@@ -294,8 +293,7 @@ def _solve_with_ends(
 
 def _readout(t, y: Cohorts, args: RenewalProblem):
     """All that is kept of a density: the decoded activity, and the recorded neurons."""
-    decoded = decode(args.decoder, y.activity)
-    decoded = summed_where_shared(decoded, args.path[0])
+    decoded = args.layer.decode(y.activity)
     if args.recorded is None:
         return decoded, None
     return decoded, (y.acted, y.activity[:, args.recorded])
@@ -306,21 +304,19 @@ _READOUT = diffrax.SubSaveAt(steps=True, fn=_readout)
 
 def _by_lines(
     dynamics: GeneralisedRate,
-    layer: Layer,
+    layer: Population,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
     """The method of lines under any other solver."""
-    times = jnp.asarray(grid.times, dtype=layer.encoder.dtype)
+    times = jnp.asarray(grid.times, dtype=layer.bias.dtype)
     controller, max_steps = dynamics.stepsize_controller, dynamics.max_steps
     if controller is None:
         controller = diffrax.ConstantStepSize()
         # What the caller saves at every step takes memory for `max_steps` of them; rounding may add one.
         max_steps = min(max_steps, grid.num_steps + 1)
-    problem = lines_problem(
-        layer, dynamics._age_step(grid), tiled_decoder(layer), recorded
-    )
+    problem = lines_problem(layer, dynamics._age_step(grid), recorded)
     kept, theirs, reached = dynamics._solve(
         method_of_lines(path),
         controller,
@@ -333,10 +329,10 @@ def _by_lines(
     )
     # Activity is counted from the beginning: differences between the ends of steps.
     (decoded, (potential, spikes)) = kept
-    decoded, spikes = [
-        jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1]))
-        for total in (decoded, spikes)
-    ]
+    decoded, spikes = jax.tree.map(
+        lambda total: jnp.diff(total, axis=0, prepend=jnp.zeros_like(total[:1])),
+        (decoded, spikes),
+    )
     recording = None
     if recorded is not None:
         # The solver saves the end of each step.
@@ -349,12 +345,12 @@ def _by_lines(
 
 def _totals(t, y: RefractoryDensity, args: LinesProblem):
     recorded = jnp.zeros(0, jnp.int32) if args.recorded is None else args.recorded
-    decoded = decode(args.decoder, y.activity[None])[0]
+    decoded = jax.tree.map(lambda x: x[0], args.layer.decode(y.activity[None]))
     return decoded, (y.potential[recorded], y.activity[recorded])
 
 
 def _output(decoded, recording, saved, reached) -> LayerOutput:
-    succeeded = reached & jnp.all(jnp.isfinite(decoded))
+    succeeded = reached & jnp.all(jnp.isfinite(decoded.columns))
     return LayerOutput(decoded, recording, saved, succeeded)
 
 

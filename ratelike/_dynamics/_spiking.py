@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import GROUP, Rows, run_in_blocks
+from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
-from ratelike._network import AbstractLayer, Layer
+from ratelike._network import AbstractLayer
 from ratelike._neuron import (
     AbstractNeuron,
     check_can_fire,
@@ -25,6 +25,7 @@ from ratelike._neuron._renewal import oldest_age, successive_hazards
 from ratelike._numerics._tile_random import per_neuron, standard_exponential
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -62,7 +63,7 @@ class Spiking(AbstractDynamics):
     def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return part_size(2 * LONGEST_BLOCK, 2 * GROUP)
+        return part_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)
@@ -75,7 +76,7 @@ class Spiking(AbstractDynamics):
 
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
@@ -84,38 +85,40 @@ class Spiking(AbstractDynamics):
     ) -> LayerOutput:
         assert tile_keys is not None
 
-        def sample(layer, increments, recorded):
-            return _sample(layer, increments, grid, tile_keys, recorded)
+        def sample(population, increments, recorded):
+            return _sample(population, increments, grid, tile_keys, recorded)
 
-        increments = grid_increments(path, grid, layer.encoder.dtype)
-        return self.estimator(sample, layer, increments, grid, recorded)
+        increments = grid_increments(path, grid, population.bias.dtype)
+        return self.estimator(sample, population, increments, grid, recorded)
 
 
 def _sample(
-    layer: Layer,
+    population: Population,
     increments: Float[Array, "time *tiles latents"],
     grid: TimeGrid,
     tile_keys: Array,
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
-    dtype = layer.encoder.dtype
-    oldest = oldest_age(layer.neuron, grid.dt)
+    dtype, neuron = population.bias.dtype, population.neuron
+    oldest = oldest_age(neuron, grid.dt)
 
     def draw(index):
         def one_tile(tile_key):
             return standard_exponential(tile_key, index, dtype)
 
-        return per_neuron(one_tile, tile_keys, layer.num_neurons)
+        return per_neuron(one_tile, tile_keys, population.num_neurons)
 
     def advance(neurons, ends, potentials, index):
         draws = draw(index)
-        return _advance(neurons, draws, ends, potentials, layer, grid.dt, oldest)
+        return _advance(neurons, draws, ends, potentials, neuron, grid.dt, oldest)
 
     never_fired = _Neurons(
-        age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
+        age=jnp.full_like(population.bias, oldest), mark=neuron.mark(population.bias)
     )
-    block = min(dead_steps(layer.neuron, grid.dt) + 1, LONGEST_BLOCK)
-    return run_in_blocks(layer, increments, grid, block, advance, never_fired, recorded)
+    block = min(dead_steps(neuron, grid.dt) + 1, LONGEST_BLOCK)
+    return run_in_blocks(
+        population, increments, grid, block, advance, never_fired, recorded
+    )
 
 
 class _Neurons(eqx.Module):
@@ -128,7 +131,7 @@ def _advance(
     endurance: Float[Array, " neurons"],
     ends: Rows,
     potentials: Rows,
-    layer: Layer,
+    neuron: AbstractNeuron,
     dt: float,
     oldest: int,
 ) -> tuple[_Neurons, Float[Array, "block neurons"]]:
@@ -138,8 +141,8 @@ def _advance(
     """
     block, marks = len(potentials), [neurons.mark]
     while len(marks) < block:
-        marks.append(faded(layer.neuron, marks[-1], dt))
-    hazards = successive_hazards(layer.neuron, ends, potentials, neurons.age, marks, dt)
+        marks.append(faded(neuron, marks[-1], dt))
+    hazards = successive_hazards(neuron, ends, potentials, neurons.age, marks, dt)
     summed, spikes = jnp.zeros_like(endurance), []
     age_after, mark_after = jnp.minimum(neurons.age + block, oldest), neurons.mark
     steps = zip(potentials, hazards, marks, strict=True)
@@ -150,8 +153,8 @@ def _advance(
         age_after = jnp.where(fired, block - 1.0 - step, age_after)
         mark_after = jax.tree.map(
             lambda new, old, fired=fired: jnp.where(fired, new, old),
-            mark_of_spike(layer.neuron, potential, mark, dt),
-            faded(layer.neuron, mark_after, dt),
+            mark_of_spike(neuron, potential, mark, dt),
+            faded(neuron, mark_after, dt),
         )
         spikes.append(fired.astype(endurance.dtype))
     # Of a hazard that is NaN nobody fires, without a word: the age keeps it, until the end of the simulation.

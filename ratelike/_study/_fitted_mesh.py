@@ -1,23 +1,24 @@
 """The coarsest age mesh whose measured error keeps to a tolerance."""
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
 from ratelike._density._age_shift import AgeShift
 from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback
+from ratelike._network._streamed import StreamedLayer
 from ratelike._neuron import chosen_neurons
 from ratelike._neuron._history import expected_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import Trajectory, _checked, simulate
+from ratelike._simulate import Trajectory, simulate
 
 # What is measured: so many neurons of each layer, and so many steps of the input.
 NEURONS, STEPS = 2 * TILE, 1000
@@ -33,13 +34,13 @@ MOST_TRIES = 6
 @broadcasts
 def fitted_mesh(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     tolerance: float,
 ) -> AgeMesh:
     """By secants of the measured error against the scale of the widths; exact ages where nothing coarser holds."""
     tolerance = validation.number("AgeMesh.tolerance", tolerance, above=0.0)
-    path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
     if not validation.is_concrete((network, path)):
         raise ValueError(
             "network and increments must be concrete for AgeMesh.fitted: make the mesh outside jit"
@@ -88,8 +89,9 @@ def _sample(layer: AbstractLayer) -> Layer:
     """Neurons from all over the population."""
     if layer.num_neurons <= NEURONS:
         return layer.stored()
-    if not isinstance(layer, Layer):  # its neurons are alike, and too many to be stored
-        return layer.part(jnp.zeros((), jnp.int32), NEURONS // TILE)
+    if isinstance(layer, StreamedLayer):  # its neurons are alike
+        return layer.first(NEURONS).stored()
+    layer = layer.stored()
     chosen = np.linspace(0, layer.num_neurons - 1, NEURONS).astype(np.int32)
     feedback = layer.feedback
     if feedback is not None:
@@ -105,7 +107,7 @@ def _sample(layer: AbstractLayer) -> Layer:
         layer.decoder[chosen],
         layer.bias[chosen],
         feedback,
-        weights=None if layer.weights is None else layer.weights[chosen],
+        node_weights=None if layer.node_weights is None else layer.node_weights[chosen],
     )
 
 

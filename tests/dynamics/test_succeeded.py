@@ -112,10 +112,10 @@ def test_convergence_raises_where_simulate_would():
             lambda num_neurons, key: NETWORK,
             [3],
             GRID,
-            trials=1,
+            num_trials=1,
             key=KEY,
             make_drive=lambda network, key: BrokenDrive(jnp.asarray(value)),
-            generalised=rl.ConventionalRate(),
+            dynamics=rl.study.ComparedDynamics(generalised=rl.ConventionalRate()),
         )
 
     study(0.0)

@@ -68,8 +68,8 @@ def sampled_gradients(loss, network, increments, grid, estimator, num_trials, re
     def gradient(key):
         def sampled(parameters):
             return rl.train.sampled_loss(
-                loss,
                 eqx.combine(parameters, rest),
+                loss,
                 increments,
                 grid,
                 rl.Spiking(estimator),
@@ -314,7 +314,7 @@ def test_the_baseline_takes_variance_away():
         changed = eqx.tree_at(lambda n: n.layers[0].encoder, network, encoder)
         dynamics = rl.Spiking(rl.train.ScoreFunction())
         return rl.train.sampled_loss(
-            loss, changed, increments, grid, dynamics, key=KEY, num_trials=5
+            changed, loss, increments, grid, dynamics, key=KEY, num_trials=5
         )
 
     encoder = network.layers[0].encoder
@@ -403,8 +403,8 @@ def test_what_would_be_wrong_is_refused():
         changed = eqx.tree_at(lambda n: n.layers[0].encoder, network, encoder)
         dynamics = rl.Spiking(estimator)
         return rl.train.sampled_loss(
-            total_output,
             changed,
+            total_output,
             drive(8),
             grid,
             dynamics,
@@ -436,7 +436,7 @@ def test_arguments_of_a_sampled_loss():
     def call(loss=total_output, dynamics=None, key=KEY, num_trials=2):
         dynamics = rl.Spiking() if dynamics is None else dynamics
         return rl.train.sampled_loss(
-            loss, network, drive(8), grid, dynamics, key=key, num_trials=num_trials
+            network, loss, drive(8), grid, dynamics, key=key, num_trials=num_trials
         )
 
     with pytest.raises(ValueError, match=r"dynamics must .* Spiking, got Generalised"):
@@ -461,8 +461,8 @@ def test_an_estimator_in_float32_stays_in_float32():
 
         def sampled(network, estimator=estimator):
             return rl.train.sampled_loss(
-                smooth_loss_32,
                 network,
+                smooth_loss_32,
                 drive(8),
                 rl.TimeGrid(1e-3, 8),
                 rl.Spiking(estimator),

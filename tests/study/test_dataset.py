@@ -19,7 +19,7 @@ def ragged(dtype=np.float64, sizes=(64, 128, 1024), trials=(4, 2, 1)):
     generator = np.random.default_rng(0)
 
     def curve():
-        return rl.study.ErrorCurve(
+        return rl.study.SizeCurve(
             sizes, tuple(generator.random(count).astype(dtype) for count in trials)
         )
 
@@ -38,7 +38,7 @@ def assert_same(study, expected):
     assert study.sizes == expected.sizes
     for name in ("generalised", "conventional", "rates"):
         pairs = zip(
-            getattr(study, name).errors, getattr(expected, name).errors, strict=True
+            getattr(study, name).values, getattr(expected, name).values, strict=True
         )
         for errors, same in pairs:
             np.testing.assert_array_equal(errors, same, strict=True)
@@ -48,7 +48,7 @@ def assert_same(study, expected):
 def test_convergence_survives_a_file_bit_for_bit(dtype, tmp_path):
     study = ragged(dtype)
     # An error that is itself NaN is not taken for padding.
-    study.generalised.errors[0][3] = np.nan
+    study.generalised.values[0][3] = np.nan
     dataset = through_file(rl.study.to_dataset(study, {"seed": 3}), tmp_path)
     assert_same(rl.study.from_dataset(dataset), study)
     assert dict(dataset.sizes) == {"num_neurons": 3, "trial": 4}
@@ -65,7 +65,7 @@ def test_one_size_and_shuffled_sizes():
     study = ragged()
     dataset = rl.study.to_dataset(study)
     one = rl.study.from_dataset(dataset.sel(num_neurons=128))
-    np.testing.assert_array_equal(one.rates.errors[0], study.rates.errors[1])
+    np.testing.assert_array_equal(one.rates.values[0], study.rates.values[1])
     assert_same(rl.study.from_dataset(dataset.isel(num_neurons=[2, 0, 1])), study)
 
 
@@ -185,7 +185,7 @@ def test_sweep_as_convergences(tmp_path):
     result = run(tmp_path, measure=measure)
     study = result.convergence(num_latents=3)
     assert study.sizes == tuple(AXES["num_neurons"])
-    for size, errors in zip(study.sizes, study.generalised.errors, strict=True):
+    for size, errors in zip(study.sizes, study.generalised.values, strict=True):
         np.testing.assert_array_equal(errors, [10.0 * size + 3.0] * 2)
     rebuilt = rl.study.from_dataset(result.dataset().sel(num_latents=3))
     assert_same(rebuilt, study)
@@ -212,7 +212,7 @@ def test_without_xarray_the_error_says_what_to_install():
 import sys
 sys.modules["xarray"] = None
 import numpy as np, ratelike as rl
-curve = rl.study.ErrorCurve((1,), (np.ones(1),))
+curve = rl.study.SizeCurve((1,), (np.ones(1),))
 try:
     rl.study.to_dataset(rl.study.Convergence(curve, curve, curve))
 except ImportError as error:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._study._progress import SideBySide
-from ratelike._study._sweep._runner import _Running
+from ratelike._study._progress import CellsInOrder
+from ratelike._study._sweep._runner import _MissingCells
 
 
 class Timed:
@@ -170,7 +170,7 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
     def made_up(study, size, run, *_):
         return rl.study.Cell(size, run, *np.ones((3, 1)), neuron_steps=7)
 
-    monkeypatch.setattr("ratelike._study._convergence._run", made_up)
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", made_up)
     seen = []
 
     def progress(cells):
@@ -186,13 +186,12 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
         relay,
         [2, 4],
         rl.TimeGrid(1e-3, 4),
-        trials=2,
+        num_trials=2,
         key=jax.random.key(0),
-        workers=3,
-        progress=progress,
+        execution=rl.study.Execution(workers=3, progress=progress),
     )
-    assert seen == [(SideBySide, 4, 3)]
-    assert _Running(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
+    assert seen == [(CellsInOrder, 4, 3)]
+    assert _MissingCells(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
 
 
 def test_arguments_that_make_no_sense():

@@ -19,7 +19,7 @@ from ratelike._study._sweep._cell_file import DamagedCell, read_cell
 from tests.processes.sweep_study import CELLS, plain, run
 from tests.study.test_sweep import assert_same, first_cell
 
-ONE = dict(axes={"num_neurons": [2], "num_latents": [1]}, trials=1)
+ONE = dict(axes={"num_neurons": [2], "num_latents": [1]}, num_trials=1)
 LEASE = functools.partial(filelock.SoftFileLease, lease_duration=30)
 
 
@@ -52,7 +52,7 @@ def test_types_in_the_manifest_make_another_sweep(begun, tmp_path):
 
     def start(value, width):
         make_network = functools.partial(any_size, width=width)
-        run(tmp_path, make_network, axes={"size": [value]}, trials=1)
+        run(tmp_path, make_network, axes={"size": [value]}, num_trials=1)
 
     start(begun, begun)
     start(begun, begun)
@@ -83,15 +83,23 @@ def edit_manifest(folder, **changes):
 
 
 def test_formats(swept, folder):
-    edit_manifest(folder, format=3, hash="computed in another way")
-    message = "must be of format 2 or an earlier one, got format 3 of a later ratelike"
+    edit_manifest(folder, format=4, hash="computed in another way")
+    message = "must be of format 3 or an earlier one, got format 4 of a later ratelike"
     for read in (run, rl.study.read_sweep):
         with pytest.raises(ValueError, match=message):
             read(folder)
     edit_manifest(folder, format=1, hash=rl.study.read_sweep(swept).manifest["hash"])
     assert_same(rl.study.read_sweep(folder), rl.study.read_sweep(swept))
-    with pytest.raises(ValueError, match=r"must be of format 2 to go on.*format 1"):
+    with pytest.raises(ValueError, match=r"must be of format 3 to go on.*format 1"):
         run(folder)
+    # Formats 1 and 2 called `num_trials` otherwise.
+    manifest = rl.study.read_sweep(swept).manifest
+    configuration = manifest["configuration"] | {"trials": 2}
+    del configuration["num_trials"]
+    manifest = manifest | {"configuration": configuration}
+    old = rl.study.SweepResult(rl.study.read_sweep(swept).cells, manifest)
+    assert old.complete
+    assert not rl.study.SweepResult(old.cells[1:], manifest).complete
     for nonsense in (None, "2", [2]):
         edit_manifest(folder, format=nonsense)
         with pytest.raises(ValueError, match="must be a sweep's manifest"):
@@ -260,10 +268,10 @@ def test_a_manifest_that_is_a_pipe(folder):
     ("message", "options"),
     {
         "claim must be a function of the path": dict(claim=lambda: 3),
-        "claim must be a function of the path of a lock file, got 3": dict(claim=3),
+        "claim must be a function of a path, got 3": dict(claim=3),
         "claim must return a lock .* got 4": dict(claim=lambda path: 4),
-        "progress must be a function, got 3": dict(progress=3),
-        "make_drive must be a function, got 'abc'": dict(make_drive="abc", measure=None),
+        "progress must be a function of an iterable, got 3": dict(progress=3),
+        "make_drive must be a function of .* got 'abc'": dict(make_drive="abc", measure=None),
         "version must be a text or a whole number, got 1.5": dict(version=1.5),
         "version must be a text or a whole number, got True": dict(version=True),
     }.items(),

@@ -566,8 +566,8 @@ def test_an_unbiased_gradient_of_spikes_in_a_fit():
             return (jnp.mean(run.rates) - 60.0) ** 2
 
         return rl.train.sampled_loss(
-            loss,
             network,
+            loss,
             INCREMENTS,
             GRID,
             rl.Spiking(rl.train.ScoreFunction()),
