@@ -187,7 +187,7 @@ def generalised(options: argparse.Namespace, keys: jax.Array) -> rl.GeneralisedR
     network = relay(options.latents, options.depth, options.sizes[-1], keys[0])
     drive = rl.WienerDrive(options.latents, key=keys[1])
     grid, _ = time_grid(options, longest=0.3)
-    return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.fitted(network, drive, grid)))
+    return rl.GeneralisedRate(rl.AgeShift(rl.fitted_age_mesh(network, drive, grid)))
 
 
 def run_study(

@@ -46,6 +46,7 @@ Simulation
     ConventionalRate        dynamics: static function of the potential
     AgeShift                solver of the density, exact on the grid
     AgeMesh                 bins of age that grow wider with age, for AgeShift
+    fitted_age_mesh         the coarsest of them whose measured error keeps to a tolerance
     ChebyshevGain           the conventional rate by interpolation (default)
     DirectGain              the conventional rate by its definition
     mean_absolute_error     distance of two outputs
@@ -122,6 +123,7 @@ from ratelike._signal._membrane import membrane_traces as membrane_traces
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
+from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
 from ratelike._study._sweep._sweep import sweep as sweep
 from ratelike._training._fit import fit as fit
 from ratelike._training._losses import expected_spiking_loss as expected_spiking_loss
