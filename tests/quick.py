@@ -46,7 +46,7 @@ QUICK: dict[str, str | None] = {
         test_outputs_are_the_filtered_increments""",
     "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
     "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
-    "study/test_error_curve.py": """
+    "study/test_size_curve.py": """
         test_slope_of_a_power_law test_interval_of_the_slope_in_closed_form test_interval_of_the_mean_in_closed_form
         test_error_of_lists_and_integers_is_that_of_arrays""",
     "study/test_progress.py": None,
