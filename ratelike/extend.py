@@ -2,10 +2,14 @@
 
 Neurons
     AbstractNeuron             what fires: a mark left by the last spike, and a hazard
+    AbstractSeparableNeuron    one whose hazard is a function of the potential times one of age, which is faster
+    AbstractNeuronModel        all that dynamics ask of a neuron: for those that remember more than their last spike
+    Factors                    what a separable neuron returns
     AbstractEscape             escape rate: one elementwise function
     AbstractInvertibleEscape   one that knows the potential of a mean rate
     AbstractSeparableEscape    one with f(u + offset) = f(u) ratio(offset), which is faster
     AbstractRefractory         refractory kernel: one elementwise function and its memory
+    AbstractRecursiveRefractory  one that follows from its value a step before, which is faster
     AbstractClosure            how a rate stands for the spikes before the last one
     Term                       what a closure returns
 
@@ -21,10 +25,12 @@ Input
 
 Dynamics
     AbstractDynamics           how a layer responds to a path
+    Population                 what runs: neurons with the connections that they use
+    Decoded                    sums over the neurons of a population
     LayerOutput                what a dynamics returns
     Recording                  what it recorded of chosen neurons
     RefractoryDensity          what the density's `diffrax.SaveAt(fn=...)` gets
-    AbstractGain               how the conventional rate is evaluated
+    AbstractStationaryRate     how the conventional rate is evaluated
 
 Training
     AbstractEstimator          gradient of sampled spikes
@@ -35,7 +41,7 @@ Training
 
 from ratelike._density._state import RefractoryDensity
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._conventional import AbstractGain
+from ratelike._dynamics._stationary_rates import AbstractStationaryRate
 from ratelike._escape import (
     AbstractEscape,
     AbstractInvertibleEscape,
@@ -45,11 +51,17 @@ from ratelike._estimator._base import AbstractEstimator, Sample, Trial
 from ratelike._network import AbstractLayer
 from ratelike._network._nodes import AbstractNodes
 from ratelike._network._relay import AbstractConnectivity
-from ratelike._neuron import AbstractClosure, AbstractNeuron
+from ratelike._neuron import (
+    AbstractClosure,
+    AbstractNeuron,
+)
+from ratelike._neuron._base import Factors
 from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._population import Decoded, Population
 from ratelike._refractory import AbstractRefractory
+from ratelike._refractory._base import AbstractRecursiveRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
 from ratelike._training._domains import AbstractDomain
 
@@ -62,14 +74,20 @@ __all__ = [
     "AbstractDynamics",
     "AbstractEscape",
     "AbstractEstimator",
-    "AbstractGain",
     "AbstractInvertibleEscape",
     "AbstractLayer",
     "AbstractNeuron",
+    "AbstractNeuronModel",
     "AbstractNodes",
+    "AbstractRecursiveRefractory",
     "AbstractRefractory",
     "AbstractSeparableEscape",
+    "AbstractSeparableNeuron",
+    "AbstractStationaryRate",
+    "Decoded",
+    "Factors",
     "LayerOutput",
+    "Population",
     "Recording",
     "RefractoryDensity",
     "Sample",

@@ -127,17 +127,18 @@ class Poisson(rl.extend.AbstractDynamics):
         pass
 
     def __call__(self, layer, path, grid, *, tile_keys, recorded):
-        dX = rl.extend.grid_increments(path, grid, layer.dtype)
-        activity = 10.0 * (grid.dt + dX @ layer.encoder.T)
-        decoded = (activity @ layer.decoder)[:, None]
-        return rl.extend.LayerOutput(decoded, None, None, jnp.isfinite(decoded).all())
+        dX = rl.extend.grid_increments(path, grid, population.bias.dtype)
+        activity = 10.0 * (grid.dt + population.currents(dX))
+        decoded = population.decode(activity)
+        succeeded = jnp.isfinite(decoded.latents).all()
+        return rl.extend.LayerOutput(decoded, None, None, succeeded)
 
 
-class Definition(rl.extend.AbstractGain):
-    """`rl.DirectGain()`."""
+class Definition(rl.extend.AbstractStationaryRate):
+    """`rl.DirectRate()`."""
 
-    def __call__(self, neuron, potential, dt):
-        return rl.stationary_rate(neuron, potential, dt)
+    def prepare(self, neuron, dt, dtype):
+        return lambda potential: rl.stationary_rate(neuron, potential, dt)
 
 
 class Silent(rl.extend.AbstractEstimator):
@@ -279,11 +280,11 @@ def test_a_dynamics():
     np.testing.assert_allclose(trajectory.rates[0], rates, rtol=1e-9)
 
 
-def test_a_gain():
+def test_a_stationary_rate():
     network = relay(rl.SRM0(refractory=rl.NoRefractory()))
     own, theirs = (
-        outputs(network, rl.ConventionalRate(gain))
-        for gain in (Definition(), rl.DirectGain())
+        outputs(network, rl.ConventionalRate(rate))
+        for rate in (Definition(), rl.DirectRate())
     )
     np.testing.assert_array_equal(own, theirs)
 

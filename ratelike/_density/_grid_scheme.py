@@ -28,8 +28,8 @@ from ratelike._density._scheme import (
 )
 from ratelike._density._state import GridState, RefractoryDensity, Scalar
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron
-from ratelike._neuron._renewal import oldest_age
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import oldest_age
 from ratelike._numerics._time_blocks import in_time
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput, Recording
@@ -58,7 +58,9 @@ class GridScheme(AbstractScheme):
     def age_step(self, grid: TimeGrid) -> float:
         return grid.dt
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """As many as have their densities in cache; all of them where the caller looks at the density or at progress."""
         is_silent = isinstance(self.options.progress_meter, diffrax.NoProgressMeter)
         if self.options.saveat is not None or not is_silent:

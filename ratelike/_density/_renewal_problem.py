@@ -10,7 +10,6 @@ from ratelike._density._at_rest import never_fired
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._state import BlockOutput, CohortDensity, GridState
-from ratelike._neuron._history import no_trace
 from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._population import Population
 
@@ -38,7 +37,7 @@ def initial_state(problem: RenewalProblem) -> GridState:
         mass=mass,
         upper_fraction=None if schedule.num_levels == 1 else jnp.full_like(mass, 0.5),
         mark=mark,
-        trace=no_trace(population.neuron, population.bias),
+        trace=population.neuron.initial_trace(population.bias),
     )
     output = BlockOutput(
         activity=jnp.zeros((block, neurons), population.bias.dtype),

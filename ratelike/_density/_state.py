@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ratelike._density._refractory_queue import RefractoryQueue
-from ratelike._neuron._renewal import in_seconds
+from ratelike._neuron._ages import in_seconds
 
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem

@@ -8,7 +8,7 @@ import equinox as eqx
 from jaxtyping import Array, Integer
 
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
@@ -20,7 +20,9 @@ class AbstractDynamics(eqx.Module):
     needs_key: ClassVar[bool]
 
     @abc.abstractmethod
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """How many neurons should advance together, `TILE` times a power of two, or None for a whole layer.
 
         A layer is a sum over neurons: parts that stay in the processor's cache run one after the other.

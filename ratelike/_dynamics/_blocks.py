@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from ratelike._dynamics._finite import all_finite
-from ratelike._neuron import potential_in_step
 from ratelike._numerics._time_blocks import in_blocks, in_time
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
@@ -102,7 +101,7 @@ def _block(
             driven = leak.after(driven, leak.push(current))
             ends.append(bias + driven)
         potentials = [
-            potential_in_step(neuron, *both) for both in itertools.pairwise(ends)
+            neuron.potential_in_step(*both) for both in itertools.pairwise(ends)
         ]
         state, activity = advance(state, ends, potentials, index)
         if recurrence is not None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ratelike._neuron import Mixture, factors_are_right
+from ratelike._neuron import factors_are_right
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import GridPath
@@ -34,9 +34,7 @@ def made_sense(
     neuron, encoder = population.neuron, population.encoder
     numbers = (neuron, population.bias, encoder, path, output.decoded)
     finite = output.succeeded & all_finite(numbers)
-    neurons = neuron.neurons if isinstance(neuron, Mixture) else (neuron,)
-    for each in neurons:
-        finite &= factors_are_right(each)
+    finite &= factors_are_right(neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
         largest = jnp.max(jnp.abs(encoder)) * jnp.max(jnp.abs(path.values))

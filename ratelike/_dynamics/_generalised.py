@@ -15,8 +15,7 @@ from ratelike._density._saved import check_saved_times, saves_steps
 from ratelike._density._scheme import AbstractScheme, SolveOptions
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron, check_dead_time
-from ratelike._neuron._history import expected_neuron
+from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
@@ -131,7 +130,9 @@ class GeneralisedRate(AbstractDynamics):
             return GridScheme(solver=self.solver, options=options)
         return LinesScheme(solver=self.solver, options=options)
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         return self._scheme.neurons_at_once(neuron, grid)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
@@ -150,6 +151,6 @@ class GeneralisedRate(AbstractDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         population = eqx.tree_at(
-            lambda p: p.neuron, population, expected_neuron(population.neuron)
+            lambda p: p.neuron, population, population.neuron.expected
         )
         return self._scheme.solve(population, path, grid, recorded)

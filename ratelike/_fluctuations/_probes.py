@@ -11,7 +11,7 @@ from ratelike._fluctuations._density import (
     shift,
     shift_mark,
 )
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._membrane import Leak
 
@@ -23,7 +23,7 @@ def advance_probe(
     density: Density,
     step: Step,
     acting: Acting,
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     leak: Leak,
 ) -> tuple[Density, Float[Array, " neurons"]]:
     r"""The linearised step of the density, with martingale noise zeta of as many neurons as there are:

@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._feedback import Feedback
-from ratelike._neuron import AbstractNeuron, check_neuron, fine_step
+from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
@@ -19,7 +19,7 @@ NODES = np.linspace(-8.0, 8.0, 129)
 
 @broadcasts
 def attractor_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_patterns: int,
@@ -62,7 +62,7 @@ def attractor_network(
     bias = validation.parameter("bias", bias)
     if bias.ndim != 0:
         validation.shape("bias", bias, (num_neurons,))
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
 
     def draw(tile_key):
@@ -76,7 +76,7 @@ def attractor_network(
 
 
 def _decoder(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     bias: Float[Array, "#neurons"],
     spread: Float[Array, ""],
     patterns: Float[Array, "neurons patterns"],

@@ -10,7 +10,7 @@ from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._nodes import AbstractNodes
 from ratelike._network._relay import check_slope, gaussian_gain
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 
 Parameters = Float[Array, "nodes parameters"]
@@ -18,7 +18,7 @@ Parameters = Float[Array, "nodes parameters"]
 
 @broadcasts
 def infinite_relay_network(
-    neuron: AbstractNeuron | Callable[[Parameters], AbstractNeuron],
+    neuron: AbstractNeuronModel | Callable[[Parameters], AbstractNeuronModel],
     *,
     num_latents: int,
     depth: int,
@@ -54,7 +54,7 @@ def infinite_relay_network(
     validation.shape("gain", spread, ())
     # Of neurons alike, the same in all layers.
     alike = None
-    if isinstance(neuron, AbstractNeuron) and not callable(bias):
+    if isinstance(neuron, AbstractNeuronModel) and not callable(bias):
         own_bias = validation.parameter("bias", bias)
         if own_bias.ndim != 0:
             validation.shape("bias", own_bias, ("nodes",))
@@ -68,8 +68,8 @@ def infinite_relay_network(
         points, weights = nodes(num_latents, num_parameters, index)
         directions = jnp.asarray(points[:, :num_latents], dtype=spread.dtype)
         parameters = jnp.asarray(points[:, num_latents:], dtype=spread.dtype)
-        own = neuron if isinstance(neuron, AbstractNeuron) else neuron(parameters)
-        validation.instance("neuron", own, AbstractNeuron)
+        own = neuron if isinstance(neuron, AbstractNeuronModel) else neuron(parameters)
+        validation.instance("neuron", own, AbstractNeuronModel)
         check_neuron("neuron", own, len(weights))
         own_bias = validation.parameter(
             "bias", bias(parameters) if callable(bias) else bias

@@ -12,7 +12,7 @@ from ratelike._network._feedback import Feedback
 from ratelike._network._layer import Layer
 from ratelike._network._network import Network
 from ratelike._network._stage import AbstractStage, RunChunk
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, num_tiles
 from ratelike._population._population import Decoded, Population, population_of
 from ratelike._population._recurrence import recurrence_of
@@ -33,7 +33,7 @@ class PackedStage(AbstractStage):
     pool: Float[Array, "tiles tiles"]  # from sums over tiles to means over networks
 
     @property
-    def neuron(self) -> AbstractNeuron:
+    def neuron(self) -> AbstractNeuronModel:
         return self.layer.neuron
 
     @property

@@ -1,6 +1,8 @@
 """The random relay network."""
 
 import abc
+import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -11,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ratelike import _validation as validation
 from ratelike._network._layer import Layer
 from ratelike._network._network import Network
-from ratelike._neuron import AbstractNeuron, Mixture, check_neuron, fine_step
+from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
@@ -19,7 +21,7 @@ from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
 
 @broadcasts
 def relay_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_latents: int,
@@ -49,7 +51,7 @@ def relay_network(
     bias = validation.parameter("bias", bias)
     if bias.ndim != 0:
         validation.shape("bias", bias, (num_neurons,))
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     encoders = _encoders(relay, num_neurons, depth, key)
@@ -111,7 +113,7 @@ class RelayConnectivity(AbstractConnectivity):
 
 
 def relay_connectivity(
-    neuron: AbstractNeuron, num_latents: int, gain: ArrayLike, bias: Array
+    neuron: AbstractNeuronModel, num_latents: int, gain: ArrayLike, bias: Array
 ) -> RelayConnectivity:
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())
@@ -143,7 +145,7 @@ def check_slope(slope: Array, bias: Array, gain: Array) -> None:
 
 
 def gaussian_gain(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     bias: Float[Array, "#neurons"],
     gain: Float[Array, ""],
 ) -> Float[Array, "#neurons"]:
@@ -151,10 +153,18 @@ def gaussian_gain(
 
     The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`.
     """
-    if isinstance(neuron, Mixture):
-        return neuron.select(
-            [gaussian_gain(each, bias, gain) for each in neuron.neurons]
-        )
+
+    def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "#neurons"]]:
+        return functools.partial(_gain_of_type, each)
+
+    return neuron.by_type(of_type)(bias, gain)
+
+
+def _gain_of_type(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, "#neurons"],
+    gain: Float[Array, ""],
+) -> Float[Array, "#neurons"]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / weights.sum()
     dt = fine_step(neuron, bias)

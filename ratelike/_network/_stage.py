@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from ratelike._network._layer import AbstractLayer
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, tile_keys
 from ratelike._population._population import Decoded, Population
 from ratelike._population._sums import sum_over_chunks
@@ -26,7 +26,7 @@ class AbstractStage(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def neuron(self) -> AbstractNeuron:
+    def neuron(self) -> AbstractNeuronModel:
         """Which neurons run."""
 
     @property
@@ -77,7 +77,7 @@ class LayerStage(AbstractStage):
     layer: AbstractLayer
 
     @property
-    def neuron(self) -> AbstractNeuron:
+    def neuron(self) -> AbstractNeuronModel:
         return self.layer.neuron
 
     @property

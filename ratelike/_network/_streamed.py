@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._relay import AbstractConnectivity, relay_connectivity
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._population import Population, population_of
@@ -27,20 +27,20 @@ class StreamedLayer(AbstractLayer):
     not return a tile.
     """
 
-    neuron: AbstractNeuron
+    neuron: AbstractNeuronModel
     connectivity: AbstractConnectivity
     key: Array
     size: int = eqx.field(static=True)  # neurons
 
     def __init__(
         self,
-        neuron: AbstractNeuron,
+        neuron: AbstractNeuronModel,
         connectivity: AbstractConnectivity,
         *,
         num_neurons: int,
         key: Array,
     ):
-        validation.instance("StreamedLayer.neuron", neuron, AbstractNeuron)
+        validation.instance("StreamedLayer.neuron", neuron, AbstractNeuronModel)
         validation.instance(
             "StreamedLayer.connectivity", connectivity, AbstractConnectivity
         )
@@ -137,7 +137,7 @@ class StreamedLayer(AbstractLayer):
 
 @broadcasts
 def streamed_relay_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_latents: int,
@@ -156,7 +156,7 @@ def streamed_relay_network(
     key = validation.typed_key("key", key)
     bias = validation.parameter("bias", bias)
     validation.shape("bias", bias, ())
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))

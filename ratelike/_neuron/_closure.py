@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,8 +27,8 @@ class Adaptation(eqx.Module):
     Raises `ValueError` unless `amplitude` >= 0 and `tau` > 0.
     """
 
-    amplitude: Float[Array, "#neurons"]  # potential
-    tau: Float[Array, "#neurons"]  # s
+    amplitude: Float[Array, "*#neurons"]  # potential
+    tau: Float[Array, "*#neurons"]  # s
 
     def __init__(
         self,
@@ -43,22 +44,24 @@ class Adaptation(eqx.Module):
 class Term(eqx.Module):
     """The expected activity before the last spike adds coefficient * integral of exp(-s / tau) r(t - s) ds."""
 
-    coefficient: Float[Array, "#neurons"]  # potential
-    tau: Float[Array, "#neurons"]  # s
+    coefficient: Float[Array, "*#neurons"]  # potential
+    tau: Float[Array, "*#neurons"]  # s
 
 
 class AbstractClosure(eqx.Module):
     """Replaces the spikes before the last one by traces of the neuron's own expected activity."""
 
+    needs_width: ClassVar[bool]  # of the escape rate
+
     @abc.abstractmethod
-    def orders(self, strengths: Sequence[Float[Array, "#neurons"]]) -> tuple[int, ...]:
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         """How many powers of each exponential are needed; `strengths` are amplitudes in escape widths."""
 
     @abc.abstractmethod
     def terms(
         self,
         adaptation: Sequence[Adaptation],
-        width: Float[Array, "#neurons"],
+        width: Float[Array, "*#neurons"],
         orders: tuple[int, ...],
     ) -> tuple[Term, ...]:
         """What the expected activity adds to the potential; `width` is that of the escape rate."""
@@ -72,10 +75,17 @@ class MeanTrace(AbstractClosure):
     escape rate.
     """
 
-    def orders(self, strengths):
+    needs_width: ClassVar[bool] = False
+
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         return (1,) * len(strengths)
 
-    def terms(self, adaptation, width, orders):
+    def terms(
+        self,
+        adaptation: Sequence[Adaptation],
+        width: Float[Array, "*#neurons"],
+        orders: tuple[int, ...],
+    ) -> tuple[Term, ...]:
         return tuple(Term(-each.amplitude, each.tau) for each in adaptation)
 
 
@@ -102,6 +112,7 @@ class QuasiRenewal(AbstractClosure):
 
     tolerance: float = eqx.field(static=True)
     powers: int | None = eqx.field(static=True)
+    needs_width: ClassVar[bool] = True
 
     def __init__(self, tolerance: float = 1e-3, powers: int | None = None):
         self.tolerance = validation.number(
@@ -111,7 +122,7 @@ class QuasiRenewal(AbstractClosure):
             None if powers is None else validation.count("QuasiRenewal.powers", powers)
         )
 
-    def orders(self, strengths):
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         if self.powers is not None:
             return (self.powers,) * len(strengths)
         if not validation.is_concrete(tuple(strengths)):
@@ -124,7 +135,12 @@ class QuasiRenewal(AbstractClosure):
             for each in strengths
         )
 
-    def terms(self, adaptation, width, orders):
+    def terms(
+        self,
+        adaptation: Sequence[Adaptation],
+        width: Float[Array, "*#neurons"],
+        orders: tuple[int, ...],
+    ) -> tuple[Term, ...]:
         # Powers of each exponential, with the constant 1 in front: exp(-J x) = 1 + c_1 x + c_2 x^2 + ...
         expansions = [
             [jnp.ones_like(each.amplitude), *_powers(each.amplitude / width, order)]
@@ -167,13 +183,11 @@ def _interpolation(order: int) -> np.ndarray:
 
 
 def _powers(
-    strength: Float[Array, "#neurons"], order: int
-) -> list[Float[Array, "#neurons"]]:
-    """Coefficients of x, x^2, ... in exp(-strength x) - 1, differentiable in `strength`.
-
-    By its Taylor series, of which each power of x is interpolated in float64 beforehand: in float32 the differences of
-    the exponential itself at the nodes would lose most of their digits.
-    """
+    strength: Float[Array, "*#neurons"], order: int
+) -> list[Float[Array, "*#neurons"]]:
+    """Coefficients of x, x^2, ... in exp(-strength x) - 1, differentiable in `strength`."""
+    # By its Taylor series, of which each power of x is interpolated in float64 beforehand: in float32 the differences of
+    # the exponential itself at the nodes would lose most of their digits.
     exponents = np.arange(SERIES_TERMS)
     powers_at_nodes = _nodes(order)[:, None] ** exponents
     interpolants = _interpolation(order) @ powers_at_nodes  # (order, exponents)

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
-from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._renewal_neuron import AbstractNeuron
 from ratelike._refractory._base import checked_span
 from ratelike._validation import _plausibility as plausibility
 
@@ -54,10 +54,10 @@ class LIF(AbstractNeuron):
     and where `tau_m` is being traced and no `memory` is given.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
-    v_reset: Float[Array, "#neurons"]  # potential
-    dead_time: Float[Array, "#neurons"]  # s
+    v_reset: Float[Array, "*#neurons"]  # potential
+    dead_time: Float[Array, "*#neurons"]  # s
     memory: float = eqx.field(static=True)  # s
     shortest_dead_time: float = eqx.field(static=True)  # s
 

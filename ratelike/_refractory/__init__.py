@@ -2,6 +2,7 @@
 
 from ratelike._refractory._alpha import AlphaRefractory as AlphaRefractory
 from ratelike._refractory._base import AbstractRefractory as AbstractRefractory
+from ratelike._refractory._base import at_successive_ages as at_successive_ages
 from ratelike._refractory._exponential import (
     ExponentialRefractory as ExponentialRefractory,
 )

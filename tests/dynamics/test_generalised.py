@@ -319,7 +319,7 @@ def test_long_runs_in_float32_keep_step_with_their_input():
         rl.simulate(network, increments, grid, dynamics, record={0: [0]})
         .recordings[0]
         .potential
-        for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectGain()))
+        for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectRate()))
     ]
     assert potentials[0].dtype == jnp.float32
     np.testing.assert_allclose(*potentials, rtol=0, atol=1e-4)

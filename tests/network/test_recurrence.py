@@ -25,7 +25,7 @@ KEY = jax.random.key(0)
 DYNAMICS = {
     "spiking": rl.Spiking(),
     "generalised": rl.GeneralisedRate(),
-    "conventional": rl.ConventionalRate(rl.DirectGain()),
+    "conventional": rl.ConventionalRate(rl.DirectRate()),
 }
 RATES = ["generalised", "conventional"]
 

@@ -227,7 +227,7 @@ def test_a_real_trajectory():
     network = plain(3, 2, key=jax.random.key(0))
     increments = np.zeros((GRID.num_steps, 2))
     trajectory = rl.simulate(
-        network, increments, GRID, rl.ConventionalRate(rl.DirectGain()), record={0: [2]}
+        network, increments, GRID, rl.ConventionalRate(rl.DirectRate()), record={0: [2]}
     )
     dataset = rl.study.to_dataset(trajectory)
     np.testing.assert_allclose(dataset["time"][-1], GRID.duration)
