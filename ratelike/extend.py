@@ -54,6 +54,8 @@ from ratelike._network._relay import AbstractConnectivity
 from ratelike._neuron import (
     AbstractClosure,
     AbstractNeuron,
+    AbstractNeuronModel,
+    AbstractSeparableNeuron,
 )
 from ratelike._neuron._base import Factors
 from ratelike._neuron._closure import Term
