@@ -126,7 +126,7 @@ class Poisson(rl.extend.AbstractDynamics):
     def check(self, name, layer, grid):
         pass
 
-    def __call__(self, layer, path, grid, *, tile_keys, recorded):
+    def __call__(self, population, path, grid, *, tile_keys, recorded):
         dX = rl.extend.grid_increments(path, grid, population.bias.dtype)
         activity = 10.0 * (grid.dt + population.currents(dX))
         decoded = population.decode(activity)
@@ -148,7 +148,7 @@ class Silent(rl.extend.AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = False
 
-    def __call__(self, sample, layer, increments, grid, recorded):
+    def __call__(self, sample, population, increments, grid, recorded):
         return sample(*jax.lax.stop_gradient((layer, increments)), recorded)
 
     def mean_loss(self, trial, keys):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem
 
 # A time, as diffrax types it.
-Scalar = float | Float[Array | np.ndarray, ""]
+Scalar = int | float | Float[Array | np.ndarray, ""]
 # Mean, and standard deviation, of the age index in each bin.
 Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
 

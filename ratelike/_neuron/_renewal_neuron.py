@@ -125,7 +125,7 @@ class AbstractSeparableNeuron(AbstractRenewalType):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class RecoveringNeuron(rl.AbstractSeparableNeuron):
+    >>> class RecoveringNeuron(rl.extend.AbstractSeparableNeuron):
     ...     tau_m: Array  # s
     ...     escape: rl.extend.AbstractEscape
     ...     dead_time: Array  # s

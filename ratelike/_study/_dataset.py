@@ -38,10 +38,10 @@ def to_dataset(
         variables, coordinates = _of_trajectory(result)
     else:
         raise ValueError(
-            f"result must be a ratelike.Convergence or a ratelike.Trajectory, got {result!r}"
+            f"result must be a ratelike.study.Convergence or a ratelike.Trajectory, got {result!r}"
         )
     attributes = {"ratelike_version": __version__, **(attributes or {})}
-    return make_dataset("to_dataset", variables, coordinates, attributes)
+    return make_dataset("study.to_dataset", variables, coordinates, attributes)
 
 
 def from_dataset(dataset: Dataset) -> Convergence:

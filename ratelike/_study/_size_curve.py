@@ -70,7 +70,7 @@ class SizeCurve(eqx.Module):
     def slope(self, min_size: int = 1, *, level: float = 0.95) -> Slope:
         r"""Least-squares slope of log(mean) against log(N) over sizes of at least `min_size`.
 
-        All these sizes have the same weight, however many trials there are: the slope is a property of the curve,
+        All these sizes count alike, however many trials there are: the slope is a property of the curve,
         also where that is bent. For the interval, with n_i trials of mean m_i and standard deviation s_i at size i,
 
             value = sum_i w_i log m_i,    its standard error = c sqrt(sum_i w_i^2 / n_i),
