@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._neuron._ages import in_seconds
+from ratelike._types import PyTree
 
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem

@@ -1,6 +1,6 @@
 """The conventional rate: a static function of the potential."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class ConventionalRate(AbstractDynamics):
     rate: AbstractStationaryRate
     needs_key: ClassVar[bool] = False
 
-    def __init__(self, rate: AbstractStationaryRate | None = None):
+    def __init__(self, rate: AbstractStationaryRate | None = None) -> None:
         self.rate = ChebyshevRate() if rate is None else rate
         validation.instance("ConventionalRate.rate", self.rate, AbstractStationaryRate)
 
@@ -47,7 +47,7 @@ class ConventionalRate(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,

@@ -10,9 +10,10 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 HIGHEST_ORDER = 12
 # Of the exponential series: 10^-7 is left of exp(-12).
@@ -32,9 +33,9 @@ class Adaptation(eqx.Module):
 
     def __init__(
         self,
-        amplitude: ArrayLike = 1.0,
-        tau: ArrayLike = 100e-3,
-    ):
+        amplitude: Numbers = 1.0,
+        tau: Numbers = 100e-3,
+    ) -> None:
         self.amplitude = validation.parameter(
             "Adaptation.amplitude", amplitude, at_least=0.0
         )
@@ -114,7 +115,7 @@ class QuasiRenewal(AbstractClosure):
     powers: int | None = eqx.field(static=True)
     needs_width: ClassVar[bool] = True
 
-    def __init__(self, tolerance: float = 1e-3, powers: int | None = None):
+    def __init__(self, tolerance: float = 1e-3, powers: int | None = None) -> None:
         self.tolerance = validation.number(
             "QuasiRenewal.tolerance", tolerance, above=0.0
         )

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuronModel, Mark, one_by_one
 from ratelike._neuron._renewal_neuron import AbstractRenewalNeuron
+from ratelike._types import Numbers
 
 
 class Mixture(AbstractRenewalNeuron):
@@ -38,8 +39,8 @@ class Mixture(AbstractRenewalNeuron):
     def __init__(
         self,
         neurons: Sequence[AbstractNeuronModel],
-        kind: ArrayLike | Sequence[int],
-    ):
+        kind: Numbers,
+    ) -> None:
         validation.instance("Mixture.neurons", neurons, Iterable)
         self.neurons = tuple(neurons)
         for index, neuron in enumerate(self.neurons):
@@ -129,9 +130,7 @@ class Mixture(AbstractRenewalNeuron):
         return None
 
 
-def _checked_kind(
-    kind: ArrayLike | Sequence[int], num_types: int
-) -> Integer[Array, " neurons"]:
+def _checked_kind(kind: Numbers, num_types: int) -> Integer[Array, " neurons"]:
     if not validation.is_concrete(kind):
         kinds = jnp.asarray(kind)
         if not jnp.issubdtype(kinds.dtype, jnp.integer):

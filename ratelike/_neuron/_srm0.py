@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape, ratio_of
@@ -18,6 +18,7 @@ from ratelike._refractory import (
     ExponentialRefractory,
     at_successive_ages,
 )
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -50,10 +51,10 @@ class SRM0(AbstractRenewalType):
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("SRM0.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike
 
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
 from ratelike._io._version import __version__
@@ -16,6 +15,7 @@ from ratelike._io._xarray import Dataset, make_dataset
 from ratelike._simulate import Trajectory
 from ratelike._study._cell import Cell
 from ratelike._study._result import Convergence
+from ratelike._types import Numbers
 
 
 def to_dataset(
@@ -122,7 +122,7 @@ def _of_trajectory(result: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
     def add(
         name: str,
         dimensions: str | tuple[str, ...],
-        values: ArrayLike,
+        values: Numbers,
         units: str,
         meaning: str,
     ) -> None:

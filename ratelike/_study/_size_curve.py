@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Float, Real, Shaped
+from jaxtyping import Float, Real, Shaped
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 
 class Slope(eqx.Module):
@@ -26,9 +27,7 @@ class SizeCurve(eqx.Module):
     sizes: tuple[int, ...]
     values: tuple[Real[np.ndarray, "_"], ...]  # (trials,) of each size
 
-    def __init__(
-        self, sizes: Sequence[int], values: Sequence[ArrayLike | Sequence[float]]
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], values: Sequence[Numbers]) -> None:
         validation.instance("SizeCurve.sizes", sizes, Sequence)
         if not isinstance(values, (Sequence, np.ndarray)):
             raise ValueError(
