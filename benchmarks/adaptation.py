@@ -109,11 +109,13 @@ def network(
             make,
             sizes,
             grid,
-            trials=trials,
+            num_trials=trials,
             key=jax.random.key(0),
             burn_in=burn_in,
             # A tenth of the closure's error, and a few times faster.
-            generalised=rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(own))),
+            dynamics=rl.study.ComparedDynamics(
+                generalised=rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(own)))
+            ),
         )
     for index, size in enumerate(sizes):
         errors = [curves[name].generalised.mean()[index] for name in CLOSURES]

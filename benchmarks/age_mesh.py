@@ -93,7 +93,7 @@ def row(name: str, neuron, kind: str, gain: float, options) -> str:
         error = np.abs(run(mesh)[0] - exact).mean() / np.abs(exact).mean()
         return f"{mesh.schedule_of(neuron, DT).num_bins}, {error:.1e}"
 
-    fitted = rl.AgeMesh.fitted(network, dX, grid, options.tolerance)
+    fitted = rl.fitted_age_mesh(network, dX, grid, options.tolerance)
     graded = described(rl.AgeMesh.graded(neuron, options.tolerance))
     both = described(fitted)
     pairs = [(run(uniform)[1], run(fitted)[1]) for _ in range(options.repeats)]

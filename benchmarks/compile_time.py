@@ -11,7 +11,9 @@ import jax
 import ratelike as rl
 
 
-def seconds(name: str, dynamics: rl.AbstractDynamics, depth: int, neurons: int) -> str:
+def seconds(
+    name: str, dynamics: rl.extend.AbstractDynamics, depth: int, neurons: int
+) -> str:
     grid = rl.TimeGrid(0.5e-3, 200)
     network = rl.relay_network(
         rl.SRM0(),

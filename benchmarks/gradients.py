@@ -47,7 +47,7 @@ def spikes_expected(network, problem: Problem, key: jax.Array) -> jax.Array:
 
 def straight_through(network, problem: Problem, key: jax.Array) -> jax.Array:
     """Of one trial."""
-    dynamics = rl.Spiking(rl.StraightThrough())
+    dynamics = rl.Spiking(rl.train.StraightThrough())
     run = rl.simulate(network, problem.increments, problem.grid, dynamics, key=key)
     return jnp.mean((run.outputs - problem.target) ** 2)
 

@@ -20,7 +20,7 @@ import numpy as np
 import ratelike as rl
 
 SIZES = (256, 512, 1024, 2048, 4096)
-Make = Callable[[int], rl.AbstractNeuronModel]
+Make = Callable[[int], rl.extend.AbstractNeuronModel]
 
 
 def srm0(escape=None, refractory=None) -> Make:
@@ -89,17 +89,17 @@ def slopes(make: Make, sizes: list[int], trials: int, depth: int, steps: int) ->
         make_network,
         sizes,
         rl.TimeGrid(1e-3, steps),
-        trials=trials,
+        num_trials=trials,
         key=jax.random.key(0),
         burn_in=burn_in,
     )
 
-    def slope(curve: rl.ErrorCurve, smallest: int) -> str:
+    def slope(curve: rl.study.SizeCurve, smallest: int) -> str:
         fit = curve.slope(smallest)
         return f"{fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
 
     generalised, conventional = study.generalised, study.conventional
-    spread = np.std(generalised.errors[2]) / generalised.mean()[2]
+    spread = np.std(generalised.values[2]) / generalised.mean()[2]
     # What remains of the error to the conventional rate without the noise of spikes, if the two add in quadrature.
     left = np.sqrt(np.maximum(conventional.mean() ** 2 - generalised.mean() ** 2, 0.0))
     return (
@@ -110,7 +110,7 @@ def slopes(make: Make, sizes: list[int], trials: int, depth: int, steps: int) ->
     )
 
 
-def run_times(dynamics: rl.AbstractDynamics, repeats: int) -> dict[str, float]:
+def run_times(dynamics: rl.extend.AbstractDynamics, repeats: int) -> dict[str, float]:
     """Fastest of alternating runs of one layer of 2048 neurons for 200 steps, compiled before."""
     grid, latents = rl.TimeGrid(0.5e-3, 200), 10
     drive = rl.WienerDrive(latents, key=jax.random.key(1)).increments(grid)

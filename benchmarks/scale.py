@@ -65,19 +65,21 @@ def main() -> None:
             make_network,
             rl.TimeGrid(DT, BURN_IN + options.steps),
             axes={"num_neurons": [size]},
-            trials=trials,
+            num_trials=trials,
             key=jax.random.key(0),
             folder=f"{options.output}/{size}",
             measure=errors,
-            devices=jax.devices()[:1],  # each cell spreads over all of them by itself
-            progress=rl.Progress(),
+            execution=rl.study.SweepExecution(
+                devices=jax.devices()[:1],  # each cell uses all of them by itself
+                progress=rl.study.Progress(),
+            ),
         )
         for name, curve in curves.items():
             curve.append(np.concatenate([cell.values[name] for cell in result.cells]))
         row = [f"{np.mean(curve[-1]):.5f}" for curve in curves.values()]
         print(size, trials, *row, flush=True)
     for name, curve in curves.items():
-        fit = rl.ErrorCurve(tuple(options.sizes), tuple(curve)).slope()
+        fit = rl.study.SizeCurve(tuple(options.sizes), tuple(curve)).slope()
         print(f"{name}: slope {fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]")
 
 

@@ -14,13 +14,13 @@ import ratelike as rl
 GENERALISED, CONVENTIONAL = "#0072B2", "#D55E00"
 
 
-def cell_writer(file: TextIO) -> Callable[[rl.Cell], None]:
+def cell_writer(file: TextIO) -> Callable[[rl.study.Cell], None]:
     """Writes a row for each trial of a cell, as it finishes."""
     writer = csv.writer(file)
     errors = ["error_generalised", "error_conventional"]
     writer.writerow(["size", "trial", *errors, "rate_hz"])
 
-    def save(cell: rl.Cell) -> None:
+    def save(cell: rl.study.Cell) -> None:
         trials = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
         for trial, values in enumerate(trials, start=cell.first_trial):
             writer.writerow([cell.size, trial, *(f"{value:.8g}" for value in values)])
@@ -29,12 +29,12 @@ def cell_writer(file: TextIO) -> Callable[[rl.Cell], None]:
     return save
 
 
-def print_table(study: rl.Convergence, fit_from: int, digits: int) -> None:
+def print_table(study: rl.study.Convergence, fit_from: int, digits: int) -> None:
     curves = {"generalised": study.generalised, "conventional": study.conventional}
     print("    N  trials  error to generalised  error to conventional  mean rate (Hz)")
     for index, size in enumerate(study.sizes):
         errors = [curve.mean()[index] for curve in curves.values()]
-        rates = study.rates.errors[index]
+        rates = study.rates.values[index]
         print(f"{size:5}  {len(rates):6}", end="")
         print(f"  {errors[0]:20.4f}  {errors[1]:21.4f}  {rates.mean():14.1f}")
     for name, curve in curves.items():
@@ -42,14 +42,16 @@ def print_table(study: rl.Convergence, fit_from: int, digits: int) -> None:
         print(f"slope to {name} rate from N = {fit_from}: {text}")
 
 
-def slope(curve: rl.ErrorCurve, fit_from: int, digits: int) -> str:
+def slope(curve: rl.study.SizeCurve, fit_from: int, digits: int) -> str:
     """With its 95% interval."""
     fit = curve.slope(fit_from)
     value, *interval = (f"{x:.{digits}f}" for x in (fit.value, fit.lower, fit.upper))
     return f"{value} [{', '.join(interval)}]"
 
 
-def draw_curves(ax: Axes, study: rl.Convergence, fit_from: int, digits: int) -> None:
+def draw_curves(
+    ax: Axes, study: rl.study.Convergence, fit_from: int, digits: int
+) -> None:
     """Both errors with their confidence bands, over the sizes."""
     sizes = np.array(study.sizes)
     for curve, name, color, marker in (

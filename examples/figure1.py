@@ -50,7 +50,7 @@ class Traces:
     times: np.ndarray  # s
     latents: np.ndarray  # (time, latents), kappa * dX_0
     middles: np.ndarray  # s, of the steps, to which what is recorded belongs
-    recording: rl.Recording  # of the small network
+    recording: rl.extend.Recording  # of the small network
     outputs: dict[int, list[np.ndarray]]  # size: spiking, generalised, conventional
 
 
@@ -158,7 +158,7 @@ def simulate_traces(
     increments = drive.increments(grid)
     all_dynamics = (rl.Spiking(), rate, rl.ConventionalRate())
 
-    def run(network: rl.Network, dynamics: rl.AbstractDynamics) -> rl.Trajectory:
+    def run(network: rl.Network, dynamics: rl.extend.AbstractDynamics) -> rl.Trajectory:
         size = network.layers[0].num_neurons
         record = {0: range(min(4, size))} if size == small else {}
         return rl.simulate(
@@ -187,7 +187,7 @@ def generalised(options: argparse.Namespace, keys: jax.Array) -> rl.GeneralisedR
     network = relay(options.latents, options.depth, options.sizes[-1], keys[0])
     drive = rl.WienerDrive(options.latents, key=keys[1])
     grid, _ = time_grid(options, longest=0.3)
-    return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.fitted(network, drive, grid)))
+    return rl.GeneralisedRate(rl.AgeShift(rl.fitted_age_mesh(network, drive, grid)))
 
 
 def run_study(
@@ -195,7 +195,7 @@ def run_study(
     rate: rl.GeneralisedRate,
     key: jax.Array,
     file: TextIO,
-) -> rl.Convergence:
+) -> rl.study.Convergence:
     grid, burn_in = time_grid(options, longest=math.inf)
     # disable=None: no bar where nobody watches.
     progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
@@ -203,14 +203,16 @@ def run_study(
         functools.partial(relay, options.latents, options.depth),
         options.sizes,
         grid,
-        trials=options.trials,
-        enough_trials=options.enough_trials,
+        num_trials=options.trials,
         key=key,
         burn_in=burn_in,
-        generalised=rate,
-        workers=options.workers,
-        progress=progress,
-        on_cell=_study.cell_writer(file),
+        dynamics=rl.study.ComparedDynamics(generalised=rate),
+        execution=rl.study.Execution(
+            enough_trials=options.enough_trials,
+            workers=options.workers,
+            progress=progress,
+            on_cell=_study.cell_writer(file),
+        ),
     )
 
 
@@ -218,7 +220,7 @@ def run_study(
 
 
 def draw(
-    traces: Traces, pictured: rl.Network, study: rl.Convergence, fit_from: int
+    traces: Traces, pictured: rl.Network, study: rl.study.Convergence, fit_from: int
 ) -> Figure:
     figure = Figure(figsize=(11, 7))
     figure.set_layout_engine("constrained", w_pad=0.07)
@@ -350,7 +352,7 @@ def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
     ax.set_ylabel("membrane $y_1$\n(s.d. of input)")
 
 
-def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
+def draw_errors(ax: Axes, study: rl.study.Convergence, fit_from: int) -> None:
     sizes = np.array(study.sizes)
     fitted = sizes[sizes >= fit_from]
     _study.draw_curves(ax, study, fit_from, digits=3)

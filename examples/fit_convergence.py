@@ -164,7 +164,9 @@ def random_network(size: int, gain: float, key: jax.Array) -> rl.Network:
     )
 
 
-def train(first: rl.Network, task: Task, num_steps: int, key: jax.Array) -> rl.Fit:
+def train(
+    first: rl.Network, task: Task, num_steps: int, key: jax.Array
+) -> rl.train.Fit:
     # Adam in steps relative to the size of each array: decoders are smaller than encoders.
     optimiser = optax.lamb(optax.cosine_decay_schedule(0.03, num_steps))
     return rl.fit(

@@ -170,7 +170,7 @@ def make_start(size: int, task: Task, keys: jax.Array) -> rl.Network:
     # Read out one by one: the variances of the neurons themselves.
     each = rl.Layer(layer.neuron, layer.encoder, size * jnp.eye(size), layer.bias)
     variance = rl.readout_variance(each, increments, task.grid)[BURN_IN:].mean(axis=0)
-    return rl.solve_decoders(
+    return rl.train.solve_decoders(
         rl.Network([layer]),
         increments,
         task.grid,
@@ -185,7 +185,7 @@ def train_all(
 ) -> dict[str, Result]:
     names = list(COLORS)
     results = {names[0]: Result(start, np.zeros(0), np.nan)}
-    dynamics = rl.Spiking(rl.StraightThrough())
+    dynamics = rl.Spiking(rl.train.StraightThrough())
     losses = [ExpectedLoss(task), RateLoss(task), SpikingLoss(task, dynamics, 1)]
     for name, loss in zip(names[1:4], losses, strict=True):
         results[name] = train(name, start, loss, options.steps, key)

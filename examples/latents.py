@@ -64,8 +64,8 @@ class Family:
 @dataclass
 class Study:
     family: Family
-    curve: rl.ErrorCurve  # to the generalised rate
-    rates: rl.ErrorCurve  # Hz
+    curve: rl.study.SizeCurve  # to the generalised rate
+    rates: rl.study.SizeCurve  # Hz
 
     @property
     def latents_per_neuron(self) -> np.ndarray:
@@ -189,25 +189,25 @@ def run(family: Family, options: argparse.Namespace, key: jax.Array) -> Study:
     burn_in = round(options.burn_in / DT)
     sizes = options.sizes
     most = max(map(family.num_latents, sizes))
+    # disable=None: no bar where nobody watches.
+    progress = functools.partial(
+        tqdm, desc=family.plain_name, unit="cell", disable=None
+    )
     study = rl.convergence(
         functools.partial(make_network, family, options.depth, most),
         sizes,
         rl.TimeGrid(DT, burn_in + round(options.duration / DT)),
-        trials=options.trials,
+        num_trials=options.trials,
         key=key,
         burn_in=burn_in,
-        workers=options.workers,
-        # disable=None: no bar where nobody watches.
-        progress=functools.partial(
-            tqdm, desc=family.plain_name, unit="cell", disable=None
-        ),
+        execution=rl.study.Execution(workers=options.workers, progress=progress),
     )
     # The mean over outputs is over those that there are: the others are zero in either network.
     errors = tuple(
         errors * (most / family.num_latents(size))
-        for size, errors in zip(sizes, study.generalised.errors, strict=True)
+        for size, errors in zip(sizes, study.generalised.values, strict=True)
     )
-    return Study(family, rl.ErrorCurve(study.sizes, errors), study.rates)
+    return Study(family, rl.study.SizeCurve(study.sizes, errors), study.rates)
 
 
 def write_table(path: Path, studies: Sequence[Study]) -> None:
@@ -218,7 +218,7 @@ def write_table(path: Path, studies: Sequence[Study]) -> None:
         for study in studies:
             name = study.family.plain_name
             cells = zip(
-                study.curve.sizes, study.curve.errors, study.rates.errors, strict=True
+                study.curve.sizes, study.curve.values, study.rates.values, strict=True
             )
             for size, errors, rates in cells:
                 latents = study.family.num_latents(size)

@@ -55,7 +55,7 @@ PATTERNS = 3
 RASTER_NEURONS = 120
 
 
-class Pulses(rl.AbstractDrive):
+class Pulses(rl.extend.AbstractDrive):
     """Input along the patterns: for each pulse its beginning and end in ms, and a strength for each pattern."""
 
     pulses: tuple[tuple[float, float, tuple[float, ...]], ...] = eqx.field(static=True)
@@ -167,27 +167,26 @@ def simulate_traces(size: int, keys: jax.Array) -> Traces:
 
 def run_study(
     sizes: list[int], trials: int, workers: int, key: jax.Array, file: TextIO
-) -> rl.Convergence:
+) -> rl.study.Convergence:
     # disable=None: no bar where nobody watches.
     progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
     return rl.convergence(
         memory,
         sizes,
         GRID,
-        trials=trials,
+        num_trials=trials,
         key=key,
         make_drive=lambda network, key: STRONG,
-        conventional=rl.ConventionalRate(),
-        workers=workers,
-        progress=progress,
-        on_cell=_study.cell_writer(file),
+        execution=rl.study.Execution(
+            workers=workers, progress=progress, on_cell=_study.cell_writer(file)
+        ),
     )
 
 
 # The figure
 
 
-def draw(traces: Traces, study: rl.Convergence, fit_from: int) -> Figure:
+def draw(traces: Traces, study: rl.study.Convergence, fit_from: int) -> Figure:
     figure = Figure(figsize=(11, 7))
     figure.set_layout_engine("constrained", w_pad=0.07)
     axes = figure.subplot_mosaic("AB;CD", width_ratios=[1.7, 1])
@@ -257,7 +256,7 @@ def draw_raster(ax: Axes, traces: Traces) -> None:
     ax.set_xlim(0, traces.times[-1])
 
 
-def draw_errors(ax: Axes, study: rl.Convergence, fit_from: int) -> None:
+def draw_errors(ax: Axes, study: rl.study.Convergence, fit_from: int) -> None:
     sizes = np.array(study.sizes)
     _study.draw_curves(ax, study, fit_from, digits=2)
     means = np.array([study.generalised.mean(), study.conventional.mean()])

@@ -125,7 +125,7 @@ def make_network(num_neurons, num_latents, depth, *, key) -> rl.Network:
     )
 
 
-def run(options: argparse.Namespace, folder: Path) -> rl.SweepResult:
+def run(options: argparse.Namespace, folder: Path) -> rl.study.SweepResult:
     dt = options.dt * 1e-3
     burn_in = round(options.burn_in / dt)
     grid = rl.TimeGrid(dt, burn_in + round(options.duration / dt))
@@ -133,29 +133,30 @@ def run(options: argparse.Namespace, folder: Path) -> rl.SweepResult:
         functools.partial(make_network, depth=options.depth),
         grid,
         axes={"num_neurons": options.sizes, "num_latents": options.latents},
-        trials=options.trials,
+        num_trials=options.trials,
         key=jax.random.key(options.seed),
         folder=folder,
         burn_in=burn_in,
-        workers=options.workers,
-        progress=rl.Progress("sweep"),
+        execution=rl.study.SweepExecution(
+            workers=options.workers, progress=rl.study.Progress("sweep")
+        ),
     )
 
 
-def print_table(result: rl.SweepResult) -> None:
+def print_table(result: rl.study.SweepResult) -> None:
     print("latents       N  trials  to generalised  to conventional  rate (Hz)")
     for latents in result.axes["num_latents"]:
         study = result.convergence(num_latents=latents)
         curves = (study.generalised, study.conventional, study.rates)
         means = zip(*(curve.mean() for curve in curves), strict=True)
         for size, trials, values in zip(
-            study.sizes, study.rates.errors, means, strict=True
+            study.sizes, study.rates.values, means, strict=True
         ):
             print(f"{latents:7} {size:7} {len(trials):7}", end="")
             print(f"{values[0]:16.4f} {values[1]:16.4f} {values[2]:10.1f}")
 
 
-def draw(result: rl.SweepResult, fit_from: int) -> Figure:
+def draw(result: rl.study.SweepResult, fit_from: int) -> Figure:
     """A panel for each number of latents, on common axes."""
     latents = result.axes["num_latents"]
     figure = Figure(figsize=(1 + 4 * len(latents), 3.6), layout="constrained")

@@ -1,35 +1,29 @@
 """The verb: run a network on a grid under a dynamics."""
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._finite import all_finite
+from ratelike._dynamics._finite import all_finite, not_finite_error
 from ratelike._dynamics._run_layers import run_layers
-from ratelike._network import Network, check_population
-from ratelike._network._feedback import check_feedback
-from ratelike._network._plausible_input import warn_of_input
-from ratelike._neuron import check_neuron
+from ratelike._inputs import checked_inputs
+from ratelike._network import Network
+from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._numerics._casting import cast_to
 from ratelike._population._output import Recording
-from ratelike._signal._drive import AbstractDrive, GridPath, as_path
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
-
-NOT_REACHED = "did not reach the end of the grid with finite values"
-ADVICE = (
-    "With a diffrax solver other than AgeShift: increase max_steps, take shorter steps or wider age bins, loosen the "
-    "tolerances, or choose another solver. Else look at the input, at parameters and at escape rates and kernels of your "
-    "own, which may be too large or not finite."
-)
+from ratelike._types import PyTree
 
 
 class Trajectory(eqx.Module):
@@ -64,7 +58,7 @@ class Trajectory(eqx.Module):
 @broadcasts
 def simulate(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     *,
@@ -88,21 +82,23 @@ def simulate(
     not reach the end with finite values. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded`
     outside, which is False wherever potentials, firing probabilities or outputs were not finite.
     """
-    path, key, chosen = _checked(network, increments, grid, dynamics, key, record)
+    path, key, recorded = checked_inputs(
+        network, increments, grid, dynamics, key=key, record=record
+    )
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
-    trajectory = _simulate(network, path, grid, dynamics, key, chosen, mesh)
+    trajectory = _simulate(network, path, grid, dynamics, key, recorded, mesh)
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
-        raise RuntimeError(f"the simulation {NOT_REACHED} in layer {layer}. {ADVICE}")
+        raise not_finite_error("the simulation", f"in layer {layer}")
     return trajectory
 
 
 @eqx.filter_jit
 def _simulate(
     network: Network,
-    path: diffrax.AbstractPath,
+    path: diffrax.AbstractPath[Any],
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     key: Array | None,
@@ -110,19 +106,14 @@ def _simulate(
     mesh: jax.sharding.Mesh | None,
 ) -> Trajectory:
     dtype = network.layers[0].dtype
-    network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
+    network = cast_to(network, dtype)
     # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
     network, path = _unfolded((network, path))
-    runs = run_layers(
-        dynamics, network.layers, path, grid, key=key, recorded=chosen, mesh=mesh
-    )
-    means = [
-        run.decoded / layer.num_neurons
-        for run, layer in zip(runs, network.layers, strict=True)
-    ]
-    increments = [mean[:, :-1] for mean in means]
-    rates = [mean[:, -1] / grid.dt for mean in means]
+    stages = [LayerStage(layer) for layer in network.layers]
+    runs = run_layers(dynamics, stages, path, grid, key=key, recorded=chosen, mesh=mesh)
+    increments = [run.mean.latents for run in runs]
+    rates = [run.mean.spikes / grid.dt for run in runs]
     same = len({layer.shape for layer in increments}) == 1
     recordings = {
         index: run.recording
@@ -150,98 +141,3 @@ def _unfolded(tree: PyTree) -> PyTree:
 
     arrays, rest = eqx.partition(tree, may_round)
     return eqx.combine(jax.lax.optimization_barrier(arrays), rest)
-
-
-def _cast(leaf: Array, dtype) -> Array:
-    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-
-def _checked(network, increments, grid, dynamics, key, record):
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"network must be a ratelike.Network, got {validation.shown(network)}"
-        )
-    if not isinstance(grid, TimeGrid):
-        raise ValueError(
-            f"grid must be a ratelike.TimeGrid, got {validation.shown(grid)}"
-        )
-    if not isinstance(dynamics, AbstractDynamics):
-        raise ValueError(
-            f"dynamics must be an instance such as ratelike.GeneralisedRate(), got {validation.shown(dynamics)}"
-        )
-    if dynamics.needs_key or key is not None:
-        key = validation.typed_key("key", key)
-    validation.finite_leaves("network", network)
-    check_layers(network, grid, [dynamics])
-    first = network.layers[0]
-    path = _checked_path(increments, grid, first.num_latents, first.dtype)
-    chosen = _checked_record(network, record)
-    warn_of_input(network, path, grid)
-    return path, key, chosen
-
-
-def check_layers(
-    network: Network, grid: TimeGrid, dynamics: Sequence[AbstractDynamics]
-) -> None:
-    """Every layer can be run on the grid, under each of the dynamics."""
-    for index, layer in enumerate(network.layers):
-        name = f"network.layers[{index}]"
-        check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
-        check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
-        for each in dynamics:
-            each.check(name, layer, grid)
-            if each.needs_key:
-                check_population(name, layer, "spikes")
-
-
-def _checked_path(drive, grid, num_latents, dtype) -> diffrax.AbstractPath:
-    path = as_path(drive, grid, num_latents, dtype)
-    if isinstance(path, GridPath):
-        own = path.grid
-        same_step = math.isclose(own.dt, grid.dt, rel_tol=1e-9)
-        if not same_step or own.num_steps != grid.num_steps:
-            raise ValueError(
-                f"the GridPath given as increments must be made for the grid of {grid.num_steps} steps of {grid.dt:g} s, "
-                f"got one for {own.num_steps} steps of {own.dt:g} s"
-            )
-        validation.shape("increments", path.values, (grid.num_steps, num_latents))
-        validation.finite_leaves("increments", path.values)
-        return GridPath(path.values.astype(dtype), grid)
-    with jax.ensure_compile_time_eval():
-        ends = path.t0, path.t1
-    if validation.is_concrete(ends):
-        start, end = map(float, ends)
-        if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
-            raise ValueError(
-                f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
-            )
-    validation.finite_leaves("increments", path)
-    times = [jnp.asarray(time, dtype) for time in grid.times[:2]]
-    shape = jax.eval_shape(path.evaluate, *times).shape
-    if shape != (num_latents,):
-        raise ValueError(
-            f"the path given as increments must have {num_latents} latents, got values of shape {shape}"
-        )
-    return path
-
-
-def _checked_record(network, record) -> dict[int, Integer[Array, " recorded"]]:
-    chosen = {}
-    record = {} if record is None else record
-    validation.instance("record", record, Mapping)
-    for layer, neurons in record.items():
-        if not isinstance(layer, (int, np.integer)) or layer not in range(
-            network.depth
-        ):
-            raise ValueError(
-                f"record must name layers from 0 to {network.depth - 1}, got {validation.shown(layer)}"
-            )
-        indices = np.atleast_1d(np.asarray(neurons))
-        size = network.layers[layer].num_neurons
-        whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
-        if not whole or np.any(indices < 0) or np.any(indices >= size):
-            raise ValueError(
-                f"record[{layer}] must list neurons from 0 to {size - 1}, got {validation.shown(neurons)}"
-            )
-        chosen[layer] = jnp.asarray(indices, dtype=jnp.int32)
-    return chosen

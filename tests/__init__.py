@@ -1,0 +1,1 @@
+from tests import annotations as annotations

@@ -1,7 +1,12 @@
-"""What importing the package does, and does not do."""
+"""What importing the package does and does not do, and which names it has."""
 
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
+
+import pytest
 
 import ratelike as rl
 
@@ -15,13 +20,92 @@ assert not slow, slow
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "importing started a JAX backend"
 """
+NAMESPACES = {"study": rl.study, "train": rl.train, "extend": rl.extend}
+FIXED = """ExponentialEscape SigmoidEscape SoftplusEscape ExponentialRefractory NoRefractory SRM0 LIF Layer Network
+    relay_network TimeGrid WienerDrive simulate Spiking GeneralisedRate ConventionalRate mean_absolute_error convergence
+    sweep fit expected_error readout_variance rate_loss expected_spiking_loss"""
 
 
 def test_import_is_light_and_leaves_jax_alone():
     subprocess.run([sys.executable, "-W", "error", "-c", CHECK], check=True)
 
 
-def test_public_names():
-    fixed = """ExponentialEscape ExponentialRefractory NoRefractory SRM0 Layer Network relay_network TimeGrid WienerDrive
-    simulate Spiking GeneralisedRate ConventionalRate mean_absolute_error convergence Convergence AgeShift"""
-    assert all(hasattr(rl, name) for name in fixed.split())
+def names_of(module):
+    """Without the namespaces in it."""
+    public = [name for name in dir(module) if not name.startswith("_")]
+    listed = [name for name in public if not inspect.ismodule(getattr(module, name))]
+    return set(listed if module is rl else module.__all__)
+
+
+def table_of(module):
+    """The names in the docstring, which stand before two spaces and half a line of text."""
+    return re.findall(r"^    (\w+)  +\S", module.__doc__, re.MULTILINE)
+
+
+def test_names_that_scripts_rely_on_stay_where_they_are():
+    assert set(FIXED.split()) <= names_of(rl)
+    assert {"plot", *NAMESPACES} <= set(dir(rl))
+
+
+def test_every_public_name_is_in_one_namespace():
+    names = [name for module in (rl, *NAMESPACES.values()) for name in names_of(module)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("module", [rl, *NAMESPACES.values()])
+def test_the_table_of_a_namespace_lists_its_names(module):
+    table = table_of(module)
+    assert len(table) == len(set(table))
+    own = {"plot", *NAMESPACES} if module is rl else set()
+    assert set(table) == names_of(module) | own
+
+
+@pytest.mark.parametrize("module", [rl, *NAMESPACES.values(), rl.plot])
+def test_public_classes_and_functions_are_documented(module):
+    for name in dir(module) if module is rl.plot else names_of(module):
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            # `inspect.getdoc` would take that of a base class.
+            assert value.__doc__, name
+            assert "ratelike._" not in value.__doc__, name
+
+
+def test_all_abstract_classes_are_public():
+    """Those that a public class is made from."""
+
+    def bases(value):
+        own = [each for each in value.__mro__ if each.__module__.startswith("ratelike")]
+        return {each for each in own if inspect.isabstract(each)}
+
+    public = {getattr(m, n) for m in (rl, *NAMESPACES.values()) for n in names_of(m)}
+    classes = {each for each in public if inspect.isclass(each)}
+    hidden = {base for each in classes for base in bases(each)} - classes
+    assert not hidden
+
+
+def test_help_is_a_table_that_names_nothing_private():
+    text = pydoc.plain(pydoc.render_doc(rl))
+    # Python adds the files of the package by itself; all that they contain is in the table.
+    contents = re.compile(r"\nPACKAGE CONTENTS\n.*?\n\n", re.DOTALL)
+    assert len(contents.findall(text)) == 1
+    text = contents.sub("\n", text)
+    text = text[: text.index("\nFILE\n")]
+    assert not re.search(r"\b_\w", text)
+    assert len(text.splitlines()) < 110  # no class is printed in whole
+
+
+def test_names_that_moved_say_where_they_are():
+    for name, namespace in NAMESPACES.items():
+        for moved in namespace.__all__:
+            place = rf"^ratelike\.{moved} is now ratelike\.{name}\.{moved}$"
+            with pytest.raises(AttributeError, match=place):
+                getattr(rl, moved)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = rl.nothing
+
+
+def test_all_names_can_be_imported_at_once():
+    names = {}
+    exec("from ratelike import *", names)
+    # Pictures are there if they have been imported before.
+    assert set(names) - {"__builtins__", "plot"} == names_of(rl) | set(NAMESPACES)

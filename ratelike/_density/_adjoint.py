@@ -4,14 +4,15 @@ With the exponents x_k(t) = dt rho_k(t) of all ages k, the rate r(t) = sum_k (1 
 mu(t) = dL/dr(t) in a loss L, let kappa_k(t) be by how much more L grows with a neuron that fires in the step t than with
 one of age k. Then
 
-    kappa_k(t) = exp(-x_k(t)) (kappa_{k+1}(t+1) + gain(t)),   gain(t) = mu(t) - kappa_0(t+1),   dL/dx_k(t) = P_k(t) kappa_k(t).
+    kappa_k(t) = exp(-x_k(t)) (kappa_{k+1}(t+1) + nu(t)),   nu(t) = mu(t) - kappa_0(t+1),   dL/dx_k(t) = P_k(t) kappa_k(t).
 
-The shares run backwards along the characteristics, P_k(t) = exp(x_k(t)) P_{k+1}(t+1), so that they need neither be kept
-nor computed again, and of the derivatives no exponential is left:
+The masses P run backwards along the characteristics, P_k(t) = exp(x_k(t)) P_{k+1}(t+1), so that they need neither be
+kept nor computed again, and of the derivatives no exponential is left:
 
-    dL/dx_k(t) = dL/dx_{k+1}(t+1) + gain(t) P_{k+1}(t+1).
+    dL/dx_k(t) = dL/dx_{k+1}(t+1) + nu(t) P_{k+1}(t+1).
 
-Where that would magnify rounding errors, the block is solved once more instead.
+nu is the *innovation* of a step: what the adjoint of all ages takes up in it. Where running backwards would magnify
+rounding errors, the block is solved once more instead.
 """
 
 import equinox as eqx
@@ -19,130 +20,150 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from ratelike._density._firing import AgeRatio, of_all_ages, separable_firing
-from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._density._merging import computed_before, merge
+from ratelike._density._firing import AgeRatio, separable_fired_mass, sum_over_ages
+from ratelike._density._merge_schedule import Merge, MergeSchedule
+from ratelike._density._merging import mass_after_step, materialise
 from ratelike._numerics._batch_cond import one_way_for_all
 from ratelike._numerics._exponential import exp_of_few
 from ratelike._numerics._products import matmul
 from ratelike._signal._membrane import UNROLL
 
-# Within these, survivors are known to 3 10^-6 in float32, and none are too few for a number.
-LARGEST_EXPONENT = 4.0
-LARGEST_SUM = 60.0
+# Within these, survivors are known to 3 10^-6 in float32, and none of their masses underflows.
+LARGEST_EXPONENT_OF_A_STEP = 4.0
+LARGEST_EXPONENT_OF_A_BLOCK = 60.0
+
+Bins = Float[Array, "bins neurons"]
+Steps = Float[Array, "block neurons"]
+AgeFactor = Float[Array, "block bins"]
 
 
-class Sweep(eqx.Module):
-    """All that the shares of a block depend on, and how L depends on what came of them."""
+class DensityBlock(eqx.Module):
+    """All that the masses of a block depend on, and the derivatives of L by its activity and by the masses after it.
+
+    The exponents are x_k(t) = `neuron_factor` times `age_factor`.
+    """
 
     schedule: MergeSchedule
     steps: Integer[Array, " block"]
-    of_neuron: Float[Array, "block neurons"]
-    of_age: Float[Array, "block bins"]
+    neuron_factor: Float[Array, "block neurons"]
+    age_factor: Float[Array, "block bins"]
     before: Float[Array, "bins neurons"]
     after: Float[Array, "bins neurons"]
     activity_bar: Float[Array, "block neurons"]
     after_bar: Float[Array, "bins neurons"]
 
 
-# The activity, and the derivatives of L by `of_neuron`, `of_age` and `before`.
-Swept = tuple[Array, tuple[Array, Array, Array]]
+# The activity, and the derivatives of L by `neuron_factor`, `age_factor` and `before`.
+Derivatives = tuple[Steps, tuple[Steps, AgeFactor, Bins]]
 
 
-def sweep_back(sweep: Sweep) -> Swept:
-    """Backwards wherever that is accurate."""
-    choose = one_way_for_all(_is_well_conditioned, _backwards, _once_more)
-    return choose(sweep)
+def block_derivatives(block: DensityBlock) -> Derivatives:
+    """By the adjoint equation wherever that is accurate."""
+    choose = one_way_for_all(
+        _is_well_conditioned, _by_adjoint_equation, _by_solving_again
+    )
+    return choose(block)
 
 
-def _is_well_conditioned(sweep: Sweep) -> Bool[Array, ""]:
-    ratio = jnp.max(sweep.of_age)
-    largest_sum = jnp.max(jnp.sum(sweep.of_neuron, axis=0))
-    return (jnp.max(sweep.of_neuron) * ratio <= LARGEST_EXPONENT) & (
-        largest_sum * ratio <= LARGEST_SUM
+def _is_well_conditioned(block: DensityBlock) -> Bool[Array, ""]:
+    ratio = jnp.max(block.age_factor)
+    largest_sum = jnp.max(jnp.sum(block.neuron_factor, axis=0))
+    return (jnp.max(block.neuron_factor) * ratio <= LARGEST_EXPONENT_OF_A_STEP) & (
+        largest_sum * ratio <= LARGEST_EXPONENT_OF_A_BLOCK
     )
 
 
-def _backwards(sweep: Sweep) -> Swept:
-    """By the adjoint equation. In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
-    start = sweep.before / of_all_ages(sweep.before)
-    births = sweep.schedule.event(sweep.steps + 1, start.dtype).younger
-    joining, staying = _in_last_bin(sweep, start, births)
+def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
+    """In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
+    start = block.before / sum_over_ages(block.before)
+    newborn_slots = block.schedule.merge(block.steps + 1, start.dtype).source
+    joining, staying = _in_last_bin(block, start, newborn_slots)
     slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
 
-    def one_step(carry, inputs):
-        x_bar, share, kappa_of_last = carry
-        of_neuron, of_age, birth, mu, joining, staying = inputs
-        # The slot of the newborn held the oldest before, who have joined the last bin.
-        activity = share[birth]
-        gain = mu - _quotient(x_bar[birth], activity)
-        kappa_of_last = kappa_of_last + gain
-        rows = [activity, gain, joining, staying]
+    def one_step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
+        x_bar, mass, kappa_of_last = carry
+        neuron_factor, age_factor, newborn_slot, mu, joining, staying = inputs
+        # Before the step the slot of the newborn cohort held the eldest one, which has joined the last bin.
+        activity = mass[newborn_slot]
+        innovation = mu - _quotient(x_bar[newborn_slot], activity)
+        kappa_of_last = kappa_of_last + innovation
+        rows = [activity, innovation, joining, staying]
         rows += [joining * kappa_of_last, staying * kappa_of_last]
-        rows = computed_before(jnp.stack(rows))
-        activity, gain, joining, staying, x_bar_joining, x_bar_staying = rows
-        x_bar = x_bar + gain * share
+        rows = materialise(jnp.stack(rows))
+        activity, innovation, joining, staying, x_bar_joining, x_bar_staying = rows
+        x_bar = x_bar + innovation * mass
         x_bar = jnp.where(slots == len(slots) - 1, x_bar_staying, x_bar)
-        x_bar = jnp.where(slots == birth, x_bar_joining, x_bar)
-        share = jnp.where(slots == len(slots) - 1, staying, share)
-        share = jnp.where(slots == birth, joining, share)
-        share = share * exp_of_few(of_neuron * of_age[:, None])
-        kappa_of_last = kappa_of_last * jnp.exp(-of_neuron * of_age[-1])
-        of_neuron_bar = matmul(of_age[None], x_bar)[0]
-        of_age_bar = matmul(x_bar, of_neuron[:, None])[:, 0]
-        return (x_bar, share, kappa_of_last), (activity, of_neuron_bar, of_age_bar)
+        x_bar = jnp.where(slots == newborn_slot, x_bar_joining, x_bar)
+        mass = jnp.where(slots == len(slots) - 1, staying, mass)
+        mass = jnp.where(slots == newborn_slot, joining, mass)
+        mass = mass * exp_of_few(neuron_factor * age_factor[:, None])
+        kappa_of_last = kappa_of_last * jnp.exp(-neuron_factor * age_factor[-1])
+        neuron_factor_bar = matmul(age_factor[None], x_bar)[0]
+        age_factor_bar = matmul(x_bar, neuron_factor[:, None])[:, 0]
+        outputs = activity, neuron_factor_bar, age_factor_bar
+        return (x_bar, mass, kappa_of_last), outputs
 
-    inputs = (sweep.of_neuron, sweep.of_age, births, sweep.activity_bar)
-    kappa = -sweep.after_bar
-    (x_bar, share, _), (activity, *bars) = jax.lax.scan(
+    factors = block.neuron_factor, block.age_factor
+    inputs = (*factors, newborn_slots, block.activity_bar, joining, staying)
+    kappa = -block.after_bar
+    (x_bar, mass, _), (activity, *bars) = jax.lax.scan(
         one_step,
-        (sweep.after * kappa, sweep.after, kappa[-1]),
-        (*inputs, joining, staying),
+        (block.after * kappa, block.after, kappa[-1]),
+        inputs,
         reverse=True,
     )
-    return activity, (bars[0], bars[1], -_quotient(x_bar, share))
+    return activity, (bars[0], bars[1], -_quotient(x_bar, mass))
 
 
 def _in_last_bin(
-    sweep: Sweep, start: Float[Array, "bins neurons"], births: Integer[Array, " block"]
-) -> tuple[Float[Array, "block neurons"], Float[Array, "block neurons"]]:
-    """Who comes to the age of the last bin in each step, and who has survived the step in it."""
-    # The exponents of those in one slot add up from the beginning of the block to their last step.
-    until_then = jnp.tril(sweep.of_age[:, births].T)
-    joining = start[births] * jnp.exp(-matmul(until_then, sweep.of_neuron))
+    block: DensityBlock, start: Bins, newborn_slots: Integer[Array, " block"]
+) -> tuple[Steps, Steps]:
+    """The mass that joins the last bin in each step, and the mass that survives the step in it."""
+    # The exponents of the cohort in a slot add up from the beginning of the block to its last step.
+    until_then = jnp.tril(block.age_factor[:, newborn_slots].T)
+    joining = start[newborn_slots] * jnp.exp(-matmul(until_then, block.neuron_factor))
 
-    def one_step(last, inputs):
+    def one_step(last: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         x, joining = inputs
         staying = last * jnp.exp(-x)
         return staying + joining, staying
 
-    x = sweep.of_neuron * sweep.of_age[:, -1:]
+    x = block.neuron_factor * block.age_factor[:, -1:]
     _, staying = jax.lax.scan(one_step, start[-1], (x, joining), unroll=UNROLL)
     return joining, staying
 
 
-def _quotient(x_bar: Array, share: Array) -> Array:
-    """kappa; where nobody is, nobody comes from, and nothing depends on it."""
-    anyone = share > 0.0
-    return jnp.where(anyone, x_bar / jnp.where(anyone, share, 1.0), 0.0)
+def _quotient(
+    x_bar: Float[Array, "*shape"], mass: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """kappa; where there is no mass nothing depends on it."""
+    exists = mass > 0.0
+    return jnp.where(exists, x_bar / jnp.where(exists, mass, 1.0), 0.0)
 
 
-def _once_more(sweep: Sweep) -> Swept:
-    """By solving the block, and differentiating that."""
+def _by_solving_again(block: DensityBlock) -> Derivatives:
+    """Solves the block, and differentiates the solution."""
 
-    def solve(of_neuron, of_age, before):
-        def one_step(share, inputs):
-            of_neuron, of_age, event = inputs
-            fired = separable_firing(share, of_neuron, AgeRatio(of_age), None)
-            activity = of_all_ages(fired)
-            return merge(share, fired, activity, event), activity
+    def solve(
+        neuron_factor: Steps, age_factor: AgeFactor, before: Bins
+    ) -> tuple[Bins, Steps]:
+        def one_step(
+            mass: Bins, inputs: tuple[Array, Array, Merge]
+        ) -> tuple[Bins, Array]:
+            neuron_factor, age_factor, merge = inputs
+            ratio = AgeRatio(age_factor)
+            fired = separable_fired_mass(mass, neuron_factor, ratio, None)
+            activity = sum_over_ages(fired)
+            return mass_after_step(mass, fired, activity, merge), activity
 
-        events = sweep.schedule.event(sweep.steps + 1, before.dtype)
+        merges = block.schedule.merge(block.steps + 1, before.dtype)
         return jax.lax.scan(
             jax.checkpoint(one_step, prevent_cse=False),
-            before / of_all_ages(before),
-            (of_neuron, of_age, events),
+            before / sum_over_ages(before),
+            (neuron_factor, age_factor, merges),
         )
 
-    (_, activity), vjp = jax.vjp(solve, sweep.of_neuron, sweep.of_age, sweep.before)
-    return activity, vjp((sweep.after_bar, sweep.activity_bar))
+    (_, activity), vjp = jax.vjp(
+        solve, block.neuron_factor, block.age_factor, block.before
+    )
+    return activity, vjp((block.after_bar, block.activity_bar))

@@ -1,24 +1,14 @@
-"""Cohorts of age: which neurons share an age bin, and when two bins become one."""
-
-from typing import TYPE_CHECKING
+"""Meshes of age: which neurons share an age bin, and when two bins merge."""
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike
 
 from ratelike import _validation as validation
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._neuron import AbstractNeuronModel, dead_steps
 from ratelike._neuron._ages import oldest_age
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._grid import TimeGrid
-
-if TYPE_CHECKING:
-    import diffrax
-
-    from ratelike._network import Network
-    from ratelike._signal._drive import AbstractDrive
 
 
 class AgeMesh(eqx.Module):
@@ -26,12 +16,12 @@ class AgeMesh(eqx.Module):
 
     The neurons that fired in one step form a *cohort*, which ages along the characteristic without any error. A
     `uniform` mesh keeps every cohort until it is as old as the memory: the density is exact on the grid. A `graded`
-    mesh merges neighbouring cohorts as they age, two of width w into one of width 2 w: where the hazard depends steeply
-    on age bins are narrow, where it is nearly flat, or where nobody fires anyway, they are wide. Of a merged cohort the
-    mean age of its members is kept for each neuron, by the part of them that is at the elder of two ages (two-point
-    Gauss quadrature), and changes as the elder ones fire first. The error is of fourth order in the widths (of second
-    order where neurons carry marks); probability is conserved and never negative; there is no numerical diffusion,
-    because nothing flows between bins but whole cohorts.
+    mesh merges neighbouring cohorts as they age, two of width w into one of width 2 w: bins are narrow where the hazard
+    depends steeply on age, and wide where it is nearly flat or where no neuron fires. Of a merged cohort the mean age is
+    kept for each neuron, as the fraction of the cohort's mass at the upper of two nodes of age (two-point Gauss
+    quadrature); it changes since the mass fires sooner at one node than at the other. The error is of fourth order in
+    the widths (of second order where neurons carry marks); probability is conserved and never negative; there is no
+    numerical diffusion, because only whole cohorts move between bins.
     """
 
     widths: tuple[float, ...] | None = eqx.field(static=True)  # s, at equal ages
@@ -55,10 +45,10 @@ class AgeMesh(eqx.Module):
         in each cohort is kept, which is of second order. rho is the hazard and S the survivor function at a constant input
         potential, `potential`.
 
-        *What it promises.* Nothing but that: no simulation is looked at. For the default neuron in a relay network of gain 1
+        *What it promises.* Only this inequality: no simulation is looked at. For the default neuron in a relay network of gain 1
         the relative error of a layer's output is below `tolerance` (10^-3 gave 3 10^-4 at dt = 0.5 ms, with 16 bins
         instead of 200). Under strong or sudden input, and with stronger kernels, it was up to 40 times `tolerance`. Take
-        `fitted` where it matters.
+        `fitted_age_mesh` where it matters.
 
         Raises `ValueError` unless `tolerance` > 0 and the neuron is concrete (not being traced).
         """
@@ -74,36 +64,6 @@ class AgeMesh(eqx.Module):
         widths = limited_widths(neuron, steep, bound)
         return cls(tuple(float(width) for width in widths))
 
-    @classmethod
-    def fitted(
-        cls,
-        network: "Network",
-        increments: "ArrayLike | diffrax.AbstractPath | AbstractDrive",
-        grid: TimeGrid,
-        tolerance: float = 1e-3,
-    ) -> "AgeMesh":
-        r"""The coarsest mesh of its kind whose *measured* error is below `tolerance`.
-
-        Of each layer 128 neurons from all over the population, and of the input the 1000 steps in which it changes most,
-        are solved with exact ages and with a mesh whose bins are narrow where the hazard is steep at the potentials that
-        occurred; the widths are scaled until the error is below, but not far below, half of `tolerance`. The error is the
-        largest of: the root mean square error of the neurons' rates relative to the root mean square rate, in each layer;
-        and the mean absolute error of the outputs relative to their standard deviation. Where nothing coarser holds, the
-        mesh is uniform.
-
-        The same mesh serves a study over network sizes: fit it to a network of any size. Costs a second or two for each
-        mesh that is tried, mostly of compiling; one to three are usual.
-
-            mesh = rl.AgeMesh.fitted(network, drive, grid, 1e-3)
-            rl.convergence(..., generalised=rl.GeneralisedRate(rl.AgeShift(mesh)))
-
-        `increments` are as in `simulate`. Raises `ValueError` as that does, unless `tolerance` > 0, and for a network or
-        input that is being traced.
-        """
-        from ratelike._study._fitted_mesh import fitted_mesh  # simulates, with meshes
-
-        return fitted_mesh(network, increments, grid, tolerance)
-
     def schedule_of(self, neuron: AbstractNeuronModel, dt: float) -> MergeSchedule:
         """For the memory and the shortest dead time of a neuron."""
         return self.schedule(oldest_age(neuron, dt), dead_steps(neuron, dt), dt)
@@ -111,13 +71,13 @@ class AgeMesh(eqx.Module):
     def schedule(self, memory: int, dead: int, dt: float) -> MergeSchedule:
         """For so many ages before the oldest, and so many steps in which no neuron fires after a spike."""
         merge_ages: list[int] = []
-        width = 2  # of the cohorts that a merger makes, in steps
+        width = 2  # of the cohorts that a merge makes, in steps
         while self.widths is not None:
             wide_enough = np.flatnonzero(np.asarray(self.widths) >= width * dt)
             if len(wide_enough) == 0:
                 break
             age = int(np.ceil(wide_enough[0] * (memory + 1) / (POINTS - 1))) - 1
-            # Both cohorts have to be there, and levels take turns: an odd multiple of half the width.
+            # Both cohorts must be in the bins, and levels take turns: an odd multiple of half the width.
             age = max(age, merge_ages[-1] + 1 if merge_ages else dead + 1)
             age += (width // 2 - age) % width
             if age + 2 * width > memory:
@@ -125,9 +85,9 @@ class AgeMesh(eqx.Module):
             merge_ages.append(age)
             width *= 2
         width //= 2
-        # Cohorts of the last level join the last bin when their mean age comes to the memory.
+        # Cohorts of the last level join the last bin when their mean age reaches the memory.
         final = width * -(-(2 * memory - width + 1) // (2 * width))
-        # Exact ages, in which bins are plenty and the adjoint knows where the newborn are, do not wait.
+        # Exact ages need no refractory queue: they have many bins, and the adjoint finds the newborn in theirs.
         first = dead if merge_ages else 0
         return MergeSchedule(memory, (first, *merge_ages, max(final, 0)))
 
@@ -136,7 +96,7 @@ class AgeMesh(eqx.Module):
 POINTS = 201
 
 
-# At so many times as many the hazard is looked at.
+# The hazard is looked at on an age grid that is so many times finer.
 FINER = 10
 
 

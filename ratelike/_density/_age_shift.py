@@ -1,4 +1,4 @@
-"""The exact scheme on the grid: react, then grow older along the characteristics of age."""
+"""The exact scheme on the grid: the density fires, then grows older along the characteristics of age."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -7,23 +7,31 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
-from ratelike._density._firing import of_all_ages
+from ratelike._density._firing import Hazard, SeparableHazard, sum_over_ages
+from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
     RenewalTerm,
     StepInputs,
     acting_between,
     age_ratio,
+    cohort_hazard,
     seen_by,
 )
-from ratelike._density._state import Cohorts, RefractoryDensity
+from ratelike._density._state import (
+    BlockOutput,
+    CohortDensity,
+    GridState,
+    RefractoryDensity,
+    Scalar,
+)
 from ratelike._neuron import chosen_neurons
-from ratelike._population._coding import encode
 from ratelike._signal._membrane import leak_of
 
 
@@ -35,17 +43,17 @@ class _BetweenSteps(diffrax.AbstractLocalInterpolation):
     y0: RefractoryDensity
     y1: RefractoryDensity
 
-    def evaluate(self, t0, t1=None, left=True):
+    def evaluate(
+        self, t0: Scalar, t1: Scalar | None = None, left: bool = True
+    ) -> RefractoryDensity:
         if t1 is not None:
             raise NotImplementedError("a density is evaluated at one time")
         weight = (t0 - self.t0) / (self.t1 - self.t0)
-        return jax.tree.map(
-            lambda before, after: ((1.0 - weight) * before + weight * after).astype(
-                after.dtype
-            ),
-            self.y0,
-            self.y1,
-        )
+
+        def mean(before: Array, after: Array) -> Array:
+            return ((1.0 - weight) * before + weight * after).astype(after.dtype)
+
+        return jax.tree.map(mean, self.y0, self.y1)
 
 
 class AgeShift(diffrax.AbstractSolver):
@@ -58,8 +66,8 @@ class AgeShift(diffrax.AbstractSolver):
     d_t q + d_a q = -rho q (of neurons without memory with order 1: they fire at most once in a step). `activity` is r of the last step. The
     distribution is divided by its sum every few steps, so that rounding errors do not add up.
 
-    `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `AgeMesh.fitted()` and
-    `AgeMesh.graded()` merge bins of high age, two to nine times cheaper (`benchmarks/README.md`).
+    `mesh` is an `AgeMesh`: `AgeMesh.uniform()`, the default, is the scheme above; `fitted_age_mesh` and
+    `AgeMesh.graded` merge bins of high age, two to nine times cheaper (`benchmarks/README.md`).
 
     *Neuronal Dynamics*, chapter 14; Gerstner, Neural Comput. 12, 43 (2000), for the population equations. Works on the
     grid only; `GeneralisedRate` sees to that.
@@ -69,60 +77,115 @@ class AgeShift(diffrax.AbstractSolver):
     term_structure: ClassVar = RenewalTerm
     interpolation_cls: ClassVar[Callable[..., _BetweenSteps]] = _BetweenSteps
 
-    def __init__(self, mesh: AgeMesh | None = None):
+    def __init__(self, mesh: AgeMesh | None = None) -> None:
         self.mesh = AgeMesh.uniform() if mesh is None else mesh
         validation.instance("AgeShift.mesh", self.mesh, AgeMesh)
 
-    def order(self, terms):
+    def order(self, terms: diffrax.AbstractTerm) -> int:
         return 2
 
-    def init(self, terms, t0, t1, y0, args):
-        # The number of the step, which float32 times of a long run do not tell.
+    def init(
+        self,
+        terms: diffrax.AbstractTerm,
+        t0: Scalar,
+        t1: Scalar,
+        y0: GridState,
+        args: RenewalProblem,
+    ) -> Integer[Array, ""]:
+        """The number of the step, which float32 times of a long run do not tell."""
         return jnp.zeros((), jnp.int32)
 
-    def step(self, terms, t0, t1, y0: Cohorts, args, solver_state, made_jump):
+    def step(
+        self,
+        terms: diffrax.AbstractTerm,
+        t0: Scalar,
+        t1: Scalar,
+        y0: GridState,
+        args: RenewalProblem,
+        solver_state: Integer[Array, ""],
+        made_jump: bool | Bool[Array | np.ndarray, ""],
+    ) -> tuple[
+        GridState,
+        None,
+        dict[str, RefractoryDensity],
+        Integer[Array, ""],
+        diffrax.RESULTS,
+    ]:
         """One step of the solver is a block of steps of the grid."""
-        block, schedule, layer = args.path.shape[1], args.schedule, args.layer
+        block, dtype = args.path.shape[1], y0.density.mass.dtype
         steps = solver_state + jnp.arange(block, dtype=jnp.int32)
-        dtype = y0.share.dtype
-
-        def one_step(carry, inputs):
-            y, before = carry
-            current, ages, of_age, event = inputs
-            start, leak = y.potential, leak_of(layer.neuron.tau_m, args.dt)
-            end = layer.bias + leak.after(start - layer.bias, leak.push(current))
-            after = seen_by(layer.neuron, end)
-            acting = acting_between(layer.neuron, before, after)
-            rho = terms.vf(t0, y, StepInputs(args, acting, ages, of_age))
-            y, activity = advance(rho, y, event, acting, args)
-            y = eqx.tree_at(lambda y: y.potential, y, end)
-            return (y, after), (activity, _recorded(args, start, end))
-
-        currents = _currents(y0, args, args.path[solver_state // block])
-        ages, events = schedule.ages(steps, dtype), schedule.event(steps + 1, dtype)
-        start = _normalised(y0), seen_by(layer.neuron, y0.potential)
-        # Reverse mode computes a step again rather than keep all that came up in it.
-        (y1, _), (activity, acted) = jax.lax.scan(
-            jax.checkpoint(one_step, prevent_cse=False),
-            start,
-            (currents, ages, age_ratio(args, ages), events),
+        ages = args.schedule.ages(steps, dtype)
+        inputs = StepInputs(
+            current=_currents(y0, args, args.path[solver_state // block]),
+            ages=ages,
+            age_ratio=age_ratio(args, ages),
+            merge=args.schedule.merge(steps + 1, dtype),
         )
-        step = solver_state + block
-        y1 = _at_the_end(y1, args, step, activity, acted)
-        dense_info = dict(y0=y0.density(args), y1=y1.density(args))
-        return y1, None, dense_info, step, diffrax.RESULTS.successful
+        density, queue, activity, acted = _block_of_steps(y0, inputs, args)
+        step, arriving = solver_state + block, y0.output.arriving
+        recurrence = args.population.recurrence
+        if recurrence is not None and arriving is not None:
+            arriving = recurrence.queue(arriving, activity)
+        if queue is not None:
+            age = args.schedule.ages_in_queue(step, dtype)
+            queue = RefractoryQueue(queue.rows, age, queue.first)
+        output = BlockOutput(activity, acted, arriving)
+        y1 = GridState(density, queue, args.schedule.ages(step, dtype), output)
+        ends = dict(y0=y0.refractory_density(args), y1=y1.refractory_density(args))
+        return y1, None, ends, step, diffrax.RESULTS.successful
 
-    def func(self, terms, t0, y0, args):
+    def func(
+        self,
+        terms: diffrax.AbstractTerm,
+        t0: Scalar,
+        y0: GridState,
+        args: RenewalProblem,
+    ) -> Hazard | SeparableHazard:
         return terms.vf(t0, y0, args)
 
 
+def _block_of_steps(
+    y: GridState, inputs: StepInputs, args: RenewalProblem
+) -> tuple[
+    CohortDensity,
+    RefractoryQueue | None,
+    Float[Array, "block neurons"],
+    Float[Array, "block recorded"],
+]:
+    """Density and queue after all steps; the expected spikes and the recorded potentials of each."""
+    population = args.population
+
+    def one_step(carry: tuple, inputs: StepInputs) -> tuple[tuple, tuple]:
+        density, queue, before = carry
+        start, leak = density.potential, leak_of(population.neuron.tau_m, args.dt)
+        push = leak.push(inputs.current)
+        end = population.bias + leak.after(start - population.bias, push)
+        after = seen_by(population.neuron, end)
+        acting = acting_between(population.neuron, before, after)
+        rho = cohort_hazard(density, acting, inputs.ages, inputs.age_ratio, args)
+        density, queue, activity = advance(
+            rho, density, queue, inputs.merge, (acting, end), args
+        )
+        return (density, queue, after), (activity, _recorded(args, start, end))
+
+    before = seen_by(population.neuron, y.density.potential)
+    # Reverse mode computes a step again rather than keep all that came up in it.
+    (density, queue, _), (activity, acted) = jax.lax.scan(
+        jax.checkpoint(one_step, prevent_cse=False),
+        (*_normalised(y.density, y.queue), before),
+        inputs,
+    )
+    return density, queue, activity, acted
+
+
 def _currents(
-    y: Cohorts, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
+    y: GridState, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
 ) -> Float[Array, "block neurons"]:
-    currents = encode(path, args.inwards, args.layer.num_neurons)
-    if y.arriving is None:
+    currents = args.population.currents(path)
+    arriving = y.output.arriving
+    if arriving is None:
         return currents
-    return currents + y.arriving[: len(path)]
+    return currents + arriving[: len(path)]
 
 
 def _recorded(
@@ -131,48 +194,22 @@ def _recorded(
     """The potential that acts in a step, of recorded neurons."""
     if args.recorded is None:
         return start[:0]
-    neuron = chosen_neurons(args.layer.neuron, args.recorded)
+    neuron = chosen_neurons(args.population.neuron, args.recorded)
     return neuron.potential_in_step(start[args.recorded], end[args.recorded])
 
 
-def _normalised(y: Cohorts) -> Cohorts:
-    if y.waiting is None:
-        return eqx.tree_at(lambda y: y.share, y, y.share / of_all_ages(y.share))
-    waiting, _ = y.waiting.rows
-    total = of_all_ages(y.share) + of_all_ages(waiting)
+def _normalised(
+    density: CohortDensity, queue: RefractoryQueue | None
+) -> tuple[CohortDensity, RefractoryQueue | None]:
+    """All masses divided by their sum."""
+    total = sum_over_ages(density.mass)
+    if queue is not None:
+        total = total + sum_over_ages(queue.rows[0])
     return eqx.tree_at(
-        lambda y: (y.share, y.waiting.rows[0], y.waiting.first[0]),
-        y,
-        replace_fn=lambda share: share / total,
-    )
-
-
-def _at_the_end(
-    y: Cohorts,
-    args: RenewalProblem,
-    step: Integer[Array, ""],
-    activity: Float[Array, "block neurons"],
-    acted: Float[Array, "block recorded"],
-) -> Cohorts:
-    """Of a block, with what is kept of it."""
-    arriving = y.arriving
-    if args.loop is not None and arriving is not None:
-        arriving = args.loop.queue(arriving, activity)
-    age, deviation = args.schedule.ages(step, y.share.dtype)
-    waiting = y.waiting
-    if waiting is not None:
-        dead = args.schedule.ages_of_dead(step, y.share.dtype)
-        waiting = eqx.tree_at(lambda w: w.age, waiting, dead)
-    return Cohorts(
-        potential=y.potential,
-        share=y.share,
-        age=age,
-        deviation=deviation,
-        elder=y.elder,
-        mark=y.mark,
-        waiting=waiting,
-        trace=y.trace,
-        activity=activity,
-        acted=acted,
-        arriving=arriving,
+        lambda state: (
+            [state[0].mass]
+            + ([] if queue is None else [state[1].rows[0], state[1].first[0]])
+        ),
+        (density, queue),
+        replace_fn=lambda mass: mass / total,
     )

@@ -1,8 +1,12 @@
 """One step of the solver for each step of the grid."""
 
+from collections.abc import Callable
+
 import diffrax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, PyTree
+
+from ratelike._density._state import Scalar
 
 
 class GridSteps(diffrax.AbstractStepSizeController):
@@ -21,15 +25,40 @@ class GridSteps(diffrax.AbstractStepSizeController):
         """A final time for `diffeqsolve`, more than 100 units in the last place beyond the grid."""
         return self.times[-1] * (1.0 + 2.0**-16)
 
-    def wrap(self, direction):
+    def wrap(self, direction: object) -> "GridSteps":
         return self
 
-    def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
+    def init(
+        self,
+        terms: PyTree,
+        t0: Scalar,
+        t1: Scalar,
+        y0: PyTree,
+        dt0: None,
+        args: PyTree,
+        func: Callable[..., PyTree],
+        error_order: Scalar | None,
+    ) -> tuple[Float[Array, ""], Integer[Array, ""]]:
         return self.times[1], jnp.asarray(2, jnp.int32)
 
     def adapt_step_size(
-        self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state
-    ):
+        self,
+        t0: Scalar,
+        t1: Scalar,
+        y0: PyTree,
+        y1_candidate: PyTree,
+        args: PyTree,
+        y_error: PyTree,
+        error_order: Scalar | None,
+        controller_state: Integer[Array, ""],
+    ) -> tuple[
+        bool,
+        Float[Array, ""],
+        Float[Array, ""],
+        bool,
+        Integer[Array, ""],
+        diffrax.RESULTS,
+    ]:
         index = controller_state  # of the end of the next step
         last = len(self.times) - 1
         start = jnp.where(index > last, self.end, self.times[index - 1])

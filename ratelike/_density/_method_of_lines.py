@@ -5,43 +5,58 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from ratelike._density._state import RefractoryDensity
-from ratelike._network import Layer
+from ratelike._density._at_rest import never_fired
+from ratelike._density._state import RefractoryDensity, Scalar
 from ratelike._neuron._ages import num_ages
 from ratelike._neuron._hazards import hazard
+from ratelike._population._population import Population
 
 
 class LinesProblem(eqx.Module):
     """What the vector field needs to know: the `args` of the solve."""
 
-    layer: Layer
+    population: Population
     ages: Float[Array, "ages 1"]  # s
     age_step: float = eqx.field(static=True)  # s
-    decoder: Float[Array, "tiles tile decoded"]
     recorded: Integer[Array, " recorded"] | None
 
 
 def lines_problem(
-    layer: Layer, age_step: float, decoder: Array, recorded: Array | None
+    population: Population,
+    age_step: float,
+    recorded: Integer[Array, " recorded"] | None,
 ) -> LinesProblem:
-    neuron, dtype = layer.neuron, layer.encoder.dtype
-    # All that a neuron without memory has is the last bin.
+    neuron, dtype = population.neuron, population.bias.dtype
+    # A neuron without memory has the last bin alone.
     bins = num_ages(neuron, age_step) if neuron.memory > 0.0 else 0
     middle = (jnp.arange(bins, dtype=dtype) + 0.5) * age_step
     age = jnp.append(middle, neuron.memory)[:, None]
-    return LinesProblem(layer, age, age_step, decoder, recorded)
+    return LinesProblem(population, age, age_step, recorded)
 
 
-def initial_density(problem: LinesProblem) -> RefractoryDensity:
+class LinesState(eqx.Module):
+    """The unknowns of the differential equations, or their derivatives by time."""
+
+    potential: Float[Array, " neurons"]
+    age_distribution: Float[Array, "ages neurons"]
+    total_activity: Float[Array, " neurons"]  # expected spikes since t = 0
+
+    def refractory_density(self, problem: LinesProblem) -> RefractoryDensity:
+        return RefractoryDensity(
+            potential=self.potential,
+            age_distribution=self.age_distribution,
+            mark=None,
+            activity=None,
+            age=problem.ages[:, 0],
+            total_activity=self.total_activity,
+        )
+
+
+def initial_state(problem: LinesProblem) -> LinesState:
     """All neurons at rest and as if they had never fired: in the last bin."""
-    bias = problem.layer.bias
-    empty = jnp.zeros((len(problem.ages), len(bias)), bias.dtype)
-    return RefractoryDensity(
-        potential=bias,
-        age_distribution=empty.at[-1].set(1.0),
-        mark=None,
-        activity=jnp.zeros_like(bias),
-    )
+    bias = problem.population.bias
+    mass, _ = never_fired(problem.population.neuron, bias, len(problem.ages))
+    return LinesState(bias, mass, jnp.zeros_like(bias))
 
 
 def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
@@ -52,22 +67,21 @@ def method_of_lines(path: diffrax.AbstractPath) -> diffrax.ODETerm:
         dA/dt       = r
 
     with upwind flux over bins of width da, of which rho_k takes the age in the middle, and an absorbing last bin of age
-    `memory`. Probability is conserved exactly. The error is of order 1 in da. `activity` is A, the expected number of spikes since the beginning.
+    `memory`. Probability is conserved exactly. The error is of order 1 in da. A is the expected number of spikes since t = 0.
     """
 
-    def vector_field(t, y: RefractoryDensity, args: LinesProblem) -> RefractoryDensity:
-        layer = args.layer
-        current = jnp.matmul(layer.encoder, path.derivative(t), precision="highest")
-        firing = (
-            hazard(layer.neuron, y.potential, args.ages, y.mark) * y.age_distribution
-        )
+    def vector_field(t: Scalar, y: LinesState, args: LinesProblem) -> LinesState:
+        population = args.population
+        bias, neuron = population.bias, population.neuron
+        current = population.currents(path.derivative(t)[None])[0]
+        rho = hazard(neuron, y.potential, args.ages, None)
+        firing = rho * y.age_distribution
         rate = jnp.sum(firing, axis=0)
-        return RefractoryDensity(
-            potential=(layer.bias - y.potential + current) / layer.neuron.tau_m,
-            age_distribution=_transport(rate, y.age_distribution, args.age_step)
-            - firing,
-            mark=None,
-            activity=rate,
+        transport = _transport(rate, y.age_distribution, args.age_step)
+        return LinesState(
+            potential=(bias - y.potential + current) / neuron.tau_m,
+            age_distribution=transport - firing,
+            total_activity=rate,
         )
 
     return diffrax.ODETerm(vector_field)

@@ -1,6 +1,7 @@
-"""The hazard of each cohort, at the two ages of its members."""
+"""The hazard of each cohort, at its two nodes of age."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import diffrax
 import equinox as eqx
@@ -8,80 +9,86 @@ import jax
 from jaxtyping import Array, Float
 
 from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
+from ratelike._density._merge_schedule import Merge
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._state import Cohorts
+from ratelike._density._state import Ages, CohortDensity, GridState, Scalar
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._ages import in_seconds
 from ratelike._neuron._hazards import hazard, hazard_ratio, shared_factors
 
-# Mean, and standard deviation, of the age index in each bin.
-Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
-
 
 class StepInputs(eqx.Module):
-    """What the hazard of one step depends on beside the density."""
+    """All that one step of the grid takes beside the density; for a block, a row for each of its steps."""
 
-    problem: RenewalProblem
-    # f(hs) where the hazard is a function of the potential times one of age, hs elsewhere.
-    acting: Float[Array, " neurons"]
+    current: Float[Array, "*steps neurons"]  # increments of the input current
     ages: Ages
-    of_age: AgeRatio | None  # of a hazard of two factors
+    age_ratio: AgeRatio | None  # of a hazard of two factors
+    merge: Merge
 
 
 class RenewalTerm(diffrax.AbstractTerm):
-    """The vector field is the hazard rho(t, a) in hertz in a step, whose `StepInputs` are the `args`; the control is time.
+    """The vector field is the hazard rho(t, a) in hertz; the control is time.
 
-    The two do not multiply: `AgeShift` integrates the hazard over a step itself.
+    The two do not multiply: `AgeShift` integrates the hazard over a step itself. What a step depends on beside time and
+    density has no place in `vf`, which is all that diffrax hands on of a term; `AgeShift` calls `cohort_hazard`.
     """
 
     def vf(
-        self, t, y: Cohorts, args: StepInputs | RenewalProblem
+        self, t: Scalar, y: GridState, args: RenewalProblem
     ) -> Hazard | SeparableHazard:
-        if isinstance(args, RenewalProblem):  # as diffrax asks for it, between steps
-            args = _inputs_of_a_moment(y, args)
-        if args.of_age is not None:
-            return SeparableHazard(args.acting, args.of_age, y.elder)
-        problem = args.problem
-        neuron, dt = problem.layer.neuron, problem.dt
+        """The hazard between two steps, as in a step in which the potential stays."""
+        acting = seen_by(args.population.neuron, y.density.potential)
+        return cohort_hazard(y.density, acting, y.ages, age_ratio(args, y.ages), args)
 
-        def at(age, later):
-            mark = y.mark
-            if later is not None:
-                mark = neuron.faded(mark, later[:, None] * dt)
-            return hazard(neuron, args.acting, age[:, None], mark)
-
-        at_both_ages = _at_both_ages(at, args.ages, problem)
-        if y.elder is not None:
-            # Computed once for all uses, which would else be rounded differently.
-            at_both_ages = jax.lax.optimization_barrier(at_both_ages)
-        younger, increase = at_both_ages
-        return Hazard(younger, increase, y.elder)
-
-    def contr(self, t0, t1, **kwargs):
+    def contr(self, t0: Scalar, t1: Scalar, **kwargs: object) -> Scalar:
         return t1 - t0
 
-    def prod(self, vf, control):
+    def prod(self, vf: Hazard | SeparableHazard, control: Scalar) -> NoReturn:
         raise NotImplementedError(
             "RenewalTerm is solved by ratelike.AgeShift, other solvers take the method of lines"
         )
 
 
-def _at_both_ages(
+def cohort_hazard(
+    density: CohortDensity,
+    acting: Float[Array, " neurons"],
+    ages: Ages,
+    age_ratio: AgeRatio | None,
+    problem: RenewalProblem,
+) -> Hazard | SeparableHazard:
+    """`acting` is f(hs) where the hazard is a function of the potential times one of age, hs elsewhere."""
+    if age_ratio is not None:
+        return SeparableHazard(acting, age_ratio, density.upper_fraction)
+    neuron, dt = problem.population.neuron, problem.dt
+
+    def at(age: Array, later: Array | None) -> Array:
+        mark = density.mark
+        if later is not None:
+            mark = neuron.faded(mark, later[:, None] * dt)
+        return hazard(neuron, acting, age[:, None], mark)
+
+    at_both_nodes = _at_both_nodes(at, ages, problem)
+    if density.upper_fraction is not None:
+        # Computed once for all uses, which would else be rounded differently.
+        at_both_nodes = jax.lax.optimization_barrier(at_both_nodes)
+    at_lower, increase = at_both_nodes
+    return Hazard(at_lower, increase, density.upper_fraction)
+
+
+def _at_both_nodes(
     at: Callable[[Array, Array | None], Array], ages: Ages, problem: RenewalProblem
 ) -> tuple[Array, Array | None]:
-    """`at(age, later)` at the younger age of each cohort, and its increase to the elder age.
-
-    `at` is given an age in seconds and by how many steps later than the mean age that is, or None where cohorts have one age.
-    """
+    """`at(age, later)` at the lower node of age of each cohort, and its increase to the upper node."""
+    # `later` says by how many steps the node is above the mean age; None where cohorts have one age.
     mean, deviation = ages
 
-    def seconds(index):
-        return in_seconds(problem.layer.neuron, index, problem.dt)
+    def seconds(index: Array) -> Array:
+        return in_seconds(problem.population.neuron, index, problem.dt)
 
     if problem.schedule.num_levels == 1:
         return at(seconds(mean), None), None
-    younger = at(seconds(mean - deviation), -deviation)
-    return younger, at(seconds(mean + deviation), deviation) - younger
+    at_lower = at(seconds(mean - deviation), -deviation)
+    return at_lower, at(seconds(mean + deviation), deviation) - at_lower
 
 
 def acting_in_steps(
@@ -105,21 +112,14 @@ def acting_between(neuron: AbstractNeuronModel, before: Array, after: Array) -> 
     return 0.5 * (before + after)
 
 
-def _inputs_of_a_moment(y: Cohorts, problem: RenewalProblem) -> StepInputs:
-    """As in a step in which the potential stays."""
-    acting = seen_by(problem.layer.neuron, y.potential)
-    ages = y.age, y.deviation
-    return StepInputs(problem, acting, ages, age_ratio(problem, ages))
-
-
 def age_ratio(problem: RenewalProblem, ages: Ages) -> AgeRatio | None:
     """What a separable hazard takes from age in each step of a block; None of another hazard."""
-    neuron = problem.layer.neuron
+    neuron = problem.population.neuron
     factors = shared_factors(neuron)
     if factors is None:
         return None
 
-    def at(age, later):
+    def at(age: Array, later: Array | None) -> Array:
         return hazard_ratio(neuron, factors.ratio, age)
 
-    return AgeRatio(*_at_both_ages(at, ages, problem))
+    return AgeRatio(*_at_both_nodes(at, ages, problem))

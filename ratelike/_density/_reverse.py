@@ -9,42 +9,44 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, PyTree
 
-from ratelike._density._adjoint import Sweep, sweep_back
+from ratelike._density._adjoint import DensityBlock, block_derivatives
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._renewal_term import acting_in_steps, age_ratio
-from ratelike._density._state import Cohorts
+from ratelike._density._renewal_term import (
+    acting_in_steps,
+    age_ratio,
+)
+from ratelike._density._state import GridState, Scalar
 from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._population._coding import decode, encode, summed_where_shared
+from ratelike._population._population import Decoded, Population
 from ratelike._signal._membrane import potentials_at_ends
 
 
 class Ends(eqx.Module):
     """What one block of steps hands on to the next."""
 
-    share: Float[Array, "*blocks bins neurons"]
+    mass: Float[Array, "*blocks bins neurons"]
     potential: Float[Array, "*blocks neurons"]
 
 
-def ends_of(t, y: Cohorts, args: RenewalProblem) -> Ends:
-    return Ends(y.share, y.potential)
+def ends_of(t: Scalar, y: GridState, args: RenewalProblem) -> Ends:
+    return Ends(y.density.mass, y.density.potential)
 
 
-Decoded = Float[Array, "blocks block tiles decoded"]
-# What is decoded in each block, its ends (with those of the whole) if asked for, and whether all was reached.
+# The decoded activity of each block, the ends of all blocks if asked for, and whether the solver reached the end.
 Solve = Callable[[RenewalProblem, bool], tuple[Decoded, Ends | None, Bool[Array, ""]]]
 
 
 def is_reversible(problem: RenewalProblem) -> bool:
-    """Exact ages, a hazard of two factors, no feedback; and nobody is born and grows old in one block."""
+    """Exact ages, a hazard of two factors, no feedback; and no cohort passes through all ages within one block."""
     block, schedule = problem.path.shape[1], problem.schedule
     return (
-        shared_factors(problem.layer.neuron) is not None
+        shared_factors(problem.population.neuron) is not None
         and schedule.num_levels == 1
         and block <= schedule.memory
-        and problem.loop is None
+        and problem.population.recurrence is None
         and problem.recorded is None
     )
 
@@ -60,21 +62,29 @@ def solved(problem: RenewalProblem, solve: Solve) -> tuple[Decoded, Bool[Array, 
 
 
 @solved.def_fwd
-def _(perturbed, problem, solve):
+def _(
+    perturbed: PyTree, problem: RenewalProblem, solve: Solve
+) -> tuple[tuple[Decoded, Bool[Array, ""]], Ends | None]:
     decoded, ends, reached = solve(problem, True)
     return (decoded, reached), ends
 
 
 @solved.def_bwd
 @broadcasts
-def _(ends, cotangents, perturbed, problem, solve):
+def _(
+    ends: Ends,
+    cotangents: tuple[Decoded | None, PyTree],
+    perturbed: PyTree,
+    problem: RenewalProblem,
+    solve: Solve,
+) -> PyTree:
     decoded_bar, _ = cotangents
-    if decoded_bar is None:
+    if decoded_bar is None or decoded_bar.columns is None:
         return jax.tree.map(lambda _: None, problem)
     constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
     num_blocks, steps_each = path.shape[:2]
 
-    def one_block(carry, inputs):
+    def one_block(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         after, after_bar, constants_bar = carry
         index, path, decoded_bar = inputs
         before = jax.tree.map(lambda x: x[index], ends)
@@ -91,9 +101,9 @@ def _(ends, cotangents, perturbed, problem, solve):
     (_, start_bar, constants_bar), path_bar = jax.lax.scan(
         one_block, (last, *zeros), inputs, reverse=True
     )
-    # It began with all potentials at rest.
-    bias_bar = constants_bar.layer.bias + start_bar.potential
-    constants_bar = eqx.tree_at(lambda p: p.layer.bias, constants_bar, bias_bar)
+    # The first block begins with all potentials at rest.
+    bias_bar = constants_bar.population.bias + start_bar.potential
+    constants_bar = eqx.tree_at(lambda p: p.population.bias, constants_bar, bias_bar)
     return eqx.tree_at(
         lambda p: p.path, constants_bar, path_bar, is_leaf=lambda leaf: leaf is None
     )
@@ -107,9 +117,12 @@ class _Block(eqx.Module):
 
 
 def _block_vjp(
-    constants: RenewalProblem, block: _Block, decoded_bar: Array, after_bar: Ends
-) -> tuple[RenewalProblem, Array, Ends]:
-    """The derivatives by the constants of the problem, the path and the state before, from those by what came of them."""
+    constants: RenewalProblem,
+    block: _Block,
+    decoded_bar: Decoded,
+    after_bar: Ends,
+) -> tuple[RenewalProblem, Float[Array, "block *tiles latents"], Ends]:
+    """The derivatives by the constants of the problem, the path and the state before the block."""
     steps = block.first + jnp.arange(len(block.path), dtype=jnp.int32)
     exponents, exponents_vjp = jax.vjp(
         functools.partial(_exponents, steps),
@@ -117,33 +130,41 @@ def _block_vjp(
         block.path,
         block.before.potential,
     )
-    of_neuron, of_age, _ = exponents
+    neuron_factor, age_factor, _ = exponents
 
-    def readout(decoder, activity):
-        return summed_where_shared(decode(decoder, activity), block.path)
+    population = constants.population
+
+    def readout(decoder: Array, activity: Array) -> Decoded:
+        return eqx.tree_at(_decoder, population, decoder).decode(activity)
 
     # What is decoded is linear in the activity: its derivative is the same everywhere.
-    anywhere = jnp.zeros_like(of_neuron)
-    _, linear = jax.vjp(functools.partial(readout, constants.decoder), anywhere)
+    anywhere = jnp.zeros_like(neuron_factor)
+    _, linear = jax.vjp(functools.partial(readout, population.decoder), anywhere)
     (activity_bar,) = linear(decoded_bar)
-    sweep = Sweep(
+    density_block = DensityBlock(
         schedule=constants.schedule,
         steps=steps,
-        of_neuron=of_neuron,
-        of_age=of_age,
-        before=block.before.share,
-        after=block.after.share,
+        neuron_factor=neuron_factor,
+        age_factor=age_factor,
+        before=block.before.mass,
+        after=block.after.mass,
         activity_bar=activity_bar,
-        after_bar=after_bar.share,
+        after_bar=after_bar.mass,
     )
-    activity, (of_neuron_bar, of_age_bar, share_bar) = sweep_back(sweep)
+    activity, (*factors_bar, mass_bar) = block_derivatives(density_block)
     constants_bar, path_bar, potential_bar = exponents_vjp(
-        (of_neuron_bar, of_age_bar, after_bar.potential)
+        (*factors_bar, after_bar.potential)
     )
-    _, linear = jax.vjp(lambda decoder: readout(decoder, activity), constants.decoder)
+    _, linear = jax.vjp(lambda decoder: readout(decoder, activity), population.decoder)
     (decoder_bar,) = linear(decoded_bar)
-    constants_bar = eqx.tree_at(lambda p: p.decoder, constants_bar, decoder_bar)
-    return constants_bar, path_bar, Ends(share_bar, potential_bar)
+    constants_bar = eqx.tree_at(
+        lambda p: p.population.decoder, constants_bar, decoder_bar
+    )
+    return constants_bar, path_bar, Ends(mass_bar, potential_bar)
+
+
+def _decoder(population: Population) -> Array:
+    return population.decoder
 
 
 def _exponents(
@@ -151,12 +172,14 @@ def _exponents(
     constants: RenewalProblem,
     path: Float[Array, "block *tiles latents"],
     potential: Float[Array, " neurons"],
-):
-    """x_k = dt f(hs) times the ratio of each age: both factors in each step, and the potential after them all."""
-    layer, dt = constants.layer, constants.dt
-    currents = encode(path, constants.inwards, layer.num_neurons)
-    ends = potentials_at_ends(layer.bias, potential, currents, layer.neuron.tau_m, dt)
+) -> tuple[Array, Array, Array]:
+    """The factors of x_k = dt f(hs) ratio_k in each step, of neurons and of ages, and the potential after the last step."""
+    population, dt = constants.population, constants.dt
+    currents = population.currents(path)
+    ends = potentials_at_ends(
+        population.bias, potential, currents, population.neuron.tau_m, dt
+    )
     ages = constants.schedule.ages(steps, potential.dtype)
-    of_age = age_ratio(constants, ages)
-    assert of_age is not None
-    return dt * acting_in_steps(layer.neuron, ends), of_age.younger, ends[-1]
+    ratio = age_ratio(constants, ages)
+    assert ratio is not None
+    return dt * acting_in_steps(population.neuron, ends), ratio.at_lower, ends[-1]

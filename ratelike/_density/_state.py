@@ -1,17 +1,23 @@
-"""The refractory density of a population."""
+"""The refractory density of a population, as a caller sees it and as the solver on the grid keeps it."""
 
 from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from ratelike._density._waiting import Waiting
+from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._neuron._ages import in_seconds
 
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem
+
+# A time, as diffrax types it.
+Scalar = float | Float[Array | np.ndarray, ""]
+# Mean, and standard deviation, of the age index in each bin.
+Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
 
 
 class RefractoryDensity(eqx.Module):
@@ -21,48 +27,63 @@ class RefractoryDensity(eqx.Module):
     A density is that of a moment between two steps: bin 0 holds the spikes of the step before, which are of age dt in the
     step to come, and the last bin all that are then as old as the neuron's memory. On a graded `AgeMesh` the bins are the
     cohorts of that moment.
+
+    What has been fired is known in the form in which the solver counts it: `AgeShift` gives `activity`, the method of
+    lines `total_activity`. The other of the two is None.
     """
 
     potential: Float[Array, " neurons"]  # h at that moment
     age_distribution: Float[Array, "ages neurons"]
     mark: PyTree[Float[Array, "ages neurons"]]  # mean mark of the neurons of each age
-    activity: Float[Array, " neurons"]  # expected spikes: see the solver that moves it
+    activity: Float[Array, " neurons"] | None  # expected spikes in the step before
     age: Float[Array, " ages"] | None = (
         None  # s, mean age of each bin in the step to come
     )
+    total_activity: Float[Array, " neurons"] | None = None  # spikes since t = 0
 
 
-class Cohorts(eqx.Module):
-    """The same as the solver on the grid keeps it: bins stay where they are in memory while their age grows."""
+class CohortDensity(eqx.Module):
+    """The density in slots that stay where they are in memory while the ages of their cohorts grow."""
 
     potential: Float[Array, " neurons"]
-    share: Float[Array, "bins neurons"]  # probability
-    age: Float[Array, " bins"]  # mean age index
-    deviation: Float[Array, " bins"]  # standard deviation of the age indices
-    elder: Float[Array, "bins neurons"] | None  # part at the elder of two ages
+    mass: Float[Array, "bins neurons"]  # probability
+    upper_fraction: Float[Array, "bins neurons"] | None  # of it, at the upper node
     mark: PyTree[Float[Array, "bins neurons"]]
-    waiting: Waiting | None  # those who come to the bins after their dead time
-    trace: PyTree[
-        Float[Array, " neurons"]
-    ]  # of the expected activity, if spikes before the last one act
-    activity: Float[Array, "block neurons"]  # expected spikes in the last steps
-    acted: Float[Array, "block recorded"]  # potential in these
+    # Of the expected activity, if spikes before the last one act.
+    trace: PyTree[Float[Array, " neurons"]]
+
+
+class BlockOutput(eqx.Module):
+    """What a block of steps hands on."""
+
+    activity: Float[Array, "block neurons"]  # expected spikes in each step
+    acted: Float[Array, "block recorded"]  # potential that acted in each step
     arriving: Float[Array, "delay neurons"] | None  # feedback under way
 
-    def density(self, problem: "RenewalProblem") -> RefractoryDensity:
-        """In the order of age."""
-        age = jnp.minimum(self.age, problem.schedule.memory)
-        bins = (self.share, age, self.mark)
-        if self.waiting is not None:
-            share, mark = self.waiting.rows
-            dead = (share, self.waiting.age, mark)
+
+class GridState(eqx.Module):
+    """What the solver on the grid hands from block to block."""
+
+    density: CohortDensity
+    queue: RefractoryQueue | None  # cohorts that enter the bins after their dead time
+    ages: Ages  # of the bins in the step to come
+    output: BlockOutput
+
+    def refractory_density(self, problem: "RenewalProblem") -> RefractoryDensity:
+        """The bins in the order of age, after those of the queue."""
+        density = self.density
+        age = jnp.minimum(self.ages[0], problem.schedule.memory)
+        bins = (density.mass, age, density.mark)
+        if self.queue is not None:
+            mass, mark = self.queue.rows
+            dead = (mass, self.queue.age, mark)
             bins = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), dead, bins)
-        share, age, mark = bins
+        mass, age, mark = bins
         order = jnp.append(jnp.argsort(age[:-1], stable=True), len(age) - 1)
         return RefractoryDensity(
-            potential=self.potential,
-            age_distribution=share[order],
+            potential=density.potential,
+            age_distribution=mass[order],
             mark=jax.tree.map(lambda mark: mark[order], mark),
-            activity=self.activity[-1],
-            age=in_seconds(problem.layer.neuron, age[order], problem.dt),
+            activity=self.output.activity[-1],
+            age=in_seconds(problem.population.neuron, age[order], problem.dt),
         )

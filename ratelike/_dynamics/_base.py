@@ -7,9 +7,10 @@ import diffrax
 import equinox as eqx
 from jaxtyping import Array, Integer
 
-from ratelike._network import AbstractLayer, Layer
+from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 
 
@@ -34,15 +35,15 @@ class AbstractDynamics(eqx.Module):
     @abc.abstractmethod
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
         tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
-        """Runs one layer, or a part of it that begins with a whole tile, over the grid.
+        """Runs a population over the grid.
 
-        `tile_keys` (tiles,) hold a random key for each tile of neurons, where the dynamics needs one. A `GridPath` may
-        hold a path for each tile.
+        `tile_keys` (tiles,) hold a random key for each tile of neurons, where the dynamics needs one. Where the
+        population is packed, the path is a `GridPath` that holds one for each tile.
         """

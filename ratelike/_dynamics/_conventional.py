@@ -8,12 +8,13 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import GROUP, Rows, run_in_blocks
+from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
-from ratelike._network import AbstractLayer, Layer
+from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -33,31 +34,34 @@ class ConventionalRate(AbstractDynamics):
     rate: AbstractStationaryRate
     needs_key: ClassVar[bool] = False
 
-    def __init__(self, rate: AbstractStationaryRate | None = None):
+    def __init__(self, rate: AbstractStationaryRate | None = None) -> None:
         self.rate = ChebyshevRate() if rate is None else rate
         validation.instance("ConventionalRate.rate", self.rate, AbstractStationaryRate)
 
     def neurons_at_once(self, neuron: AbstractNeuronModel, grid: TimeGrid) -> int:
-        return part_size(BLOCK, 2 * GROUP)
+        return part_size(BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
 
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
-        rate = self.rate.prepare(layer.neuron, grid.dt, layer.encoder.dtype)
+        dtype = population.bias.dtype
+        rate = self.rate.prepare(population.neuron, grid.dt, dtype)
 
         def advance(
             state: None, ends: Rows, potentials: Rows, index: Integer[Array, ""]
         ) -> tuple[None, Float[Array, "block neurons"]]:
             return state, rate(jnp.stack(potentials)) * grid.dt
 
-        increments = grid_increments(path, grid, layer.encoder.dtype)
-        return run_in_blocks(layer, increments, grid, BLOCK, advance, None, recorded)
+        increments = grid_increments(path, grid, dtype)
+        return run_in_blocks(
+            population, increments, grid, BLOCK, advance, None, recorded
+        )

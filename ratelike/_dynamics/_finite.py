@@ -1,6 +1,6 @@
 """Whether what came out of a layer means anything.
 
-Spikes are a comparison, which hides a NaN: nobody fires. So not only what is decoded is looked at.
+Spikes are a comparison, which hides a NaN: no neuron fires. So not only what is decoded is looked at.
 """
 
 import diffrax
@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ratelike._network import Layer
 from ratelike._neuron import factors_are_right
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._drive import GridPath
 
 
@@ -24,18 +24,29 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def made_sense(
-    layer: Layer, path: diffrax.AbstractPath, output: LayerOutput
+    population: Population, path: diffrax.AbstractPath, output: LayerOutput
 ) -> Bool[Array, ""]:
     """The dynamics succeeded, with finite parameters, input and potentials, and a finite result.
 
     A dead time that is NaN, or a potential that is infinite, need not leave a trace in what is decoded. Nor need a kernel
     that has become so strong since its neuron was made that the two factors of the hazard leave the range of numbers.
     """
-    numbers = (layer.neuron, layer.bias, layer.encoder, path, output.decoded)
+    neuron, encoder = population.neuron, population.encoder
+    numbers = (neuron, population.bias, encoder, path, output.decoded)
     finite = output.succeeded & all_finite(numbers)
-    finite &= factors_are_right(layer.neuron)
+    finite &= factors_are_right(neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
-        largest = jnp.max(jnp.abs(layer.encoder)) * jnp.max(jnp.abs(path.values))
-        finite &= jnp.isfinite(largest * (layer.num_latents / path.grid.dt))
+        largest = jnp.max(jnp.abs(encoder)) * jnp.max(jnp.abs(path.values))
+        finite &= jnp.isfinite(largest * (encoder.shape[1] / path.grid.dt))
     return finite
+
+
+def not_finite_error(what: str, where: str) -> RuntimeError:
+    """The error of a run, called `what`, that had values that are not finite; `where` says in which part of it."""
+    return RuntimeError(
+        f"{what} did not reach the end of the grid with finite values, {where}. With a diffrax solver other than "
+        "AgeShift: increase max_steps, take shorter steps or wider age bins, loosen the tolerances, or choose another "
+        "solver. Else look at the input, at parameters and at escape rates and kernels of your own, which may be too "
+        "large or not finite."
+    )

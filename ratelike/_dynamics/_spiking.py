@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Integer, PyTree
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import GROUP, Rows, run_in_blocks
+from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
-from ratelike._network import AbstractLayer, Layer
+from ratelike._network import AbstractLayer
 from ratelike._neuron import (
     AbstractNeuronModel,
     check_can_fire,
@@ -25,6 +25,7 @@ from ratelike._neuron._hazards import successive_hazards
 from ratelike._numerics._tile_random import per_neuron, standard_exponential
 from ratelike._population._chunk_size import part_size
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -64,7 +65,7 @@ class Spiking(AbstractDynamics):
     ) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return part_size(2 * LONGEST_BLOCK, 2 * GROUP)
+        return part_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)
@@ -77,7 +78,7 @@ class Spiking(AbstractDynamics):
 
     def __call__(
         self,
-        layer: Layer,
+        population: Population,
         path: diffrax.AbstractPath,
         grid: TimeGrid,
         *,
@@ -86,38 +87,40 @@ class Spiking(AbstractDynamics):
     ) -> LayerOutput:
         assert tile_keys is not None
 
-        def sample(layer, increments, recorded):
-            return _sample(layer, increments, grid, tile_keys, recorded)
+        def sample(population, increments, recorded):
+            return _sample(population, increments, grid, tile_keys, recorded)
 
-        increments = grid_increments(path, grid, layer.encoder.dtype)
-        return self.estimator(sample, layer, increments, grid, recorded)
+        increments = grid_increments(path, grid, population.bias.dtype)
+        return self.estimator(sample, population, increments, grid, recorded)
 
 
 def _sample(
-    layer: Layer,
+    population: Population,
     increments: Float[Array, "time *tiles latents"],
     grid: TimeGrid,
     tile_keys: Array,
     recorded: Integer[Array, " recorded"] | None,
 ) -> LayerOutput:
-    dtype = layer.encoder.dtype
-    oldest = oldest_age(layer.neuron, grid.dt)
+    dtype, neuron = population.bias.dtype, population.neuron
+    oldest = oldest_age(neuron, grid.dt)
 
     def draw(index):
         def one_tile(tile_key):
             return standard_exponential(tile_key, index, dtype)
 
-        return per_neuron(one_tile, tile_keys, layer.num_neurons)
+        return per_neuron(one_tile, tile_keys, population.num_neurons)
 
     def advance(neurons, ends, potentials, index):
         draws = draw(index)
-        return _advance(neurons, draws, ends, potentials, layer, grid.dt, oldest)
+        return _advance(neurons, draws, ends, potentials, neuron, grid.dt, oldest)
 
     never_fired = _Neurons(
-        age=jnp.full_like(layer.bias, oldest), mark=layer.neuron.mark(layer.bias)
+        age=jnp.full_like(population.bias, oldest), mark=neuron.mark(population.bias)
     )
-    block = min(dead_steps(layer.neuron, grid.dt) + 1, LONGEST_BLOCK)
-    return run_in_blocks(layer, increments, grid, block, advance, never_fired, recorded)
+    block = min(dead_steps(neuron, grid.dt) + 1, LONGEST_BLOCK)
+    return run_in_blocks(
+        population, increments, grid, block, advance, never_fired, recorded
+    )
 
 
 class _Neurons(eqx.Module):
@@ -130,7 +133,7 @@ def _advance(
     spike_threshold: Float[Array, " neurons"],
     ends: Rows,
     potentials: Rows,
-    layer: Layer,
+    neuron: AbstractNeuronModel,
     dt: float,
     oldest: int,
 ) -> tuple[_Neurons, Float[Array, "block neurons"]]:
@@ -138,7 +141,7 @@ def _advance(
 
     It fires at most once in a block, so that its age and mark follow from the block's beginning.
     """
-    neuron, block, marks = layer.neuron, len(potentials), [neurons.mark]
+    block, marks = len(potentials), [neurons.mark]
     while len(marks) < block:
         marks.append(neuron.faded(marks[-1], dt))
     hazards = successive_hazards(neuron, ends, potentials, neurons.age, marks, dt)
@@ -156,6 +159,6 @@ def _advance(
             neuron.faded(mark_after, dt),
         )
         spikes.append(fired.astype(spike_threshold.dtype))
-    # A hazard that is NaN never passes the threshold, without a word: the age keeps it, until the end of the simulation.
+    # A sum that is NaN exceeds no threshold, without a word: the age keeps it, until the end of the simulation.
     age_after = jnp.where(jnp.isnan(summed), summed, age_after)
     return _Neurons(age_after, mark_after), jnp.stack(spikes)

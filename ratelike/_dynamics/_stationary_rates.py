@@ -78,7 +78,7 @@ class ChebyshevRate(AbstractStationaryRate):
 
     num_cells: int = eqx.field(static=True)
 
-    def __init__(self, num_cells: int = 384):
+    def __init__(self, num_cells: int = 384) -> None:
         self.num_cells = validation.count(
             "ChebyshevRate.num_cells", num_cells, at_least=4
         )

@@ -24,7 +24,7 @@ class AbstractEscape(eqx.Module):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class SquareEscape(rl.AbstractEscape):
+    >>> class SquareEscape(rl.extend.AbstractEscape):
     ...     slope: Array  # square root of hertz, per potential
     ...
     ...     def __call__(self, potential):

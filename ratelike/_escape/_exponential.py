@@ -3,10 +3,11 @@
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape._base import AbstractSeparableEscape
+from ratelike._types import Numbers
 
 # A neuron whose kernel takes exp(-45) from exp(60) still fires in every step that it may; and times the largest ratio
 # exp(20) it is finite in float32.
@@ -30,8 +31,8 @@ class ExponentialEscape(AbstractSeparableEscape):
     width: Float[Array, "*#neurons"]  # potential
 
     def __init__(
-        self, rate: ArrayLike = 10.0, threshold: ArrayLike = 0.0, width: ArrayLike = 1.0
-    ):
+        self, rate: Numbers = 10.0, threshold: Numbers = 0.0, width: Numbers = 1.0
+    ) -> None:
         self.rate = validation.parameter("ExponentialEscape.rate", rate, above=0.0)
         self.threshold = validation.parameter("ExponentialEscape.threshold", threshold)
         self.width = validation.parameter("ExponentialEscape.width", width, above=0.0)

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape._base import (
@@ -10,6 +10,7 @@ from ratelike._escape._base import (
     clamped_exponent,
     free_exponent,
 )
+from ratelike._types import Numbers
 
 # 1 - sigmoid(80) is far below rounding.
 LARGEST_EXPONENT = 80.0
@@ -37,10 +38,10 @@ class SigmoidEscape(AbstractInvertibleEscape):
 
     def __init__(
         self,
-        rate: ArrayLike = 200.0,
-        threshold: ArrayLike = 3.0,
-        width: ArrayLike = 1.0,
-    ):
+        rate: Numbers = 200.0,
+        threshold: Numbers = 3.0,
+        width: Numbers = 1.0,
+    ) -> None:
         self.rate = validation.parameter("SigmoidEscape.rate", rate, above=0.0)
         self.threshold = validation.parameter("SigmoidEscape.threshold", threshold)
         self.width = validation.parameter("SigmoidEscape.width", width, above=0.0)

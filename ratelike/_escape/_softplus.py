@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape._base import (
@@ -12,6 +12,7 @@ from ratelike._escape._base import (
     clamped_exponent,
     free_exponent,
 )
+from ratelike._types import Numbers
 
 # 10^6 rate dt: certain to fire at any sensible rate, and finite in float32.
 LARGEST_EXPONENT = 1e6
@@ -40,8 +41,8 @@ class SoftplusEscape(AbstractInvertibleEscape):
     width: Float[Array, "*#neurons"]  # potential
 
     def __init__(
-        self, rate: ArrayLike = 20.0, threshold: ArrayLike = 0.0, width: ArrayLike = 1.0
-    ):
+        self, rate: Numbers = 20.0, threshold: Numbers = 0.0, width: Numbers = 1.0
+    ) -> None:
         self.rate = validation.parameter("SoftplusEscape.rate", rate, above=0.0)
         self.threshold = validation.parameter("SoftplusEscape.threshold", threshold)
         self.width = validation.parameter("SoftplusEscape.width", width, above=0.0)

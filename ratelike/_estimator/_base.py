@@ -7,13 +7,17 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import Array, Float, Integer
 
-from ratelike._network import Layer
 from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 
-# Draws the spikes of a layer that receives the increments; the last argument names the neurons to record.
+# Draws the spikes of a population that receives the increments; the last argument names the neurons to record.
 Sample = Callable[
-    [Layer, Float[Array, "time *tiles latents"], Integer[Array, " recorded"] | None],
+    [
+        Population,
+        Float[Array, "time *tiles latents"],
+        Integer[Array, " recorded"] | None,
+    ],
     LayerOutput,
 ]
 
@@ -33,12 +37,12 @@ class AbstractEstimator(eqx.Module):
     def __call__(
         self,
         sample: Sample,
-        layer: Layer,
+        population: Population,
         increments: Float[Array, "time *tiles latents"],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
-        """The sampled layer, with the derivative that the estimator stands for."""
+        """The sampled population, with the derivative that the estimator stands for."""
 
     @abc.abstractmethod
     def mean_loss(

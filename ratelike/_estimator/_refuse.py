@@ -21,15 +21,15 @@ class Refuse(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = False
 
-    def __call__(self, sample, layer, increments, grid, recorded):
-        layer, increments = refuse_derivatives(
-            (layer, increments),
+    def __call__(self, sample, population, increments, grid, recorded):
+        population, increments = refuse_derivatives(
+            (population, increments),
             "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a "
             "derivative through them would be wrong without saying so. Differentiate GeneralisedRate() instead, the "
             "expected activity of the same neurons, name an estimator such as Spiking(StraightThrough()), or stop the "
             "gradient with jax.lax.stop_gradient.",
         )
-        return sample(layer, increments, recorded)
+        return sample(population, increments, recorded)
 
     def mean_loss(self, trial, keys) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)

@@ -6,14 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
 from ratelike._estimator._base import Sample
-from ratelike._network import Layer
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._ages import in_seconds, oldest_age
 from ratelike._neuron._base import Mark
 from ratelike._neuron._hazards import hazard
-from ratelike._population._coding import decode, directions, encode, tiled_decoder
 from ratelike._population._output import LayerOutput, Recording
-from ratelike._population._recurrence import loop_of
+from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import potentials_at_ends
 
@@ -28,13 +26,13 @@ class Replay(eqx.Module):
 
     def layer_output(
         self,
-        layer: Layer,
+        population: Population,
         activity: Float[Array, "time neurons"],
         recorded: Integer[Array, " recorded"] | None,
         saved: PyTree = None,
     ) -> LayerOutput:
         """The layer hands on `activity`: the spikes, with a derivative or without."""
-        decoded = decode(tiled_decoder(layer), activity)
+        decoded = population.decode(activity)
         recording = None
         if recorded is not None:
             recording = Recording(
@@ -45,7 +43,7 @@ class Replay(eqx.Module):
 
 def replay(
     sample: Sample,
-    layer: Layer,
+    population: Population,
     increments: Float[Array, "time *tiles latents"],
     grid: TimeGrid,
 ) -> Replay:
@@ -54,22 +52,23 @@ def replay(
     Given the spikes, ages and feedback are known, so that all steps are computed at once: h is a linear filter of the
     input, and the mark is that of the step of the last spike. Memory is that of a few arrays (time, neurons).
     """
-    everyone = jnp.arange(layer.num_neurons, dtype=jnp.int32)
-    drawn = sample(*jax.lax.stop_gradient((layer, increments)), everyone)
+    neuron, bias = population.neuron, population.bias
+    everyone = jnp.arange(population.num_neurons, dtype=jnp.int32)
+    drawn = sample(*jax.lax.stop_gradient((population, increments)), everyone)
     assert drawn.recording is not None
     spikes = jax.lax.stop_gradient(drawn.recording.activity)
-    potential = _potentials(layer, increments, spikes, grid)
+    potential = _potentials(population, increments, spikes, grid)
     last = _last_spikes(spikes)
     steps = jnp.arange(grid.num_steps, dtype=last.dtype)[:, None]
-    oldest = oldest_age(layer.neuron, grid.dt)
+    oldest = oldest_age(neuron, grid.dt)
     fired = last >= 0
     age = jnp.where(fired, jnp.minimum(steps - 1 - last, oldest), oldest)
-    if layer.neuron.is_renewal:
-        mark = _of_last_spike(layer.neuron, layer.bias, potential, last)
+    if neuron.is_renewal:
+        mark = _of_last_spike(neuron, bias, potential, last)
     else:
-        mark = _of_all_spikes(layer.neuron, layer.bias, potential, spikes, grid.dt)
-    seconds = in_seconds(layer.neuron, age.astype(potential.dtype), grid.dt)
-    spent = grid.dt * hazard(layer.neuron, potential, seconds, mark)
+        mark = _of_all_spikes(neuron, bias, potential, spikes, grid.dt)
+    seconds = in_seconds(neuron, age.astype(potential.dtype), grid.dt)
+    spent = grid.dt * hazard(neuron, potential, seconds, mark)
     return Replay(spikes, potential, spent, drawn.succeeded)
 
 
@@ -115,19 +114,19 @@ def _of_all_spikes(
 
 
 def _potentials(
-    layer: Layer,
+    population: Population,
     increments: Float[Array, "time *tiles latents"],
     spikes: Float[Array, "time neurons"],
     grid: TimeGrid,
 ) -> Float[Array, "time neurons"]:
-    currents = encode(increments, directions(layer), layer.num_neurons)
-    loop = loop_of(layer, grid.dt)
-    if loop is not None:
-        arrived = jnp.concatenate([loop.silence(), loop.currents(spikes)])
+    currents, recurrence = population.currents(increments), population.recurrence
+    if recurrence is not None:
+        silence = recurrence.silence(grid.dt)
+        arrived = jnp.concatenate([silence, recurrence.currents(spikes)])
         currents = currents + arrived[: grid.num_steps]
-    tau_m = layer.neuron.tau_m
-    ends = potentials_at_ends(layer.bias, layer.bias, currents, tau_m, grid.dt)
-    return layer.neuron.potential_in_step(ends[:-1], ends[1:])
+    bias, tau_m = population.bias, population.neuron.tau_m
+    ends = potentials_at_ends(bias, bias, currents, tau_m, grid.dt)
+    return population.neuron.potential_in_step(ends[:-1], ends[1:])
 
 
 def _last_spikes(

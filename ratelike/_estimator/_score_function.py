@@ -33,14 +33,14 @@ class ScoreFunction(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, layer, increments, grid, recorded):
-        layer, increments = refuse_derivatives(
-            (layer, increments),
+    def __call__(self, sample, population, increments, grid, recorded):
+        population, increments = refuse_derivatives(
+            (population, increments),
             "Spiking(ScoreFunction()) cannot be differentiated by itself: the derivative of an expected loss needs the "
-            "likelihood of the spikes times the whole loss. Differentiate ratelike.sampled_loss(loss, network, "
+            "likelihood of the spikes times the whole loss. Differentiate ratelike.sampled_loss(network, loss, "
             "increments, grid, Spiking(ScoreFunction()), key=..., num_trials=...), whose derivative is unbiased.",
         )
-        return sample(layer, increments, recorded)
+        return sample(population, increments, recorded)
 
     def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
         trials = jax.vmap(lambda key: trial(_GivenSpikes(), key))(keys)
@@ -60,10 +60,10 @@ class _GivenSpikes(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, layer, increments, grid, recorded):
-        given = replay(sample, layer, increments, grid)
+    def __call__(self, sample, population, increments, grid, recorded):
+        given = replay(sample, population, increments, grid)
         saved = log_likelihood(given)
-        return given.layer_output(layer, given.spikes, recorded, saved)
+        return given.layer_output(population, given.spikes, recorded, saved)
 
     def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
         raise NotImplementedError("ScoreFunction takes the mean")

@@ -33,12 +33,12 @@ class StraightThrough(AbstractEstimator):
     allows_feedback: ClassVar[bool] = False
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, layer, increments, grid, recorded):
-        given = replay(sample, layer, increments, grid)
+    def __call__(self, sample, population, increments, grid, recorded):
+        given = replay(sample, population, increments, grid)
         probability = one_minus_exp(given.spent)
         # The difference is zero, and its derivative is that of p.
         surrogate = probability - jax.lax.stop_gradient(probability)
-        return given.layer_output(layer, given.spikes + surrogate, recorded)
+        return given.layer_output(population, given.spikes + surrogate, recorded)
 
     def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)

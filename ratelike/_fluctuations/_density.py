@@ -1,4 +1,10 @@
-"""One step of the refractory density, and what it does to anything that is known per age."""
+"""One step of the refractory density as the fluctuations need it: with the partial derivatives of its probabilities.
+
+It is the step of `AgeShift` with exact ages, from the same hazards, probabilities and means of marks. Two things differ.
+The rows move up by one here, because perturbations and moments of the density move by the same linear map (`shift`),
+while `AgeShift` keeps its bins in fixed slots and has derivatives of its own for those. And the slopes need p itself:
+survivors are (1 - p) P, where `AgeShift` subtracts the mass that fires, which rounds differently.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ratelike._density._at_rest import never_fired
 from ratelike._density._merging import mean_of_members
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._hazards import firing_probability, hazard
@@ -31,15 +38,10 @@ class Step(NamedTuple):
     slopes: PyTree[Float[Array, "ages neurons"]]  # dp/dhs and dp/d(mark)
 
 
-def never_fired(
+def density_at_rest(
     neuron: AbstractNeuronModel, bias: Float[Array, " neurons"], num_ages: int
 ) -> Density:
-    """All neurons at rest, in the last bin."""
-    empty = jnp.zeros((num_ages, *bias.shape), bias.dtype)
-    mark = jax.tree.map(
-        lambda mark: jnp.broadcast_to(mark, empty.shape), neuron.mark(bias)
-    )
-    return Density(bias, empty.at[-1].set(1.0), mark)
+    return Density(bias, *never_fired(neuron, bias, num_ages))
 
 
 class Acting(NamedTuple):
@@ -55,7 +57,7 @@ def acting_between(
     start: Float[Array, " neurons"],
     end: Float[Array, " neurons"],
 ) -> Acting:
-    def acting(start, end):
+    def acting(start: Array, end: Array) -> Array:
         return neuron.potential_in_step(start, end)
 
     potential = acting(start, end)
@@ -69,9 +71,9 @@ def react(
     density: Density,
     acting: Acting,
 ) -> Step:
-    """Who fires in this step: the probabilities of the spiking neurons, as `AgeShift` uses them."""
+    """The mass that fires in this step, with the probabilities of the spiking neurons, as in `AgeShift`."""
 
-    def probability_of(potential, mark):
+    def probability_of(potential: Array, mark: PyTree) -> Array:
         return firing_probability(hazard(neuron, potential, age, mark), dt)
 
     here = (acting.potential, density.mark)
@@ -85,11 +87,11 @@ def react(
     return Step(distribution, probability, survivors, activity, slopes)
 
 
-def _slopes(function: Callable, point: tuple) -> tuple:
+def _slopes(function: Callable[..., Array], point: tuple) -> tuple:
     """Partial derivatives by each leaf of `point`: of an elementwise function, one tangent of ones gives them all."""
     leaves, structure = jax.tree.flatten(point)
 
-    def slope(chosen):
+    def slope(chosen: int) -> Array:
         tangents = [
             jnp.ones_like(leaf) if index == chosen else jnp.zeros_like(leaf)
             for index, leaf in enumerate(leaves)
@@ -116,9 +118,9 @@ def shift_mark(
     mark: PyTree[Float[Array, "ages neurons"]],
     survivors: Float[Array, "ages neurons"],
 ) -> PyTree[Float[Array, "ages neurons"]]:
-    """Marks travel with their age; those that meet in the last bin are averaged, as in `AgeShift`."""
+    """Marks move with their rows; the last bin keeps the mean of its two, as in `AgeShift`."""
 
-    def move(new, old):
+    def move(new: Array, old: Array) -> Array:
         merged = mean_of_members(old[-2:], survivors[-2:])
         return jnp.concatenate([new[None], old[:-2], merged[None]])
 

@@ -2,20 +2,19 @@
 
 import math
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
+from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import _checked
 
 # Beyond so many standard deviations the sign of a Gaussian variable is certain, in float64 too.
 CERTAIN = 13.0
@@ -24,7 +23,7 @@ CERTAIN = 13.0
 @broadcasts
 def expected_error(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     burn_in: int = 0,
@@ -87,6 +86,6 @@ def checked(network, increments, grid, burn_in, num_probes, key):
     """Path, grid, burn-in, number of probes and key, after all checks."""
     num_probes = validation.count("num_probes", num_probes)
     key = jax.random.key(0) if key is None else validation.typed_key("key", key)
-    path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
     burn_in = validation.burn_in(burn_in, grid.num_steps)
     return path, grid, burn_in, num_probes, key

@@ -11,7 +11,7 @@ from ratelike._fluctuations._density import (
     Density,
     Step,
     acting_between,
-    never_fired,
+    density_at_rest,
     react,
     shift,
     shift_mark,
@@ -171,7 +171,7 @@ def _run(layer, increments, incoming, grid, noise, readout) -> LayerFluctuations
             activity, perturbed, variance
         )
 
-    density = never_fired(neuron, layer.bias, len(age))
+    density = density_at_rest(neuron, layer.bias, len(age))
     # A tuple, not one array: sums over a leading axis, of which reverse mode is full, are slow on a CPU.
     probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
     moments = None if readout is None else no_spikes_yet(density.age_distribution)

@@ -10,10 +10,10 @@ from ratelike import _validation as validation
 from ratelike._fluctuations._layer import Noise, Readout, layer_fluctuations
 from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._neuron import check_renewal
+from ratelike._numerics._casting import cast_to
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
-from ratelike._simulate import _cast
 
 
 def check_fluctuations(network: Network) -> None:
@@ -55,7 +55,7 @@ def output_fluctuations(
     """
     network = network.stored()
     dtype = network.layers[0].dtype
-    network = jax.tree.map(lambda leaf: _cast(leaf, dtype), network)
+    network = cast_to(network, dtype)
     increments, probes = grid_increments(path, grid, dtype), None
     for index, layer in enumerate(network.layers[:-1]):
         noise = Noise(jax.random.fold_in(key, index), num_probes)

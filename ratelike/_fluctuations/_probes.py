@@ -65,7 +65,7 @@ def advance_probe(
 def transition_deviation(step: Step) -> Float[Array, "ages neurons"]:
     """The standard deviation of zeta, sqrt(P_k p_k (1 - p_k))."""
     variance = step.survivors * step.probability
-    # A square root has no derivative at 0, and an age that nobody has needs none.
+    # A square root has no derivative at 0, and an age without mass needs none.
     return jnp.sqrt(jnp.maximum(variance, jnp.finfo(variance.dtype).tiny))
 
 

@@ -2,26 +2,25 @@
 
 from typing import cast
 
-import diffrax
 import equinox as eqx
-import jax
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._layer import Readout, layer_fluctuations
 from ratelike._fluctuations._network import check_layer_fluctuations
+from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._numerics._casting import cast_to
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import _cast, _checked
 
 
 @broadcasts
 def readout_variance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
@@ -46,7 +45,7 @@ def readout_variance(
 @broadcasts
 def readout_covariance(
     layer: Layer,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
@@ -74,7 +73,7 @@ def _covariance(network, path, grid):
 def _weighted(network, path, grid, weights):
     layer = network.layers[0]
     dtype = layer.encoder.dtype
-    network, weights = jax.tree.map(lambda x: _cast(x, dtype), (network, weights))
+    network, weights = cast_to((network, weights), dtype)
     layer = network.layers[0]
     fluctuations = layer_fluctuations(
         layer,
@@ -94,5 +93,5 @@ def _checked_layer(layer, increments, grid, tau_m):
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())
     network = Network([layer], tau_m)
-    path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
     return network, path

@@ -1,4 +1,4 @@
-"""Files that are there in whole or not at all."""
+"""Files that are written in whole or not at all."""
 
 import contextlib
 import glob
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside `path`, waits for the disk, then renames: no reader and no power cut sees half of it."""
+    """Writes a file next to `path`, waits for the disk, then renames it: a reader or a power cut never meets half of it."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as file:
@@ -23,14 +23,14 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """What a process that was killed while writing `path` left behind. Only who may write `path` may call this."""
+    """Removes what a process that was killed while writing `path` has left. No other process may write `path` meanwhile."""
     token = "[0-9a-f]" * 16  # and no file of the user's
     for leftover in path.parent.glob(f"{glob.escape(path.name)}.{token}.part"):
         leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name is on the disk as well, where the system lets folders be opened."""
+    """Writes the new name to the disk, on systems on which folders can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._population._recurrence import Recurrence, recurrence_of
 
 
 class Feedback(eqx.Module):
@@ -35,8 +36,6 @@ class Feedback(eqx.Module):
     decoder: Float[Array, "neurons latents"]
     delay: float | None = eqx.field(static=True)  # s; None: one step
     self_connection: bool = eqx.field(static=True)
-    # From sums over tiles to means over networks, where the tiles of several networks run as one population.
-    pool: Float[Array, "tiles tiles"] | None
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class Feedback(eqx.Module):
                 f"Feedback.self_connection must be True or False, got {validation.shown(self_connection)}"
             )
         self.self_connection = bool(self_connection)
-        self.pool = None
 
     @property
     def num_neurons(self) -> int:
@@ -75,9 +73,15 @@ class Feedback(eqx.Module):
             product = jnp.where(jnp.eye(len(product), dtype=bool), 0.0, product)
         return product / self.num_neurons
 
-    def delay_steps(self, dt: float) -> int:
-        """d."""
-        return 1 if self.delay is None else round(self.delay / dt)
+    @property
+    def recurrence(self) -> Recurrence:
+        """The same weights, ready to run."""
+        return recurrence_of(
+            self.encoder,
+            self.decoder,
+            self.delay,
+            self_connection=self.self_connection,
+        )
 
 
 def check_feedback(name: str, feedback: Feedback | None, dt: float) -> None:

@@ -87,7 +87,7 @@ def infinite_relay_network(
             directions * (spread / np.sqrt(num_latents)),
             counts * directions * (np.sqrt(num_latents) / (spread * slope)),
             own_bias,
-            weights=shares,
+            node_weights=shares,
         )
 
     return Network([layer(index) for index in range(depth)])

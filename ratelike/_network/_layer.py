@@ -5,12 +5,14 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network._feedback import Feedback
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
+from ratelike._population._population import Population, population_of
+from ratelike._types import Numbers
 
 
 class AbstractLayer(eqx.Module):
@@ -18,7 +20,7 @@ class AbstractLayer(eqx.Module):
 
     neuron: eqx.AbstractVar[AbstractNeuronModel]
     feedback: eqx.AbstractVar[Feedback | None]
-    weights: eqx.AbstractVar[Array | None]
+    node_weights: eqx.AbstractVar[Array | None]
 
     @property
     @abc.abstractmethod
@@ -45,8 +47,15 @@ class AbstractLayer(eqx.Module):
         """The same population with its connections in memory."""
 
     @abc.abstractmethod
-    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
-        """Whole tiles of neurons, from number `first_tile` on; neurons beyond the last one stand for no one."""
+    def population(
+        self,
+        first_tile: Integer[Array, ""] | None = None,
+        num_tiles: int | None = None,
+    ) -> Population:
+        """What runs: all neurons, or those of whole tiles from number `first_tile` on.
+
+        Where the tiles reach beyond the last neuron, copies of a neuron that decode to nothing fill them up.
+        """
 
 
 class Layer(AbstractLayer):
@@ -58,7 +67,7 @@ class Layer(AbstractLayer):
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
     potential; a scalar bias is shared. With `feedback` the neurons also hear each other: see `Feedback`.
 
-    `weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
+    `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
@@ -70,18 +79,18 @@ class Layer(AbstractLayer):
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
     feedback: Feedback | None
-    weights: Float[Array, " neurons"] | None
+    node_weights: Float[Array, " neurons"] | None
 
     def __init__(
         self,
         neuron: AbstractNeuronModel,
-        encoder: ArrayLike,
-        decoder: ArrayLike,
-        bias: ArrayLike = 0.0,
+        encoder: Numbers,
+        decoder: Numbers,
+        bias: Numbers = 0.0,
         feedback: Feedback | None = None,
         *,
-        weights: ArrayLike | None = None,
-    ):
+        node_weights: Numbers | None = None,
+    ) -> None:
         validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
         self.encoder = validation.parameter("Layer.encoder", encoder)
@@ -104,10 +113,12 @@ class Layer(AbstractLayer):
                     f"Layer.feedback must have the {num_neurons} neurons of the layer, got {feedback.num_neurons}"
                 )
         self.feedback = feedback
-        if weights is not None:
-            weights = validation.parameter("Layer.weights", weights, at_least=0.0)
-            validation.shape("Layer.weights", weights, (num_neurons,))
-        self.weights = weights
+        if node_weights is not None:
+            node_weights = validation.parameter(
+                "Layer.node_weights", node_weights, at_least=0.0
+            )
+            validation.shape("Layer.node_weights", node_weights, (num_neurons,))
+        self.node_weights = node_weights
 
     @property
     def num_neurons(self) -> int:
@@ -128,15 +139,36 @@ class Layer(AbstractLayer):
     def stored(self) -> "Layer":
         return self
 
-    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> "Layer":
-        neurons = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
-        neurons = jnp.minimum(neurons, self.num_neurons - 1)
-        return jax.tree.map(lambda leaf: leaf[neurons] if leaf.ndim > 0 else leaf, self)
+    def population(
+        self,
+        first_tile: Integer[Array, ""] | None = None,
+        num_tiles: int | None = None,
+    ) -> Population:
+        layer, exists = self, None
+        if first_tile is not None and num_tiles is not None:
+            numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
+            exists = numbers < self.num_neurons
+            chosen = jnp.minimum(numbers, self.num_neurons - 1)
+            layer = jax.tree.map(
+                lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, self
+            )
+        counts = None
+        if layer.node_weights is not None:
+            counts = layer.node_weights * self.num_neurons
+        return population_of(
+            layer.neuron,
+            layer.bias,
+            layer.encoder,
+            layer.decoder,
+            counts=counts,
+            exists=exists,
+            recurrence=None if self.feedback is None else self.feedback.recurrence,
+        )
 
 
 def check_population(name: str, layer: AbstractLayer, what: str) -> None:
     """Its neurons are neurons, and not the nodes of an expectation."""
-    if layer.weights is not None:
+    if layer.node_weights is not None:
         raise ValueError(
             f"{name} must be a population of neurons for {what}, got the weighted nodes of an infinite one"
         )

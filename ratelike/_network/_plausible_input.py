@@ -3,13 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._neuron._escape_rates import KNOWN
+from ratelike._numerics._casting import cast_to
 from ratelike._signal._drive import GridPath
 from ratelike._signal._grid import TimeGrid
 from ratelike._validation._plausibility import warn
@@ -61,14 +60,10 @@ def _warn_of_saturation(layer: Layer, potential, threshold, width, dt: float) ->
     # Values are wanted also while something else is traced; when a spike has lowered the potential most.
     with jax.ensure_compile_time_eval():
         h = layer.bias
-        neuron = jax.tree.map(lambda leaf: _cast(leaf, h.dtype), layer.neuron)
+        neuron = cast_to(layer.neuron, h.dtype)
         hazard = np.asarray(neuron.hazard(h, neuron.dead_time, neuron.mark(h)))
     if float(np.median(hazard)) * dt > CERTAIN:
         warn(
             f"neurons of network.layers[0] fire whenever their dead time permits, whatever comes in: their potential at "
             f"rest lies {distance:.3g} escape widths above threshold; do bias, threshold and width have the same unit?"
         )
-
-
-def _cast(leaf: Array, dtype) -> Array:
-    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

@@ -87,7 +87,7 @@ class AbstractConnectivity(eqx.Module):
         Float[Array, "tile latents_out"],
         Float[Array, "#tile"],
     ]:
-        """Encoder, decoder and bias of a tile of neurons, of which there are `ratelike.TILE`."""
+        """Encoder, decoder and bias of a tile of neurons, of which there are `ratelike.extend.TILE`."""
 
 
 class RelayConnectivity(AbstractConnectivity):

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Integer
+from jaxtyping import Array, ArrayLike, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
@@ -11,6 +11,7 @@ from ratelike._network._relay import AbstractConnectivity, relay_connectivity
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
+from ratelike._population._population import Population, population_of
 
 
 class StreamedLayer(AbstractLayer):
@@ -68,7 +69,7 @@ class StreamedLayer(AbstractLayer):
         return None
 
     @property
-    def weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def node_weights(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return None
 
     @property
@@ -88,23 +89,46 @@ class StreamedLayer(AbstractLayer):
         return eqx.filter_eval_shape(self.connectivity, self.key)[0].dtype
 
     def stored(self) -> Layer:
-        whole = self.part(jnp.zeros((), jnp.int32), num_tiles(self.size))
-        return jax.tree.map(
-            lambda leaf: leaf[: self.size] if leaf.ndim > 0 else leaf, whole
+        drawn = self._drawn(jnp.zeros((), jnp.int32), num_tiles(self.size))
+        encoder, decoder, bias = [rows[: self.size] for rows in drawn]
+        return Layer(self.neuron, encoder, decoder, bias)
+
+    def first(self, num_neurons: int) -> "StreamedLayer":
+        """The smaller population of the first neurons."""
+        return StreamedLayer(
+            self.neuron, self.connectivity, num_neurons=num_neurons, key=self.key
         )
 
-    def part(self, first_tile: Integer[Array, ""], num_tiles: int) -> Layer:
+    def population(
+        self,
+        first_tile: Integer[Array, ""] | None = None,
+        num_tiles: int | None = None,
+    ) -> Population:
+        if first_tile is None or num_tiles is None:
+            return self.stored().population()
+        encoder, decoder, bias = self._drawn(first_tile, num_tiles)
+        numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
+        exists = numbers < self.size
+        return population_of(self.neuron, bias, encoder, decoder, exists=exists)
+
+    def _drawn(
+        self, first_tile: Integer[Array, ""], num_tiles: int
+    ) -> tuple[
+        Float[Array, "neurons latents"],
+        Float[Array, "neurons latents_out"],
+        Float[Array, " neurons"],
+    ]:
+        """Encoder, decoder and bias of whole tiles."""
         keys = tile_keys(self.key, num_tiles * TILE, first_tile)
         encoder, decoder, bias = jax.vmap(self._tile)(keys)
         # Drawn by itself, so that it is rounded as the stored connections are.
-        encoder, decoder, bias = jax.lax.optimization_barrier(
+        return jax.lax.optimization_barrier(
             (
                 encoder.reshape(-1, self.num_latents),
                 decoder.reshape(-1, self.num_latents_out),
                 bias.reshape(-1),
             )
         )
-        return Layer(self.neuron, encoder, decoder, bias)
 
     def _tile(self, key: Array):
         encoder, decoder, bias = self.connectivity(key)

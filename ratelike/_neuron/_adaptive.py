@@ -6,7 +6,7 @@ from typing import ClassVar, NoReturn
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
@@ -15,9 +15,11 @@ from ratelike._neuron._base import AbstractNeuronModel, one_by_one
 from ratelike._neuron._closure import (
     AbstractClosure,
     Adaptation,
+    MeanTrace,
     QuasiRenewal,
 )
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 NO_DENSITY = "AdaptiveSRM has no density over age; its `expected` has"
@@ -74,12 +76,12 @@ class AdaptiveSRM(AbstractNeuronModel):
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
         adaptation: Sequence[Adaptation] | None = None,
         closure: AbstractClosure | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("AdaptiveSRM.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
@@ -192,7 +194,7 @@ def _width(
     width = getattr(escape, "width", None)
     if isinstance(width, jax.Array):
         return width
-    if not closure.needs_width:
+    if isinstance(closure, MeanTrace):
         return jnp.ones(())  # of no consequence
     raise ValueError(
         "AdaptiveSRM.escape must have a `width`, by which QuasiRenewal averages an exponential escape rate, "

@@ -45,7 +45,7 @@ class AveragedPast(AbstractNeuronModel):
         refractory: AbstractRefractory,
         adaptation: tuple[Adaptation, ...],
         terms: tuple[Term, ...],
-    ):
+    ) -> None:
         self.tau_m, self.escape, self.refractory = tau_m, escape, refractory
         self.adaptation, self.terms = adaptation, terms
 

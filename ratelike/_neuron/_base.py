@@ -9,9 +9,10 @@ from typing import ClassVar, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 from equinox import AbstractVar
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._escape import AbstractEscape, acting_potential
+from ratelike._types import PyTree
 
 Elementwise = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 Mark = PyTree[Float[Array, "..."]]

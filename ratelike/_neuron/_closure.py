@@ -5,14 +5,14 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 HIGHEST_ORDER = 12
 # Of the exponential series: 10^-7 is left of exp(-12).
@@ -32,9 +32,9 @@ class Adaptation(eqx.Module):
 
     def __init__(
         self,
-        amplitude: ArrayLike = 1.0,
-        tau: ArrayLike = 100e-3,
-    ):
+        amplitude: Numbers = 1.0,
+        tau: Numbers = 100e-3,
+    ) -> None:
         self.amplitude = validation.parameter(
             "Adaptation.amplitude", amplitude, at_least=0.0
         )
@@ -50,8 +50,6 @@ class Term(eqx.Module):
 
 class AbstractClosure(eqx.Module):
     """Replaces the spikes before the last one by traces of the neuron's own expected activity."""
-
-    needs_width: ClassVar[bool]  # of the escape rate
 
     @abc.abstractmethod
     def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
@@ -74,8 +72,6 @@ class MeanTrace(AbstractClosure):
     underestimates the hazard by about half the variance of the after-potentials in squared widths. Works with every
     escape rate.
     """
-
-    needs_width: ClassVar[bool] = False
 
     def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         return (1,) * len(strengths)
@@ -112,9 +108,8 @@ class QuasiRenewal(AbstractClosure):
 
     tolerance: float = eqx.field(static=True)
     powers: int | None = eqx.field(static=True)
-    needs_width: ClassVar[bool] = True
 
-    def __init__(self, tolerance: float = 1e-3, powers: int | None = None):
+    def __init__(self, tolerance: float = 1e-3, powers: int | None = None) -> None:
         self.tolerance = validation.number(
             "QuasiRenewal.tolerance", tolerance, above=0.0
         )

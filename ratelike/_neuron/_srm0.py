@@ -5,23 +5,24 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape, ratio_of
 from ratelike._neuron._base import Factors, mean_rates
 from ratelike._neuron._factors import in_one_precision, is_moderate
-from ratelike._neuron._renewal_neuron import AbstractRenewalType
+from ratelike._neuron._renewal_neuron import AbstractRenewalNeuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._refractory import (
     AbstractRefractory,
     ExponentialRefractory,
     at_successive_ages,
 )
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
-class SRM0(AbstractRenewalType):
+class SRM0(AbstractRenewalNeuron):
     r"""Spike response model with escape noise: u = h + eta(a), rho = f(u), and rho = 0 within the dead time.
 
     The input potential h = b + kappa * I, kappa(s) = exp(-s/tau_m)/tau_m, is not reset by a spike; the refractory
@@ -50,10 +51,10 @@ class SRM0(AbstractRenewalType):
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("SRM0.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory

@@ -4,18 +4,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._neuron import _renewal as renewal
 from ratelike._neuron._escape_rates import check_escape_rates
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._types import Numbers
 
 
 @broadcasts
 def stationary_rate(
-    neuron: AbstractNeuronModel, potential: ArrayLike, dt: float
+    neuron: AbstractNeuronModel, potential: Numbers, dt: float
 ) -> Float[Array, "..."]:
     r"""g(h) in hertz: the rate of the discrete renewal process at constant input potential h.
 

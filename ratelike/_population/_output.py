@@ -3,6 +3,8 @@
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Integer, PyTree
 
+from ratelike._population._population import Decoded
+
 
 class Recording(eqx.Module):
     """Chosen neurons of one layer over time.
@@ -21,8 +23,7 @@ class Recording(eqx.Module):
 class LayerOutput(eqx.Module):
     """What a population decodes, and what was asked for besides."""
 
-    # sum_j D_j s_j over each tile, or over all of them if they share a path
-    decoded: Float[Array, "time #tiles decoded"]
+    decoded: Decoded
     recording: Recording | None
     saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
     succeeded: Bool[Array, ""]

@@ -1,41 +1,45 @@
-"""Feedback on its way around: decode, wait, encode."""
+"""Recurrent input: what a population sends to itself, decoded, delayed and encoded again."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._network import Layer
 from ratelike._numerics._products import matrix_product
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._sums import tree_sum
 
 
-class Loop(eqx.Module):
-    """A layer's `Feedback`, made ready before the loop over time.
+class Recurrence(eqx.Module):
+    """Weights of low rank within a population, as `Feedback` describes them, made ready before the loop over time.
 
-    What is under way is kept as the currents that it will be, one row for each step of the delay.
+    What is under way is kept as the currents that it will be, one row for each step of the delay. `pool` (tiles, tiles)
+    turns sums over tiles into means over networks, where the tiles of several networks run as one population.
     """
 
-    inwards: Float[Array, "tiles latents tile"]
+    encoder: Float[Array, "tiles latents tile"]
     decoder: Float[Array, "tiles tile latents"]
     own_weight: Float[Array, " neurons"] | None  # J_ii, which is taken off again
     pool: Float[Array, "tiles tiles"] | None
     num_neurons: int = eqx.field(static=True)
-    delay: int = eqx.field(static=True)  # steps
+    delay: float | None = eqx.field(static=True)  # s; None: one step
 
-    def silence(self) -> Float[Array, "delay neurons"]:
+    def delay_steps(self, dt: float) -> int:
+        return delay_steps(self.delay, dt)
+
+    def silence(self, dt: float) -> Float[Array, "delay neurons"]:
         """The currents under way before the first spikes."""
-        return jnp.zeros((self.delay, self.num_neurons), self.inwards.dtype)
+        shape = (self.delay_steps(dt), self.num_neurons)
+        return jnp.zeros(shape, self.encoder.dtype)
 
     def queue(
         self,
         arriving: Float[Array, "delay neurons"],
         activity: Float[Array, "block neurons"],
     ) -> Float[Array, "delay neurons"]:
-        """After a block, no longer than the delay, whose currents have arrived."""
-        waiting = arriving[len(activity) :]
-        return jnp.concatenate([waiting, self.currents(activity)])
+        """The currents under way after a block, no longer than the delay, whose own currents have arrived."""
+        remaining = arriving[len(activity) :]
+        return jnp.concatenate([remaining, self.currents(activity)])
 
     def currents(
         self, activity: Float[Array, "time neurons"]
@@ -46,37 +50,48 @@ class Loop(eqx.Module):
             mean = tree_sum(decoded) / self.num_neurons
         else:
             mean = jnp.einsum("ij,njq->niq", self.pool, decoded, precision="highest")
-        currents = encode(mean, self.inwards, self.num_neurons)
+        currents = encode(mean, self.encoder, self.num_neurons)
         if self.own_weight is None:
             return currents
         return currents - self.own_weight * activity
 
 
-def loop_of(layer: Layer, dt: float) -> Loop | None:
-    feedback = layer.feedback
-    if feedback is None:
-        return None
-    encoder, decoder = in_tiles(feedback.encoder), in_tiles(feedback.decoder)
+def delay_steps(delay: float | None, dt: float) -> int:
+    """Steps in a delay, of one step by default."""
+    return 1 if delay is None else round(delay / dt)
+
+
+def recurrence_of(
+    encoder: Float[Array, "neurons latents"],
+    decoder: Float[Array, "neurons latents"],
+    delay: float | None,
+    *,
+    self_connection: bool,
+    pool: Float[Array, "tiles tiles"] | None = None,
+) -> Recurrence:
+    """From rows of connections."""
+    num_neurons = len(encoder)
+    encoders, decoders = in_tiles(encoder), in_tiles(decoder)
     own_weight = None
-    if not feedback.self_connection:
+    if not self_connection:
         # The diagonal of far more than is needed, but rounded the same beside whatever else.
-        within_tiles = matrix_product(encoder, jnp.swapaxes(decoder, 1, 2))
+        within_tiles = matrix_product(encoders, jnp.swapaxes(decoders, 1, 2))
         products = jnp.diagonal(within_tiles, axis1=1, axis2=2).reshape(-1)
-        own_weight = products[: layer.num_neurons] * _part_of_one(
-            feedback.pool, layer.num_neurons
-        )
-    return Loop(
-        jnp.swapaxes(encoder, 1, 2),
-        decoder,
-        own_weight,
-        feedback.pool,
-        layer.num_neurons,
-        feedback.delay_steps(dt),
+        own_weight = products[:num_neurons] * _weight_in_mean(pool, num_neurons)
+    return Recurrence(
+        encoder=jnp.swapaxes(encoders, 1, 2),
+        decoder=decoders,
+        own_weight=own_weight,
+        pool=pool,
+        num_neurons=num_neurons,
+        delay=delay,
     )
 
 
-def _part_of_one(pool: Array | None, num_neurons: int) -> float | Array:
-    """1/N; with several networks in one population, that of each neuron's own."""
+def _weight_in_mean(
+    pool: Float[Array, "tiles tiles"] | None, num_neurons: int
+) -> float | Float[Array, " neurons"]:
+    """1/N, with the N of each neuron's own network."""
     if pool is None:
         return 1.0 / num_neurons
     return jnp.repeat(jnp.diagonal(pool), TILE)

@@ -1,4 +1,4 @@
-"""Sums over the parts of a population in one binary tree, whatever memory and devices there are."""
+"""Sums over the chunks of a population in one binary tree, whatever memory and devices there are."""
 
 import functools
 from collections.abc import Callable
@@ -6,33 +6,44 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-Sum = tuple[Float[Array, "time decoded"], Bool[Array, ""]]  # and whether all succeeded
-RunPart = Callable[[Integer[Array, ""]], Sum]
+RunChunk = Callable[[Int[Array, ""]], PyTree]
 
 # Sums that are kept side by side before they are added; a power of two, so that the tree stays the same.
-GROUP = 64
+KEPT_SUMS = 64
 
 
-def tree_sum(terms: Float[Array, "time tiles decoded"]) -> Float[Array, "time decoded"]:
+def tree_sum(terms: Float[Array, "time terms *rest"]) -> Float[Array, "time *rest"]:
     """Neighbours first, in a binary tree: whole branches can be added apart without changing a bit."""
     while terms.shape[1] > 1:
         if terms.shape[1] % 2 == 1:
-            terms = jnp.pad(terms, ((0, 0), (0, 1), (0, 0)))
+            padding = [(0, 0), (0, 1)] + [(0, 0)] * (terms.ndim - 2)
+            terms = jnp.pad(terms, padding)
         terms = terms[:, 0::2] + terms[:, 1::2]
     return terms[:, 0]
 
 
-def sum_over_parts(run_part: RunPart, count: int) -> Sum:
-    """The sum of run_part(0), ..., run_part(count - 1); memory grows with the logarithm of `count`."""
-    run_part, count = _in_groups(run_part, count, GROUP, at_most=GROUP)
-    return _add(jax.lax.map(run_part, jnp.arange(count, dtype=jnp.int32)))
+def sum_over_chunks(
+    run_chunk: RunChunk, count: int, mesh: Mesh | None = None
+) -> PyTree:
+    """run_chunk(0) + ... + run_chunk(count - 1), leaf by leaf; of truth values, whether all hold.
+
+    The chunks run one after the other, or shared out among the devices of `mesh`, on all of which the result is.
+    Memory grows with the logarithm of `count`. Leaves are arrays over time, or truth values.
+    """
+    if mesh is None:
+        run_chunk, count = _grouped(run_chunk, count, KEPT_SUMS, at_most=KEPT_SUMS)
+        return _sum(jax.lax.map(run_chunk, jnp.arange(count, dtype=jnp.int32)))
+    at_most = KEPT_SUMS * mesh.size
+    run_chunk, count = _grouped(run_chunk, count, 2, at_most=at_most)
+    return _sum(map_over_chunks(_or_zero(run_chunk, count), count, mesh))
 
 
-def sum_over_devices(run_part: RunPart, count: int, mesh: Mesh) -> Sum:
-    """The same with the parts shared out among devices, on all of which the result is."""
-    run_part, count = _in_groups(run_part, count, 2, at_most=GROUP * mesh.size)
+def map_over_chunks(run_chunk: RunChunk, count: int, mesh: Mesh | None) -> PyTree:
+    """run_chunk(0), ..., run_chunk(count - 1), stacked; with the chunks shared out among the devices of `mesh`."""
+    if mesh is None:
+        return jax.lax.map(run_chunk, jnp.arange(count, dtype=jnp.int32))
     each = -(-count // mesh.size)
     # A caller's mesh may have explicit axes, of which nothing here speaks.
     mesh = Mesh(mesh.devices, mesh.axis_names)
@@ -42,80 +53,62 @@ def sum_over_devices(run_part: RunPart, count: int, mesh: Mesh) -> Sum:
         mesh=mesh,
         in_specs=(),
         out_specs=PartitionSpec(),
-        # What a part draws and solves is not known to be the same or different on devices.
+        # What a chunk draws and solves is not known to be the same or different on devices.
         check_vma=False,
     )
-    def on_each_device() -> Sum:
+    def on_each_device():
         first = jax.lax.axis_index(mesh.axis_names) * each
         mine = first.astype(jnp.int32) + jnp.arange(each, dtype=jnp.int32)
-        sums = jax.lax.map(_or_nothing(run_part, count), mine)
-        gathered = jax.tree.map(
-            lambda x: jax.lax.all_gather(x, mesh.axis_names, tiled=True)[:count], sums
-        )
-        return _add(gathered)
+        outputs = jax.lax.map(run_chunk, mine)
+        return jax.lax.all_gather(outputs, mesh.axis_names, tiled=True)
 
-    return on_each_device()
+    return jax.tree.map(lambda x: x[:count], on_each_device())
 
 
-def map_over_devices(
-    run: Callable[[PyTree], PyTree], inputs: PyTree, mesh: Mesh | None
-) -> PyTree:
-    """`jax.lax.map(run, inputs)` with the inputs shared out among devices, on all of which the result is."""
-    if mesh is None:
-        return jax.lax.map(run, inputs)
-    count = len(jax.tree.leaves(inputs)[0])
-    padded = -(-count // mesh.size) * mesh.size
-    inputs = jax.tree.map(
-        lambda x: jnp.take(x, jnp.arange(padded), axis=0, mode="clip"), inputs
-    )
-    mesh = Mesh(mesh.devices, mesh.axis_names)
-
-    @functools.partial(
-        jax.shard_map,
-        mesh=mesh,
-        in_specs=PartitionSpec(mesh.axis_names),
-        out_specs=PartitionSpec(),
-        check_vma=False,
-    )
-    def on_each_device(mine):
-        return jax.lax.all_gather(jax.lax.map(run, mine), mesh.axis_names, tiled=True)
-
-    return jax.tree.map(lambda x: x[:count], on_each_device(inputs))
-
-
-def _in_groups(
-    run_part: RunPart, count: int, group: int, *, at_most: int
-) -> tuple[RunPart, int]:
+def _grouped(
+    run_chunk: RunChunk, count: int, group: int, *, at_most: int
+) -> tuple[RunChunk, int]:
     """Sums of `group` neighbours, of groups of groups and so on, until there are no more than `at_most`."""
     while count > at_most:
-        run_part, count = _grouped(run_part, count, group), -(-count // group)
-    return run_part, count
+        run_chunk, count = _of_groups(run_chunk, count, group), -(-count // group)
+    return run_chunk, count
 
 
-def _grouped(run_part: RunPart, count: int, group: int) -> RunPart:
-    one = _or_nothing(run_part, count)
+def _of_groups(run_chunk: RunChunk, count: int, group: int) -> RunChunk:
+    one = _or_zero(run_chunk, count)
 
-    def run_group(index):
-        return _add(
-            jax.lax.map(one, index * group + jnp.arange(group, dtype=jnp.int32))
-        )
+    def run_group(index: Int[Array, ""]) -> PyTree:
+        members = index * group + jnp.arange(group, dtype=jnp.int32)
+        return _sum(jax.lax.map(one, members))
 
     return run_group
 
 
-def _or_nothing(run_part: RunPart, count: int) -> RunPart:
-    """Beyond the last part there is nothing to run and nothing to add."""
-    shapes = jax.eval_shape(run_part, jnp.zeros((), jnp.int32))
+def _or_zero(run_chunk: RunChunk, count: int) -> RunChunk:
+    """Beyond the last chunk there is nothing to run and nothing to add."""
+    shapes = jax.eval_shape(run_chunk, jnp.zeros((), jnp.int32))
 
-    def nothing(index):
-        return jnp.zeros(shapes[0].shape, shapes[0].dtype), jnp.asarray(True)
+    def zero(index: Int[Array, ""]) -> PyTree:
+        return jax.tree.map(_zero, shapes)
 
-    def one(index):
-        return jax.lax.cond(index < count, run_part, nothing, index)
+    def one(index: Int[Array, ""]) -> PyTree:
+        return jax.lax.cond(index < count, run_chunk, zero, index)
 
     return one
 
 
-def _add(sums: tuple[Float[Array, "parts time decoded"], Bool[Array, " parts"]]) -> Sum:
-    decoded, succeeded = sums
-    return tree_sum(jnp.swapaxes(decoded, 0, 1)), jnp.all(succeeded)
+def _zero(shape: jax.ShapeDtypeStruct) -> Array:
+    """What adds nothing: zeros, or truth."""
+    make = jnp.ones if shape.dtype == jnp.bool_ else jnp.zeros
+    return make(shape.shape, shape.dtype)
+
+
+def _sum(chunks: PyTree) -> PyTree:
+    """Over the leading axis."""
+
+    def of_leaf(leaf):
+        if leaf.dtype == jnp.bool_:
+            return jnp.all(leaf, axis=0)
+        return tree_sum(jnp.swapaxes(leaf, 0, 1))
+
+    return jax.tree.map(of_leaf, chunks)

@@ -2,10 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory, checked_span
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -31,11 +32,11 @@ class AlphaRefractory(AbstractRefractory):
 
     def __init__(
         self,
-        amplitude: ArrayLike = 5.0,
-        tau: ArrayLike = 10e-3,
-        dead_time: ArrayLike = 2e-3,
+        amplitude: Numbers = 5.0,
+        tau: Numbers = 10e-3,
+        dead_time: Numbers = 2e-3,
         memory: float = 100e-3,
-    ):
+    ) -> None:
         owner = "AlphaRefractory."
         self.amplitude = validation.parameter(owner + "amplitude", amplitude)
         self.tau = plausibility.time_constant(owner + "tau", tau)

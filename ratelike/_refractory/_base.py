@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import equinox as eqx
 import numpy as np
 from equinox import AbstractVar
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -23,7 +24,7 @@ class AbstractRefractory(eqx.Module):
     >>> import jax.numpy as jnp
     >>> import ratelike as rl
     >>> from jaxtyping import Array
-    >>> class LinearRefractory(rl.AbstractRefractory):
+    >>> class LinearRefractory(rl.extend.AbstractRefractory):
     ...     amplitude: Array  # potential
     ...     dead_time: Array  # s
     ...     memory: float = eqx.field(static=True)  # s
@@ -47,7 +48,11 @@ class AbstractRefractory(eqx.Module):
 
 
 class AbstractRecursiveRefractory(AbstractRefractory):
-    """A refractory kernel that follows from its value a step before: cheaper than anew at each age."""
+    """A refractory kernel that follows from its value a step before: cheaper than anew at each age.
+
+    A spiking neuron needs it in the steps of a block. A new one needs `at_successive_ages` beside what an
+    `AbstractRefractory` does.
+    """
 
     @abc.abstractmethod
     def at_successive_ages(
@@ -66,7 +71,7 @@ def at_successive_ages(
 
 
 def checked_span(
-    owner: str, dead_time: ArrayLike, memory: float
+    owner: str, dead_time: Numbers, memory: float
 ) -> tuple[Float[Array, "*#neurons"], float, float]:
     """`dead_time`, its static minimum over neurons (0 where it is being traced), and `memory`, checked."""
     checked = validation.parameter(f"{owner}.dead_time", dead_time, at_least=0.0)

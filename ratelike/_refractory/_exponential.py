@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRecursiveRefractory, checked_span
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -31,11 +32,11 @@ class ExponentialRefractory(AbstractRecursiveRefractory):
 
     def __init__(
         self,
-        amplitude: ArrayLike = 5.0,
-        tau: ArrayLike = 20e-3,
-        dead_time: ArrayLike = 2e-3,
+        amplitude: Numbers = 5.0,
+        tau: Numbers = 20e-3,
+        dead_time: Numbers = 2e-3,
         memory: float = 100e-3,
-    ):
+    ) -> None:
         owner = "ExponentialRefractory."
         self.amplitude = validation.parameter(owner + "amplitude", amplitude)
         self.tau = plausibility.time_constant(owner + "tau", tau)

@@ -15,7 +15,7 @@ class NoRefractory(AbstractRefractory):
     memory: float = eqx.field(static=True)  # s
     shortest_dead_time: float = eqx.field(static=True)  # s
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.dead_time = validation.parameter("NoRefractory.dead_time", 0.0)
         self.memory = 0.0
         self.shortest_dead_time = 0.0

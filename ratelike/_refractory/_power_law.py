@@ -2,10 +2,11 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory, checked_span
+from ratelike._types import Numbers
 
 
 class PowerLawRefractory(AbstractRefractory):
@@ -34,12 +35,12 @@ class PowerLawRefractory(AbstractRefractory):
 
     def __init__(
         self,
-        amplitude: ArrayLike = 5.0,
-        tau: ArrayLike = 10e-3,
-        exponent: ArrayLike = 1.5,
-        dead_time: ArrayLike = 2e-3,
+        amplitude: Numbers = 5.0,
+        tau: Numbers = 10e-3,
+        exponent: Numbers = 1.5,
+        dead_time: Numbers = 2e-3,
         memory: float = 200e-3,
-    ):
+    ) -> None:
         owner = "PowerLawRefractory."
         self.amplitude = validation.parameter(owner + "amplitude", amplitude)
         self.tau = validation.parameter(owner + "tau", tau, above=0.0)

@@ -21,7 +21,7 @@ class SumRefractory(AbstractRefractory):
 
     kernels: tuple[AbstractRefractory, ...]
 
-    def __init__(self, kernels: Sequence[AbstractRefractory]):
+    def __init__(self, kernels: Sequence[AbstractRefractory]) -> None:
         validation.instance("SumRefractory.kernels", kernels, Iterable)
         self.kernels = tuple(kernels)
         for index, kernel in enumerate(self.kernels):

@@ -1,15 +1,14 @@
 """A refractory kernel given as a table."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._refractory._base import AbstractRefractory, checked_span
+from ratelike._types import Numbers
 
 
 class TableRefractory(AbstractRefractory):
@@ -35,10 +34,10 @@ class TableRefractory(AbstractRefractory):
 
     def __init__(
         self,
-        values: ArrayLike | Sequence[float],
+        values: Numbers,
         age_step: float,
-        dead_time: ArrayLike = 0.0,
-    ):
+        dead_time: Numbers = 0.0,
+    ) -> None:
         owner = "TableRefractory."
         table = validation.parameter(owner + "values", values)
         if table.ndim not in (1, 2):

@@ -1,18 +1,22 @@
 """External input: paths X(t) in R^p, known by their increments on a grid."""
 
 import abc
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
+
+Time: TypeAlias = float | Float[Array, ""]  # s
 
 
 class AbstractDrive(eqx.Module):
@@ -44,10 +48,10 @@ class WienerDrive(AbstractDrive):
         self,
         num_latents: int,
         *,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         key: Array,
         resolution: float = 2.0**-16,
-    ):
+    ) -> None:
         self.num_latents = validation.count("WienerDrive.num_latents", num_latents)
         self.tau_m = plausibility.time_constant("WienerDrive.tau_m", tau_m, ())
         self.key = validation.typed_key("WienerDrive.key", key)
@@ -80,7 +84,7 @@ class WienerDrive(AbstractDrive):
         return jnp.sqrt(2.0 * self.tau_m) * change
 
     def _within_second(
-        self, second: Array, time: Float[Array, ""]
+        self, second: Integer[Array, ""], time: Float[Array, ""]
     ) -> Float[Array, " latents"]:
         """W(second + time) - W(second)."""
         tree = diffrax.VirtualBrownianTree(
@@ -93,7 +97,7 @@ class WienerDrive(AbstractDrive):
         return cast(Array, tree.evaluate(time))
 
 
-class GridPath(diffrax.AbstractPath):
+class GridPath(diffrax.AbstractPath[Any]):
     """The piecewise linear path with given increments on a grid, as a diffrax path.
 
     Raises `ValueError` for increments that are not numbers, or not one row for each step of the grid.
@@ -102,7 +106,7 @@ class GridPath(diffrax.AbstractPath):
     values: Float[Array, "time *tiles latents"]  # increments
     grid: TimeGrid
 
-    def __init__(self, values: ArrayLike, grid: TimeGrid):
+    def __init__(self, values: Numbers, grid: TimeGrid) -> None:
         validation.instance("GridPath.grid", grid, TimeGrid)
         self.values = validation.signal("GridPath.values", values)
         if self.values.ndim < 2 or len(self.values) != grid.num_steps:
@@ -119,7 +123,12 @@ class GridPath(diffrax.AbstractPath):
     def t1(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.grid.duration
 
-    def evaluate(self, t0, t1=None, left=True):
+    def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        t0: Time,
+        t1: Time | None = None,
+        left: bool = True,
+    ) -> Float[Array, "*tiles latents"]:
         """The increment over an interval [t0, t1] within one grid step."""
         if t1 is None:
             raise ValueError(
@@ -130,21 +139,27 @@ class GridPath(diffrax.AbstractPath):
         part = jnp.where(jnp.abs(part - 1.0) < 1e-2, 1.0, part)
         return self.values[self._step(0.5 * (t0 + t1))] * part
 
-    def derivative(self, t, left=True):
+    def derivative(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, t: Time, left: bool = True
+    ) -> Float[Array, "*tiles latents"]:
         """The slope of the grid step that holds t (at a grid point, the step that begins there)."""
         return self.values[self._step(t + 1e-2 * self.grid.dt)] / self.grid.dt
 
-    def _step(self, time) -> Array:
+    def _step(self, time: Time) -> Integer[Array, ""]:
         step = jnp.floor(time / self.grid.dt).astype(jnp.int32)
         return jnp.clip(step, 0, self.grid.num_steps - 1)
 
 
+# What a network may be given as its input.
+Input: TypeAlias = Numbers | diffrax.AbstractPath[Any] | AbstractDrive
+
+
 def as_path(
-    drive: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    drive: Input,
     grid: TimeGrid,
     num_latents: int,
-    dtype,
-) -> diffrax.AbstractPath:
+    dtype: DTypeLike,
+) -> diffrax.AbstractPath[Any]:
     """The drive of a simulation as a diffrax path; increments are checked."""
     if isinstance(drive, diffrax.AbstractPath):
         return drive
@@ -161,9 +176,9 @@ def as_path(
 
 
 def grid_increments(
-    path: diffrax.AbstractPath, grid: TimeGrid, dtype
-) -> Float[Array, "time latents"]:
-    """X(t_{n+1}) - X(t_n) of any diffrax path."""
+    path: diffrax.AbstractPath, grid: TimeGrid, dtype: DTypeLike
+) -> Float[Array, "time *tiles latents"]:
+    """X(t_{n+1}) - X(t_n) of any diffrax path; of a `GridPath` in its own type, and for each tile where it has tiles."""
     if isinstance(path, GridPath):
         return path.values
     times = jnp.asarray(grid.times, dtype=dtype)

@@ -4,15 +4,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 
 def mean_absolute_error(
-    outputs: Float[Array, "*batch time latents"],
-    reference: Float[Array, "*batch time latents"],
+    outputs: Numbers,
+    reference: Numbers,
     *,
     burn_in: int = 0,
 ) -> Float[Array, "*batch"]:
     """mean |y - y_ref| over output units and over the steps after the first `burn_in`, in units of the outputs.
+
+    Both have the shape (..., time, latents).
 
     Raises `ValueError` for outputs that are not finite, shapes that differ and unless 0 <= burn_in < number of steps.
     """

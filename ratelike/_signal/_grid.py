@@ -17,7 +17,7 @@ class TimeGrid(eqx.Module):
     dt: float = eqx.field(static=True)
     num_steps: int = eqx.field(static=True)
 
-    def __init__(self, dt: float, num_steps: int):
+    def __init__(self, dt: float, num_steps: int) -> None:
         self.dt = validation.number("TimeGrid.dt", dt, above=0.0)
         self.num_steps = validation.count("TimeGrid.num_steps", num_steps)
 

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._types import Numbers
 
 
 class Leak(NamedTuple):
@@ -39,7 +40,7 @@ def potentials_at_ends(
     bias: Float[Array, " neurons"],
     start: Float[Array, " neurons"],
     currents: Float[Array, "time neurons"],
-    tau_m: Float[Array, "#neurons"],
+    tau_m: Float[Array, "*#neurons"],
     dt: float,
 ) -> Float[Array, "ends neurons"]:
     """h at the beginning of the first step, where it is `start`, and at the end of each: h[n+1] - b = a (h[n] - b) + (1 - a)/dt dI[n]."""
@@ -48,7 +49,7 @@ def potentials_at_ends(
     # As a row: the derivative by a number would be a sum over neurons in each step, longer than all the rest here.
     leak = leak._replace(decay=jnp.broadcast_to(leak.decay, start.shape))
 
-    def step(driven, push):
+    def step(driven: Array, push: Array) -> tuple[Array, Array]:
         return leak.after(driven, push), driven
 
     end, driven = jax.lax.scan(step, start - bias, pushes, unroll=UNROLL)
@@ -57,7 +58,7 @@ def potentials_at_ends(
 
 @broadcasts
 def membrane_traces(
-    increments: Float[ArrayLike, "time latents"], tau_m: ArrayLike, dt: float
+    increments: Numbers, tau_m: Numbers, dt: float
 ) -> Float[Array, "time latents"]:
     """kappa * dX, in latents: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0; `tau_m` and `dt` in seconds.
 
@@ -81,12 +82,12 @@ def membrane_traces(
 
 def _traces(
     increments: Float[Array, "time *latents"],
-    tau_m: Float[Array, "*latents"],
+    tau_m: Float[Array, "*#latents"],
     dt: float,
 ) -> Float[Array, "time *latents"]:
     leak = leak_of(tau_m, dt)
 
-    def step(trace, increment):
+    def step(trace: Array, increment: Array) -> tuple[Array, Array]:
         trace = leak.after(trace, leak.push(increment))
         return trace, trace
 

@@ -5,27 +5,26 @@ extra `io`.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from jaxtyping import ArrayLike
 
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
-from ratelike._io._xarray import import_xarray
+from ratelike._io._version import __version__
+from ratelike._io._xarray import Dataset, make_dataset
 from ratelike._simulate import Trajectory
-from ratelike._study._convergence import Convergence
-from ratelike._study._error_curve import ErrorCurve
-
-if TYPE_CHECKING:
-    import xarray
+from ratelike._study._cell import Cell
+from ratelike._study._result import Convergence
 
 
 def to_dataset(
     result: Convergence | Trajectory, attributes: Mapping[str, Any] | None = None
-) -> "xarray.Dataset":
+) -> Dataset:
     """A `Convergence` or one `Trajectory` as an `xarray.Dataset`, with `attributes` (a seed, say) added to its own.
 
     *Convergence*: errors and rates over (num_neurons, trial). Sizes may have different numbers of trials; `trials`
-    holds them, and NaN stands behind the last. `from_dataset` returns the `Convergence`, bit for bit.
+    holds them, and entries after the last are NaN. `from_dataset` returns the `Convergence`, bit for bit.
 
     *Trajectory*: `output` and `increment` over (layer,) time and latent, `rate` over layer and time; layers that hand on
     different numbers of latents, and the neurons recorded of a layer, get variables and dimensions of their own,
@@ -33,9 +32,6 @@ def to_dataset(
 
     Raises `ImportError` without xarray, `ValueError` for another type and for a batch of trajectories.
     """
-    import ratelike  # imports this module
-
-    xarray = import_xarray("to_dataset")
     if isinstance(result, Convergence):
         variables, coordinates = _of_convergence(result)
     elif isinstance(result, Trajectory):
@@ -44,11 +40,11 @@ def to_dataset(
         raise ValueError(
             f"result must be a ratelike.Convergence or a ratelike.Trajectory, got {result!r}"
         )
-    version = {"ratelike_version": ratelike.__version__}
-    return xarray.Dataset(variables, coordinates, {**version, **(attributes or {})})
+    attributes = {"ratelike_version": __version__, **(attributes or {})}
+    return make_dataset("to_dataset", variables, coordinates, attributes)
 
 
-def from_dataset(dataset: "xarray.Dataset") -> Convergence:
+def from_dataset(dataset: Dataset) -> Convergence:
     """The `Convergence` in a Dataset of `to_dataset`, or in one point of a sweep: `dataset.sel(num_latents=4)`.
 
     Raises `ValueError` if variables are missing, or depend on more than `num_neurons` and `trial`.
@@ -67,23 +63,26 @@ def from_dataset(dataset: "xarray.Dataset") -> Convergence:
             f"dataset must be one point of its other dimensions, {', '.join(sorted(map(str, others)))}: select one, "
             "dataset.isel(...)"
         )
-    counts = dataset["trials"].to_numpy()
-    sizes = tuple(int(size) for size in dataset["num_neurons"].to_numpy())
-    kept = [i for i, count in enumerate(counts) if count > 0]
+    curves = {
+        name: dataset[name].transpose("num_neurons", "trial").to_numpy()
+        for name in CONVERGENCE_UNITS
+    }
+    sizes = dataset["num_neurons"].to_numpy().tolist()
+    counts = dataset["trials"].to_numpy().tolist()
+    cells = []
+    for i, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        if count > 0:
+            generalised, conventional, rates = (
+                values[i, :count] for values in curves.values()
+            )
+            cells.append(Cell(size, 0, generalised, conventional, rates))
+    return Convergence.from_cells(cells)
 
-    def curve(name: str) -> ErrorCurve:
-        values = dataset[name].transpose("num_neurons", "trial").to_numpy()
-        return ErrorCurve(
-            tuple(sizes[i] for i in kept),
-            tuple(values[i, : counts[i]] for i in kept),
-        )
 
-    return Convergence(*(curve(name) for name in CONVERGENCE_UNITS))
-
-
-def _of_convergence(result: Convergence):
+def _of_convergence(result: Convergence) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and coordinates."""
     curves = (result.generalised, result.conventional, result.rates)
-    counts = [[len(errors) for errors in curve.errors] for curve in curves]
+    counts = [[len(values) for values in curve.values] for curve in curves]
     if any(curve.sizes != result.sizes for curve in curves) or any(
         count != counts[0] for count in counts
     ):
@@ -95,11 +94,11 @@ def _of_convergence(result: Convergence):
     for (name, attributes), curve in zip(
         CONVERGENCE_UNITS.items(), curves, strict=True
     ):
-        dtype = np.result_type(*curve.errors)
-        values = np.full((len(curve.sizes), max(counts[0])), np.nan, dtype)
-        for row, errors in zip(values, curve.errors, strict=True):
-            row[: len(errors)] = errors
-        variables[name] = (("num_neurons", "trial"), values, dict(attributes))
+        dtype = np.result_type(*curve.values)
+        table = np.full((len(curve.sizes), max(counts[0])), np.nan, dtype)
+        for row, values in zip(table, curve.values, strict=True):
+            row[: len(values)] = values
+        variables[name] = (("num_neurons", "trial"), table, dict(attributes))
     meaning = {"units": "1", "long_name": "number of trials"}
     variables["trials"] = ("num_neurons", counts[0], meaning)
     coordinates = {
@@ -111,7 +110,8 @@ def _of_convergence(result: Convergence):
     return variables, coordinates
 
 
-def _of_trajectory(result: Trajectory):
+def _of_trajectory(result: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and coordinates."""
     if np.ndim(result.outputs) != 2:
         raise ValueError(
             f"result must be one trajectory, got outputs of shape {np.shape(result.outputs)}; take one of a batch with "
@@ -119,7 +119,13 @@ def _of_trajectory(result: Trajectory):
         )
     variables: dict[str, Any] = {}
 
-    def add(name, dimensions, values, units, meaning):
+    def add(
+        name: str,
+        dimensions: str | tuple[str, ...],
+        values: ArrayLike,
+        units: str,
+        meaning: str,
+    ) -> None:
         attributes = {"units": units, "long_name": meaning}
         variables[name] = (dimensions, np.asarray(values), attributes)
 

@@ -1,22 +1,23 @@
 """The coarsest age mesh whose measured error keeps to a tolerance."""
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
 from ratelike._density._age_shift import AgeShift
 from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback
+from ratelike._network._streamed import StreamedLayer
 from ratelike._neuron import chosen_neurons
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
-from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import Trajectory, _checked, simulate
+from ratelike._simulate import Trajectory, simulate
 
 # What is measured: so many neurons of each layer, and so many steps of the input.
 NEURONS, STEPS = 2 * TILE, 1000
@@ -30,18 +31,35 @@ MOST_TRIES = 6
 
 
 @broadcasts
-def fitted_mesh(
+def fitted_age_mesh(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
-    tolerance: float,
+    tolerance: float = 1e-3,
 ) -> AgeMesh:
-    """By secants of the measured error against the scale of the widths; exact ages where nothing coarser holds."""
-    tolerance = validation.number("AgeMesh.tolerance", tolerance, above=0.0)
-    path, _, _ = _checked(network, increments, grid, GeneralisedRate(), None, None)
+    r"""The coarsest `AgeMesh` of its kind whose *measured* error is below `tolerance`.
+
+    Of each layer 128 neurons from all over the population, and of the input the 1000 steps in which it changes most,
+    are solved with exact ages and with a mesh whose bins are narrow where the hazard is steep at the potentials that
+    occurred; the widths are scaled until the error is below, but not far below, half of `tolerance`. The error is the
+    largest of: the root mean square error of the neurons' rates relative to the root mean square rate, in each layer;
+    and the mean absolute error of the outputs relative to their standard deviation. Where nothing coarser holds, the
+    mesh is uniform.
+
+    The same mesh serves a study over network sizes: fit it to a network of any size. Costs a second or two for each
+    mesh that is tried, mostly of compiling; one to three are usual.
+
+        mesh = rl.fitted_age_mesh(network, drive, grid, 1e-3)
+        rl.convergence(..., generalised=rl.GeneralisedRate(rl.AgeShift(mesh)))
+
+    `increments` are as in `simulate`. Raises `ValueError` as that does, unless `tolerance` > 0, and for a network or
+    input that is being traced.
+    """
+    tolerance = validation.number("tolerance", tolerance, above=0.0)
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
     if not validation.is_concrete((network, path)):
         raise ValueError(
-            "network and increments must be concrete for AgeMesh.fitted: make the mesh outside jit"
+            "network and increments must be concrete for fitted_age_mesh: make the mesh outside jit"
         )
     if all(layer.neuron.memory == 0.0 for layer in network.layers):
         return AgeMesh.uniform()  # of one bin
@@ -87,8 +105,9 @@ def _sample(layer: AbstractLayer) -> Layer:
     """Neurons from all over the population."""
     if layer.num_neurons <= NEURONS:
         return layer.stored()
-    if not isinstance(layer, Layer):  # its neurons are alike, and too many to be stored
-        return layer.part(jnp.zeros((), jnp.int32), NEURONS // TILE)
+    if isinstance(layer, StreamedLayer):  # its neurons are alike
+        return layer.first(NEURONS).stored()
+    layer = layer.stored()
     chosen = np.linspace(0, layer.num_neurons - 1, NEURONS).astype(np.int32)
     feedback = layer.feedback
     if feedback is not None:
@@ -104,7 +123,7 @@ def _sample(layer: AbstractLayer) -> Layer:
         layer.decoder[chosen],
         layer.bias[chosen],
         feedback,
-        weights=None if layer.weights is None else layer.weights[chosen],
+        node_weights=None if layer.node_weights is None else layer.node_weights[chosen],
     )
 
 

@@ -1,20 +1,27 @@
-"""How far a study is: a bar for people, lines for log files."""
+"""How far a study is: a bar on a terminal, lines in a log file."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TextIO, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ratelike import _validation as validation
 
 T = TypeVar("T")
 
 
+@runtime_checkable
+class Writable(Protocol):
+    """A text file, as far as it is needed: `flush` and `isatty` are used where they exist."""
+
+    def write(self, text: str, /) -> Any: ...
+
+
 @dataclass(frozen=True)
-class SideBySide(Generic[T]):
-    """Cells in their order, of which `at_once` are computed beside each other: an iterable of a length."""
+class CellsInOrder(Generic[T]):
+    """An iterable of known length over cells, of which `at_once` are computed at the same time."""
 
     cells: Sequence[T]
     at_once: int
@@ -30,26 +37,26 @@ class SideBySide(Generic[T]):
 class Progress:
     """Shows how many cells are done, the time that is left, and how many neuron-steps per second.
 
-    Hand it to `sweep(progress=...)` or `convergence(progress=...)`. On a terminal it is a tqdm bar; elsewhere (a file, a
-    batch job) a line for a finished cell, at most one every `interval` seconds and one for the last; and nothing where
-    there is no standard error.
+    It is the `progress` of an `Execution` or a `SweepExecution`. On a terminal it is a tqdm bar; elsewhere (a file, a
+    batch job) it writes a line for a finished cell, at most one every `interval` seconds and one for the last; and
+    nothing where there is no standard error.
 
     Neuron-steps are the neurons of all layers, simulated by however many dynamics, times steps. Time left assumes that
     cells take equally long, as those of the default measurement nearly do. The first cell of each worker compiles as
-    well: until there is another the time left is an upper bound, and then these cells no longer count.
+    well: the time left is an upper bound until a second one is finished, and is measured without the first from then on.
     """
 
     description: str = "cells"
     interval: float = 10.0  # s
-    file: TextIO | None = None  # by default the standard error
+    file: Writable | None = None  # by default the standard error
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         validation.number("Progress.interval", self.interval, at_least=0.0)
         if self.file is not None and not hasattr(self.file, "write"):
             raise ValueError(f"Progress.file must be a text file, got {self.file!r}")
 
     def __call__(self, cells: Iterable[T]) -> Iterator[T]:
-        # There is none in a service or a window without a console.
+        # A service, or a window without a console, has no standard error.
         file = sys.stderr if self.file is None else self.file
         if file is None:
             return iter(cells)
@@ -57,7 +64,9 @@ class Progress:
         show = self._bar if is_terminal is not None and is_terminal() else self._lines
         return show(cells, len(cells) if isinstance(cells, Sized) else None, file)
 
-    def _bar(self, cells: Iterable[T], total: int | None, file: TextIO) -> Iterator[T]:
+    def _bar(
+        self, cells: Iterable[T], total: int | None, file: Writable
+    ) -> Iterator[T]:
         from tqdm import tqdm
 
         pace = _Pace(total, getattr(cells, "at_once", 1))
@@ -76,7 +85,7 @@ class Progress:
                 bar.update()
 
     def _lines(
-        self, cells: Iterable[T], total: int | None, file: TextIO
+        self, cells: Iterable[T], total: int | None, file: Writable
     ) -> Iterator[T]:
         pace, shown = _Pace(total, getattr(cells, "at_once", 1)), -float("inf")
         for done, cell in enumerate(cells, start=1):
@@ -89,34 +98,36 @@ class Progress:
                 "" if total is None else f"/{total}"
             )
             file.write(", ".join([count, *words]) + "\n")
-            if hasattr(file, "flush"):
-                file.flush()
+            flush = getattr(file, "flush", None)
+            if flush is not None:
+                flush()
 
 
-class _Mark(NamedTuple):
+class _State(NamedTuple):
+    """How much is done at a time."""
+
     time: float  # s
     done: int = 0
     neuron_steps: int = 0
 
 
 class _Pace:
-    """Time left and speed, measured from the end of the first cells on.
+    """Time left and speed, measured from the end of the first cells on."""
 
-    Of W workers, each compiles in its first cell. They go on in step or one after the other: in both cases the time from
-    cell m to cell m + k W is that of k cells on one worker, so that the present cell is compared with the one of the first W
-    that lies a multiple of W before it.
-    """
+    # Each of W workers compiles in its first cell. From cell m to cell m + k W passes the time of k cells on one worker,
+    # whether the workers finish together or in turn: so the latest cell is compared with that of the first W which lies a
+    # multiple of W before it.
 
-    def __init__(self, total: int | None, at_once: int):
+    def __init__(self, total: int | None, at_once: int) -> None:
         self.total = total
         self.at_once = at_once if total is None else max(1, min(at_once, total))
-        self.now = self.began = _Mark(perf_counter())
-        self.firsts: list[_Mark] = []
+        self.now = self.began = _State(perf_counter())
+        self.firsts: list[_State] = []
 
     def after(self, cell: Any) -> list[str]:
-        """What there is to say when one more cell is done."""
+        """Counts one more cell as done, and returns the time left and the speed in words."""
         _, done, steps = self.now
-        self.now = _Mark(perf_counter(), done + 1, steps + _neuron_steps(cell))
+        self.now = _State(perf_counter(), done + 1, steps + _neuron_steps(cell))
         compiled = done >= self.at_once
         since = self.firsts[done % self.at_once] if compiled else self.began
         if not compiled:
@@ -135,7 +146,7 @@ class _Pace:
 
 
 def _neuron_steps(cell: Any) -> int:
-    # `convergence` hands out cells that are still running; the caller has waited for them by now.
+    # `convergence` hands out cells that are still running, and has waited for this one by now.
     finished = cell.result() if isinstance(cell, Future) else cell
     return getattr(finished, "neuron_steps", 0)
 

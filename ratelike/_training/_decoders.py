@@ -1,6 +1,5 @@
 """Decoders by regression, as in the Neural Engineering Framework."""
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
 from ratelike._simulate import simulate
@@ -20,7 +19,7 @@ from ratelike._simulate import simulate
 @broadcasts
 def solve_decoders(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     target: Float[ArrayLike, "time latents_out"],
     *,

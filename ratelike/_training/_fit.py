@@ -4,29 +4,28 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float
 
 from ratelike import _validation as validation
 from ratelike._io._atomic import remove_leftovers
 from ratelike._network import Network
 from ratelike._training import _checkpoint as checkpoints
-from ratelike._training._parameters import Trained, Where, choose
+from ratelike._training._choice import Where, choose
+from ratelike._training._descent import Descent, Loss, State, descend, initial_state
+from ratelike._training._trained import Trained
 
 if TYPE_CHECKING:
     import optax
-
-Loss = Callable[[Network, Array], Float[Array, ""]]
 
 
 class Fit(NamedTuple):
     """What a fit returns: `network, history = fit(...)`."""
 
     network: Network
-    history: np.ndarray  # (steps,) the loss before each step
+    history: Float[np.ndarray, " steps"]  # the loss before each step
 
 
 class FitError(RuntimeError):
@@ -36,13 +35,18 @@ class FitError(RuntimeError):
     """
 
     def __init__(
-        self, message: str, step: int, network: Network | None, history: np.ndarray
+        self,
+        message: str,
+        step: int,
+        network: Network | None,
+        history: Float[np.ndarray, " steps"],
     ):
         Exception.__init__(self, message)
         self.step, self.network, self.history = step, network, history
 
-    def __reduce__(self):
-        # An exception is made anew from `args`, here the message alone; this one would not come back from a process.
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        # By default an exception is made again from `args` alone, the message, which would not do for this one: it
+        # could not come back from another process.
         arguments = (*self.args, self.step, self.network, self.history)
         return type(self), arguments, vars(self)
 
@@ -65,7 +69,7 @@ def fit(
     nothing ignores it). `where(network)` returns the arrays to train, in any structure:
 
         where=lambda network: [layer.encoder for layer in network.layers]
-        where=lambda network: [network.layers[0].bias, rl.Positive(network.layers[0].neuron.tau_m)]
+        where=lambda network: [network.layers[0].bias, rl.train.Positive(network.layers[0].neuron.tau_m)]
 
     Encoders, decoders and biases may take any value. Constants of neurons come with their domain, `Positive` or
     `Unconstrained`, and keep to it in every step: of a `Positive` one the optimiser moves the logarithm. Layers that
@@ -85,10 +89,7 @@ def fit(
     """
     validation.instance("network", network, Network)
     validation.finite_leaves("network", network)
-    if not callable(loss):
-        raise ValueError(
-            f"loss must be a function of a network and a key, got {loss!r}"
-        )
+    validation.function("loss", loss, "a network and a key")
     if not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
         raise ValueError(
             f"optimiser must be an optax.GradientTransformation, got {optimiser!r}"
@@ -96,98 +97,65 @@ def fit(
     num_steps = validation.count("num_steps", num_steps, at_least=0)
     every = validation.count("every", every)
     key = validation.typed_key("key", key)
-    if progress is not None and not callable(progress):
-        raise ValueError(
-            f"progress must be a function of an iterable, got {progress!r}"
-        )
-    trained = choose(network, where)
+    if progress is not None:
+        validation.function("progress", progress, "an iterable")
+    descent = Descent(choose(network, where), loss, optimiser, key)
     value = jax.eval_shape(lambda k: loss(network, k), key)
     validation.shape("the value of loss", value, ())
-
-    with jax.numpy_dtype_promotion("standard"):
-        x = trained.initial()
-        state = _State(x, optimiser.init(x), x, jnp.asarray(True))
-    history = np.zeros(0, value.dtype)
-    run = _Run(trained, loss, optimiser, key)
+    state, history = initial_state(descent), np.zeros(0, value.dtype)
     file, mark = None, ""
     if checkpoint is not None:
         file = checkpoints.file_at(checkpoint)
-        program = cast(Any, _step).lower(run, state, jnp.zeros((), jnp.int32)).as_text()
-        mark = checkpoints.fingerprint(program, run)
-        if file.exists():
-            saved = checkpoints.read(file, mark)
-            if saved.step > num_steps:
-                raise ValueError(
-                    f"num_steps must be at least the {saved.step} steps that {file} holds, got {num_steps}"
-                )
-            like = (state, np.zeros(saved.step, value.dtype))
-            state, history = saved.restore(like)
+        mark = _fingerprint(descent, state)
+        state, history = _resumed(file, mark, state, history, num_steps)
         remove_leftovers(file)
     steps = range(len(history), num_steps)
     losses, finite = [], []
     for step in steps if progress is None else progress(steps):
-        state, value, is_finite = _step(run, state, jnp.asarray(step, jnp.int32))
+        state, value, is_finite = descend(descent, state, jnp.asarray(step, jnp.int32))
         losses.append(value)
         finite.append(is_finite)
         if len(losses) == every or step == num_steps - 1:
-            history = _look(run, state, history, losses, finite)
+            history = _extended(history, losses, finite, descent.trained, state)
             losses, finite = [], []
             if file is not None:
                 checkpoints.save(file, mark, len(history), (state, history))
-    return Fit(trained.network_at(state.x), history)
+    return Fit(descent.trained.network_at(state.x), history)
 
 
-class _Run(eqx.Module):
-    """What stays the same from step to step."""
-
-    trained: Trained
-    loss: Loss
-    optimiser: Any
-    key: Array
+def _fingerprint(descent: Descent, state: State) -> str:
+    """A digest of all that determines the steps."""
+    first = jnp.zeros((), jnp.int32)
+    program = cast(Any, descend).lower(descent, state, first).as_text()
+    return checkpoints.fingerprint(program, descent)
 
 
-class _State(eqx.Module):
-    x: list[Float[Array, "..."]]
-    optimiser: PyTree
-    good: list[Float[Array, "..."]]  # the last x with a finite loss and gradient
-    alive: Bool[Array, ""]  # whether they were finite in all steps
-
-
-@eqx.filter_jit
-def _step(run: _Run, state: _State, step: Integer[Array, ""]):
-    """From the first step on in which anything is not finite, the state stays: it may be noticed late."""
-    import optax
-
-    key = jax.random.fold_in(run.key, step)
-
-    def loss(x):
-        return run.loss(run.trained.network_at(x), key)
-
-    value, gradient = jax.value_and_grad(loss)(state.x)
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [value, *gradient]])
-    # Optimisers mix types, such as their count of steps with float32.
-    with jax.numpy_dtype_promotion("standard"):
-        optimiser = optax.with_extra_args_support(run.optimiser)
-        updates, optimiser_state = optimiser.update(
-            gradient,
-            state.optimiser,
-            state.x,
-            value=value,
-            grad=gradient,
-            value_fn=loss,
+def _resumed(
+    file: Path,
+    mark: str,
+    state: State,
+    history: Float[np.ndarray, " steps"],
+    num_steps: int,
+) -> tuple[State, Float[np.ndarray, " more_steps"]]:
+    """State and history as the file holds them, or unchanged where there is no file yet."""
+    if not file.exists():
+        return state, history
+    saved = checkpoints.read(file, mark)
+    if saved.step > num_steps:
+        raise ValueError(
+            f"num_steps must be at least the {saved.step} steps that {file} holds, got {num_steps}"
         )
-        x = optax.apply_updates(state.x, updates)
-    alive = state.alive & finite.all()
-    moved = _State(cast(list, x), optimiser_state, state.x, alive)
-    stayed = _State(state.x, state.optimiser, state.good, alive)
-    state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, stayed)
-    return state, value, finite
+    return saved.restore((state, np.zeros(saved.step, history.dtype)))
 
 
-def _look(
-    run: _Run, state: _State, history: np.ndarray, losses: list, finite: list
-) -> np.ndarray:
-    """Waits for the losses, and appends them to the history if all is well."""
+def _extended(
+    history: Float[np.ndarray, " steps"],
+    losses: list[Float[Array, ""]],
+    finite: list[Bool[Array, " leaves"]],
+    trained: Trained,
+    state: State,
+) -> Float[np.ndarray, " more_steps"]:
+    """The history with the losses, after waiting for them. Raises `FitError` unless all of them were finite."""
     values = np.asarray(jax.device_get(losses), history.dtype)
     good = np.asarray(jax.device_get(finite))
     if good.all():
@@ -195,7 +163,7 @@ def _look(
     first = int(np.argmin(good.all(axis=1)))
     step = len(history) + first
     history = np.concatenate([history, values[:first]])
-    names = ["the loss", *(f"its gradient in {name}" for name in run.trained.names)]
+    names = ["the loss", *(f"its gradient in {name}" for name in trained.names)]
     which = [name for name, ok in zip(names, good[first], strict=True) if not ok]
     message = (
         f"step {step}: not finite: {', '.join(which)} (the loss was {values[first]:g})"
@@ -203,4 +171,4 @@ def _look(
     if step == 0:
         raise FitError(message, step, None, history)
     message += f"; the network of step {step - 1} is in this error's `network`"
-    raise FitError(message, step, run.trained.network_at(state.good), history)
+    raise FitError(message, step, trained.network_at(state.good), history)

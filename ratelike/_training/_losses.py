@@ -1,9 +1,8 @@
 """What a network is trained for: squared errors of its outputs, of the rate and of the spikes expected."""
 
-import diffrax
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
@@ -11,7 +10,7 @@ from ratelike._fluctuations._expected_error import checked
 from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import simulate
 
@@ -19,7 +18,7 @@ from ratelike._simulate import simulate
 @broadcasts
 def rate_loss(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     target: Float[Array, "time latents"],
     *,
@@ -46,7 +45,7 @@ def rate_loss(
 @broadcasts
 def expected_spiking_loss(
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    increments: Input,
     grid: TimeGrid,
     target: Float[Array, "time latents"],
     *,

@@ -2,25 +2,24 @@
 
 from collections.abc import Callable
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._spiking import Spiking
 from ratelike._estimator._base import AbstractEstimator, Trial
 from ratelike._network import Network
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import Trajectory, simulate
 
 
 def sampled_loss(
-    loss: Callable[[Network, Trajectory], Float[Array, ""]],
     network: Network,
-    increments: ArrayLike | diffrax.AbstractPath | AbstractDrive,
+    loss: Callable[[Network, Trajectory], Float[Array, ""]],
+    increments: Input,
     grid: TimeGrid,
     dynamics: Spiking,
     *,

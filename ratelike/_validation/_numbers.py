@@ -1,13 +1,13 @@
 """Checks of numbers and of arrays of them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
+from ratelike._types import Numbers
 from ratelike._validation._entries import as_numbers, check_dtype, check_entries
 from ratelike._validation._shown import shown
 from ratelike._validation._structure import finite_leaves, is_concrete
@@ -19,7 +19,7 @@ LARGEST_COUNT = 2**31 - 1
 
 def parameter(
     name: str,
-    value: ArrayLike | Sequence[float],
+    value: Numbers,
     *,
     above: float | None = None,
     at_least: float | None = None,

@@ -6,9 +6,10 @@ import warnings
 
 import equinox
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 # Seconds. The slowest membranes take a few hundred milliseconds, the longest dead times some ten.
 LONGEST_TIME_CONSTANT, LONGEST_DEAD_TIME = 1.0, 0.5
@@ -36,7 +37,7 @@ def warn(message: str) -> None:
 
 
 def time_constant(
-    name: str, value: ArrayLike, shape: tuple[int, ...] | None = None
+    name: str, value: Numbers, shape: tuple[int, ...] | None = None
 ) -> Float[Array, "..."]:
     """A parameter above zero, with a warning where it looks like milliseconds."""
     checked = validation.parameter(name, value, above=0.0)
@@ -46,7 +47,7 @@ def time_constant(
     return checked
 
 
-def warn_of_milliseconds(name: str, value: ArrayLike, longest: float) -> None:
+def warn_of_milliseconds(name: str, value: Numbers, longest: float) -> None:
     """Of a time that is concrete and checked."""
     if validation.is_concrete(value):
         seconds = float(np.max(np.asarray(value, float)))

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike
 
+from ratelike._types import PyTree
 from ratelike._validation._entries import check_dtype, check_entries
 from ratelike._validation._shown import description, shown
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from ratelike import _validation as validation
-from ratelike._study._convergence import Convergence
-from ratelike._study._error_curve import ErrorCurve
+from ratelike._study._result import Convergence
+from ratelike._study._size_curve import SizeCurve
 from ratelike.plot._style import COLORS, drawing_on
 
 MOST_TICKS = 9
@@ -33,7 +33,7 @@ def convergence(
         _curve(ax, convergence.generalised, "generalised", "o", fit_from)
         _guide(ax, convergence.generalised, fit_from)
         means = [convergence.generalised.mean(), convergence.conventional.mean()]
-        # The legend has the lower third to itself.
+        # The legend is in the lower third, which no curve reaches.
         lowest, highest = 0.7 * np.nanmin(means), 1.4 * np.nanmax(means)
         ax.set_ylim(lowest * (lowest / highest) ** 0.5, highest)
         _ticks(ax, convergence.sizes)
@@ -45,31 +45,31 @@ def convergence(
     return ax
 
 
-def _curve(ax: Axes, curve: ErrorCurve, name: str, marker: str, fit_from: int) -> None:
+def _curve(ax: Axes, curve: SizeCurve, name: str, marker: str, fit_from: int) -> None:
     order = np.argsort(curve.sizes)
     sizes, means = np.array(curve.sizes)[order], curve.mean()[order]
     label = f"to {name} rate{_slope(curve, fit_from)}"
     ax.plot(sizes, means, color=COLORS[name], marker=marker, label=label)
     # NaN, and no band, for one trial.
     lower, upper = (bound[order] for bound in curve.confidence_interval())
-    # Where the interval reaches below zero, the band reaches out of the picture.
+    # The band of an interval that extends below zero extends below the axes.
     lower = np.where(lower <= 0.0, np.finfo(float).tiny, lower)
     ax.fill_between(sizes, lower, upper, color=COLORS[name], alpha=0.25, linewidth=0)
 
 
-def _slope(curve: ErrorCurve, fit_from: int) -> str:
+def _slope(curve: SizeCurve, fit_from: int) -> str:
     if sum(size >= fit_from for size in curve.sizes) < 2:
         return ""
     fit = curve.slope(fit_from)
     text = f": slope {fit.value:.2f}"
-    fitted = zip(curve.sizes, curve.errors, strict=True)
+    fitted = zip(curve.sizes, curve.values, strict=True)
     if all(len(errors) > 1 for size, errors in fitted if size >= fit_from):
         text += f" [{fit.lower:.2f}, {fit.upper:.2f}]"
     return text.replace("-", "−")
 
 
-def _guide(ax: Axes, curve: ErrorCurve, fit_from: int) -> None:
-    """Just below the curve, where it is fitted."""
+def _guide(ax: Axes, curve: SizeCurve, fit_from: int) -> None:
+    """A line of slope -1/2, just below the curve at the sizes to which a slope is fitted."""
     fitted = {
         size: mean
         for size, mean in zip(curve.sizes, curve.mean(), strict=True)
@@ -83,7 +83,7 @@ def _guide(ax: Axes, curve: ErrorCurve, fit_from: int) -> None:
 
 
 def _ticks(ax: Axes, sizes: Sequence[int]) -> None:
-    """At the sizes themselves, thinned out where they are many."""
+    """Ticks at the sizes, or at some of many."""
     shown = sorted(sizes)[:: -(-len(sizes) // MOST_TICKS)]
     ax.set_xticks(shown, [f"{size}" for size in shown])
     ax.xaxis.set_minor_locator(NullLocator())

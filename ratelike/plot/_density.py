@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
@@ -50,7 +51,10 @@ def density(
     return ax
 
 
-def _checked(saved: Any, age_step: float) -> tuple[np.ndarray, np.ndarray, float]:
+def _checked(
+    saved: Any, age_step: float
+) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "time ages neurons"], float]:
+    """Times, probabilities per age bin, and the age step."""
     if not isinstance(saved, (tuple, list)) or len(saved) != 2:
         raise ValueError(
             f"saved must be a pair (times, densities) such as trajectory.saved[0], got {type(saved).__name__}; "

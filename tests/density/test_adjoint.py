@@ -59,7 +59,7 @@ def assert_close(ours, theirs, rtol):
         )
 
 
-# With a bias of 4 hardly anybody is left after a step, with 60 nobody.
+# With a bias of 4 hardly any mass survives a step, with 60 none.
 @pytest.mark.parametrize("bias", [0.0, 4.0, 60.0])
 def test_derivatives_of_two_layers_by_everything(bias):
     point = values()
@@ -88,7 +88,7 @@ def test_in_float32():
 
 @pytest.mark.parametrize("bias", [-60.0, -1000.0], ids=["hardly", "never"])
 def test_of_a_neuron_that_fires(bias):
-    """kappa_0 comes from a division by those who fire; -60 leaves 10^-28 of them in a step, -1000 nobody."""
+    """kappa_0 comes from a division by the mass that fires: 10^-28 in a step at a bias of -60, none at -1000."""
     point = values()
     point["bias"][0, 0] = bias
     ours, theirs = slopes(point, OURS, jnp.float32), slopes(point, THEIRS)
@@ -98,7 +98,7 @@ def test_of_a_neuron_that_fires(bias):
 
 
 def test_in_a_batch():
-    """Some members of which can be swept backwards, and some cannot; also a batch of batches."""
+    """The adjoint equation serves some of its members and not the others; also a batch of batches."""
     point = values()
     biases = jnp.asarray(point["bias"]) + jnp.asarray([0.0, 60.0])[:, None, None]
 

@@ -15,18 +15,18 @@ GRADED = AgeMesh.graded(NEURON, 1e-2)
 
 
 def follow(schedule: MergeSchedule, num_steps: int):
-    """Yields what each slot holds, as sets of birth steps, following the events one by one."""
+    """Yields what each slot holds, as sets of birth steps, following the merges one by one."""
     slots = [set() for _ in range(schedule.num_bins)]
     times = jnp.arange(1, num_steps + 1, dtype=jnp.int32)
-    events = jax.tree.map(np.asarray, schedule.event(times, jnp.float64))
+    merges = jax.tree.map(np.asarray, schedule.merge(times, jnp.float64))
     for step in range(num_steps):
-        event = jax.tree.map(lambda x: x[step], events)  # noqa: B023
-        assert event.step == step
-        moved = slots[event.younger]
-        slots[event.elder] |= moved
-        waited = step - schedule.dead
-        slots[event.younger] = {waited} if waited >= 0 else set()
-        yield step + 1, slots, event, moved
+        merge = jax.tree.map(lambda x: x[step], merges)  # noqa: B023
+        assert merge.step == step
+        moved = slots[merge.source]
+        slots[merge.target] |= moved
+        entering = step - schedule.dead
+        slots[merge.source] = {entering} if entering >= 0 else set()
+        yield step + 1, slots, merge, moved
 
 
 MESHES = [AgeMesh.uniform(), GRADED, AgeMesh.graded(rl.SRM0(), 1e-4)]
@@ -35,16 +35,16 @@ MESHES = [AgeMesh.uniform(), GRADED, AgeMesh.graded(rl.SRM0(), 1e-4)]
 @pytest.mark.parametrize("dead", [0, 3])
 @pytest.mark.parametrize("memory", [1, 2, 7, 100, 200, 400])
 @pytest.mark.parametrize("mesh", MESHES)
-def test_cohorts_are_unbroken_and_retire_at_the_memory(mesh, memory, dead):
+def test_cohorts_are_unbroken_and_join_the_last_bin_at_the_memory(mesh, memory, dead):
     schedule = mesh.schedule(memory, dead, 0.1 / memory)
     assert schedule.dead == (dead if schedule.num_levels > 1 else 0)
     widest = 2 ** (schedule.num_levels - 1)
-    for time, slots, event, moved in follow(schedule, 3 * memory + 8 * widest):
+    for time, slots, merge, moved in follow(schedule, 3 * memory + 8 * widest):
         for cohort in slots[:-1]:
             if cohort:
                 assert max(cohort) - min(cohort) == len(cohort) - 1
                 assert np.log2(len(cohort)) % 1 == 0
-        if event.elder == schedule.num_bins - 1 and moved:
+        if merge.target == schedule.num_bins - 1 and moved:
             mean_age = time - 1 - np.mean(list(moved))
             assert abs(mean_age - memory) <= widest
             if mesh.widths is None:
@@ -58,7 +58,7 @@ def test_cohorts_are_unbroken_and_retire_at_the_memory(mesh, memory, dead):
 @pytest.mark.parametrize("memory", [7, 100, 400])
 @pytest.mark.parametrize("mesh", MESHES)
 def test_ages_are_those_of_the_cohorts(mesh, memory):
-    """Of all slots once they are full, and of the pair that an event merges."""
+    """Of all slots once they are full, and of the pair that merges."""
     dead = 4
     schedule = mesh.schedule(memory, dead, 0.1 / memory)
     start, end = 2 * memory, 2 * memory + 300
@@ -68,24 +68,24 @@ def test_ages_are_those_of_the_cohorts(mesh, memory):
     np.testing.assert_array_equal(means[:, last], memory)
     np.testing.assert_array_equal(deviations[:, last], 0.0)
     before: list[set[int]] = []
-    for time, slots, event, _ in follow(schedule, end):
+    for time, slots, merge, _ in follow(schedule, end):
         ages = [time - 1 - np.array(sorted(cohort)) for cohort in slots[:-1]]
         if time > start:
             np.testing.assert_allclose(means[time, :last], [a.mean() for a in ages])
             np.testing.assert_allclose(deviations[time, :last], [a.std() for a in ages])
-            if event.elder != last:
-                younger, elder = before[event.younger], before[event.elder]
-                both = np.std(list(younger | elder))
-                np.testing.assert_allclose(event.deviation, np.std(list(elder)) / both)
-                apart = np.mean(list(younger)) - np.mean(list(elder))
-                np.testing.assert_allclose(event.distance, apart / both)
+            if merge.target != last:
+                source, target = before[merge.source], before[merge.target]
+                both = np.std(list(source | target))
+                np.testing.assert_allclose(merge.deviation, np.std(list(target)) / both)
+                apart = np.mean(list(source)) - np.mean(list(target))
+                np.testing.assert_allclose(merge.distance, apart / both)
         if time >= start:
             before = [set(cohort) for cohort in slots]
-    waiting = np.asarray(schedule.ages_of_dead(times, jnp.float64))
-    assert waiting.shape[1] == schedule.dead
+    queued = np.asarray(schedule.ages_in_queue(times, jnp.float64))
+    assert queued.shape[1] == schedule.dead
     for row in range(schedule.dead):
-        assert 0 <= waiting[:, row].min() <= waiting[:, row].max() == dead - 1
-        births = np.asarray(times) - 1 - waiting[:, row]
+        assert 0 <= queued[:, row].min() <= queued[:, row].max() == dead - 1
+        births = np.asarray(times) - 1 - queued[:, row]
         np.testing.assert_array_equal(births % dead, row)
 
 
@@ -133,7 +133,7 @@ def test_the_tolerance_is_about_the_error_of_one_layer(neuron):
     "dead_times", [(0.0, 2e-3, 5e-3), (1e-3, 3e-3, 6e-3), (4e-3, 4e-3, 6e-3)]
 )
 def test_neurons_of_different_dead_times(dead_times, delay):
-    """Nobody waits apart from the bins; those of one step; those of more steps than feedback lets be in a block."""
+    """No refractory queue; one of one step; one of more steps than feedback lets be in a block."""
     kernel = rl.ExponentialRefractory(5.0, 20e-3, dead_time=dead_times, memory=0.1)
     neuron, draw = rl.SRM0(refractory=kernel), np.random.default_rng(0).normal
     encoder, grid = draw(size=(3, 2)), rl.TimeGrid(1e-3, 300)
@@ -155,11 +155,11 @@ def test_a_graded_mesh_conserves_probability_and_gives_gradients():
     increments = rl.WienerDrive(2, key=jax.random.key(1)).increments(grid)
 
     def total(t, density, args):
-        shares = density.age_distribution
+        masses = density.age_distribution
         ordered = jnp.all(
             jnp.diff(density.age) >= -1e-12
         )  # a fused multiply-add rounds
-        return shares.sum(axis=0), shares.min(), ordered
+        return masses.sum(axis=0), masses.min(), ordered
 
     dynamics = rl.GeneralisedRate(
         rl.AgeShift(GRADED), saveat=diffrax.SaveAt(steps=True, fn=total)
@@ -182,8 +182,8 @@ def test_a_graded_mesh_conserves_probability_and_gives_gradients():
 
 
 @pytest.mark.parametrize("neuron", [NEURON, rl.LIF()], ids=["SRM0", "LIF"])
-def test_gradients_stay_finite_where_nobody_is_left(neuron):
-    """Means over the members of a cohort, some of which have died out, in a batch and alone."""
+def test_gradients_stay_finite_where_no_mass_is_left(neuron):
+    """Means over the mass of a cohort, of which hardly any is left for some neurons, in a batch and alone."""
     dynamics = rl.GeneralisedRate(rl.AgeShift(AgeMesh.graded(neuron, 1e-2)))
     neuron = jax.tree.map(lambda x: x.astype(jnp.float32), neuron)
     ones, bias = jnp.ones((3, 1), jnp.float32), [-1e2, 0.5, 20.0]
@@ -207,7 +207,7 @@ def test_gradients_stay_finite_where_nobody_is_left(neuron):
 @pytest.mark.parametrize("neuron", [NEURON, rl.LIF()], ids=["SRM0", "LIF"])
 @pytest.mark.parametrize("tolerance", [None, 1e-2], ids=["exact", "graded"])
 def test_a_batch_of_densities_changes_no_bit(tolerance, neuron):
-    """Over several blocks, each of which begins with shares divided by their sum."""
+    """Over several blocks, each of which begins with masses divided by their sum."""
     num_neurons = 128
     mesh = AgeMesh.uniform() if tolerance is None else AgeMesh.graded(neuron, tolerance)
     neuron = jax.tree.map(lambda x: x.astype(jnp.float32), neuron)

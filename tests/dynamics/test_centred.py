@@ -31,7 +31,7 @@ OUTPUT_TAU_M = 7e-3
 
 
 class Escape(NamedTuple):
-    ours: rl.AbstractEscape
+    ours: rl.extend.AbstractEscape
     rate: Callable
     inverse: Callable
 
@@ -64,7 +64,7 @@ SOFTPLUS = Escape(
 class Type(NamedTuple):
     """`potential(hs, age, mark)` is u; the mark is hs in the step of the last spike, before the first one the bias."""
 
-    ours: rl.AbstractNeuronModel
+    ours: rl.extend.AbstractNeuronModel
     escape: Escape
     potential: Callable
     memory: float
@@ -82,11 +82,11 @@ class Type(NamedTuple):
         )
 
 
-class UsersNeuron(rl.AbstractNeuron):
+class UsersNeuron(rl.extend.AbstractNeuron):
     """A neuron whose own hazard does not stop at its memory: that the age stops there is the library's rule."""
 
     tau_m: Array
-    escape: rl.AbstractEscape
+    escape: rl.extend.AbstractEscape
     dead_time: Array
     memory: float = eqx.field(static=True)
     shortest_dead_time: float = eqx.field(static=True)

@@ -14,7 +14,7 @@ from ratelike._numerics._chebyshev import cells_of, interpolated
 DT = 0.5e-3
 
 
-class SharpEscape(rl.AbstractEscape):
+class SharpEscape(rl.extend.AbstractEscape):
     """Exponential; as a user's own it is not separable."""
 
     width: Array
@@ -24,7 +24,7 @@ class SharpEscape(rl.AbstractEscape):
         return 10.0 * jnp.exp(jnp.clip(potential, lowest, highest) / self.width)
 
 
-class SquareEscape(rl.AbstractEscape):
+class SquareEscape(rl.extend.AbstractEscape):
     """Zero up to a corner, from where on log g is singular."""
 
     slope: Array
@@ -33,7 +33,7 @@ class SquareEscape(rl.AbstractEscape):
         return (self.slope * jnp.clip(potential, 0.0, 1e3)) ** 2
 
 
-class StepEscape(rl.AbstractEscape):
+class StepEscape(rl.extend.AbstractEscape):
     """Its g jumps at the opposite of every value of the refractory kernel."""
 
     rate: Array
@@ -42,7 +42,7 @@ class StepEscape(rl.AbstractEscape):
         return jnp.where(potential > 0.0, self.rate, jnp.zeros_like(potential))
 
 
-class ConstantEscape(rl.AbstractEscape):
+class ConstantEscape(rl.extend.AbstractEscape):
     """There is neither a silent nor a saturated end."""
 
     rate: Array

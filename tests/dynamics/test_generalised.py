@@ -294,7 +294,7 @@ def test_what_the_caller_saves_is_the_density():
     dynamics = rl.GeneralisedRate(saveat=diffrax.SaveAt(t1=True))
     trajectory = rl.simulate(rl.Network([layer]), drive(20), grid, dynamics)
     times, density = trajectory.saved[0]
-    assert isinstance(density, rl.RefractoryDensity)
+    assert isinstance(density, rl.extend.RefractoryDensity)
     np.testing.assert_allclose(times, [0.02])
     assert density.age_distribution.shape == (1, 6, 3)
     plain = rl.simulate(rl.Network([layer]), drive(20), grid, rl.GeneralisedRate())

@@ -15,7 +15,7 @@ INCREMENTS = np.full((7, 2), 1e-3)
 DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectRate()))
 
 
-class NaNAbove(rl.AbstractEscape):
+class NaNAbove(rl.extend.AbstractEscape):
     """Goes wrong at a potential that only the first steps of the simulation reach."""
 
     level: Array
@@ -97,7 +97,7 @@ def test_an_escape_rate_that_turns_to_nan(dynamics):
     assert not run(1.0, first_only)[0]
 
 
-class BrokenDrive(rl.AbstractDrive):
+class BrokenDrive(rl.extend.AbstractDrive):
     """Its increments are an unpleasant surprise, at the last step."""
 
     value: Array
@@ -112,10 +112,10 @@ def test_convergence_raises_where_simulate_would():
             lambda num_neurons, key: NETWORK,
             [3],
             GRID,
-            trials=1,
+            num_trials=1,
             key=KEY,
             make_drive=lambda network, key: BrokenDrive(jnp.asarray(value)),
-            generalised=rl.ConventionalRate(),
+            dynamics=rl.study.ComparedDynamics(generalised=rl.ConventionalRate()),
         )
 
     study(0.0)

@@ -19,7 +19,7 @@ from ratelike._numerics._tile_random import tile_keys
 from tests.oracles import systems
 
 PARAMETERS = dict(rate=150.0, amplitude=2.0, tau=3e-3, dead_time=1e-3, memory=4e-3)
-ESTIMATORS = (rl.Refuse(), rl.StraightThrough(), rl.ScoreFunction())
+ESTIMATORS = (rl.train.Refuse(), rl.train.StraightThrough(), rl.train.ScoreFunction())
 KEY = jax.random.key(0)
 
 
@@ -67,9 +67,9 @@ def sampled_gradients(loss, network, increments, grid, estimator, num_trials, re
     @jax.jit
     def gradient(key):
         def sampled(parameters):
-            return rl.sampled_loss(
-                loss,
+            return rl.train.sampled_loss(
                 eqx.combine(parameters, rest),
+                loss,
                 increments,
                 grid,
                 rl.Spiking(estimator),
@@ -138,7 +138,7 @@ def test_likelihoods_of_all_spike_trains_are_those_of_enumeration(marked):
 
     def likelihood(train):
         def sample(layer, increments, recorded):
-            recording = rl.Recording(recorded, train[:, None], train[:, None])
+            recording = rl.extend.Recording(recorded, train[:, None], train[:, None])
             return eqx.tree_at(
                 lambda out: out.recording,
                 silent,
@@ -254,14 +254,14 @@ def test_score_function_agrees_with_enumeration_of_two_layers(loss):
 
     exact = flat(jax.grad(expected)(parameters))
     estimate = sampled_gradients(
-        loss, network, increments, grid, rl.ScoreFunction(), 20, 2000
+        loss, network, increments, grid, rl.train.ScoreFunction(), 20, 2000
     )
     assert largest_z(estimate, exact) < 4.5
     if loss is stepwise_loss:
         return
     # The standard error is small enough to tell: the biased estimator fails by far.
     biased = sampled_gradients(
-        loss, network, increments, grid, rl.StraightThrough(), 20, 200
+        loss, network, increments, grid, rl.train.StraightThrough(), 20, 200
     )
     assert largest_z(biased, exact) > 20.0
 
@@ -288,14 +288,14 @@ def test_score_function_agrees_with_the_exact_gradient_of_the_rate_network():
     network = small_network(srm0(**PARAMETERS))
     exact = exact_gradient(total_output, network, increments, grid)
     estimate = sampled_gradients(
-        total_output, network, increments, grid, rl.ScoreFunction(), 20, 2000
+        total_output, network, increments, grid, rl.train.ScoreFunction(), 20, 2000
     )
     assert largest_z(estimate, exact) < 4.5
     # Along the exact gradient the standard error is a few per cent of its length.
     along = estimate @ exact / (exact @ exact)
     assert along.std() / np.sqrt(len(along)) < 0.05
     straight = sampled_gradients(
-        total_output, network, increments, grid, rl.StraightThrough(), 20, 200
+        total_output, network, increments, grid, rl.train.StraightThrough(), 20, 200
     )
     assert largest_z(straight, exact) > 20.0
 
@@ -312,9 +312,9 @@ def test_the_baseline_takes_variance_away():
             return total_output(network, trajectory) + shift
 
         changed = eqx.tree_at(lambda n: n.layers[0].encoder, network, encoder)
-        dynamics = rl.Spiking(rl.ScoreFunction())
-        return rl.sampled_loss(
-            loss, changed, increments, grid, dynamics, key=KEY, num_trials=5
+        dynamics = rl.Spiking(rl.train.ScoreFunction())
+        return rl.train.sampled_loss(
+            changed, loss, increments, grid, dynamics, key=KEY, num_trials=5
         )
 
     encoder = network.layers[0].encoder
@@ -339,7 +339,7 @@ def test_straight_through_is_right_on_average_for_memoryless_neurons():
 
         return jax.jit(jax.grad(loss))(network.layers[0].encoder)
 
-    straight = gradient(rl.Spiking(rl.StraightThrough()))
+    straight = gradient(rl.Spiking(rl.train.StraightThrough()))
     np.testing.assert_allclose(straight, gradient(rl.GeneralisedRate()), rtol=1e-10)
 
 
@@ -376,7 +376,7 @@ def test_the_documented_bias_of_straight_through(bias, rate, ratio):
 
     def total(bias):
         changed = eqx.tree_at(lambda n: n.layers[0].bias, network, bias)
-        dynamics = rl.Spiking(rl.StraightThrough())
+        dynamics = rl.Spiking(rl.train.StraightThrough())
         run = rl.simulate(changed, np.zeros((num_steps, 1)), grid, dynamics, key=KEY)
         return size * jnp.mean(run.rates[0, burn_in:])
 
@@ -402,9 +402,9 @@ def test_what_would_be_wrong_is_refused():
     def mean_output(encoder, estimator, num_trials=2):
         changed = eqx.tree_at(lambda n: n.layers[0].encoder, network, encoder)
         dynamics = rl.Spiking(estimator)
-        return rl.sampled_loss(
-            total_output,
+        return rl.train.sampled_loss(
             changed,
+            total_output,
             drive(8),
             grid,
             dynamics,
@@ -415,19 +415,19 @@ def test_what_would_be_wrong_is_refused():
     encoder = network.layers[0].encoder
     for differentiate in (jax.grad, jax.jacfwd):
         with pytest.raises(ValueError, match="GeneralisedRate"):
-            differentiate(output)(encoder, rl.Refuse())
+            differentiate(output)(encoder, rl.train.Refuse())
         with pytest.raises(ValueError, match="sampled_loss"):
-            differentiate(output)(encoder, rl.ScoreFunction())
+            differentiate(output)(encoder, rl.train.ScoreFunction())
         with pytest.raises(ValueError, match="GeneralisedRate"):
-            differentiate(mean_output)(encoder, rl.Refuse())
+            differentiate(mean_output)(encoder, rl.train.Refuse())
     values = [mean_output(encoder, estimator) for estimator in ESTIMATORS[:2]]
-    score = jax.jit(lambda encoder: mean_output(encoder, rl.ScoreFunction()))
+    score = jax.jit(lambda encoder: mean_output(encoder, rl.train.ScoreFunction()))
     value, reverse = jax.jit(jax.value_and_grad(score))(encoder)
     np.testing.assert_allclose([value, values[1]], values[0], rtol=1e-12)
     forward = jax.jit(jax.jacfwd(score))(encoder)
     np.testing.assert_allclose(forward, reverse, rtol=1e-10, atol=1e-14)
     with pytest.raises(ValueError, match=r"num_trials must .* at least 2, got 1"):
-        mean_output(encoder, rl.ScoreFunction(), num_trials=1)
+        mean_output(encoder, rl.train.ScoreFunction(), num_trials=1)
 
 
 def test_arguments_of_a_sampled_loss():
@@ -435,8 +435,8 @@ def test_arguments_of_a_sampled_loss():
 
     def call(loss=total_output, dynamics=None, key=KEY, num_trials=2):
         dynamics = rl.Spiking() if dynamics is None else dynamics
-        return rl.sampled_loss(
-            loss, network, drive(8), grid, dynamics, key=key, num_trials=num_trials
+        return rl.train.sampled_loss(
+            network, loss, drive(8), grid, dynamics, key=key, num_trials=num_trials
         )
 
     with pytest.raises(ValueError, match=r"dynamics must .* Spiking, got Generalised"):
@@ -450,7 +450,7 @@ def test_arguments_of_a_sampled_loss():
     with pytest.raises(ValueError, match=r"value of loss must .* shape \(8, 2\)"):
         call(loss=lambda network, trajectory: trajectory.outputs)
     with pytest.raises(ValueError, match=r"Spiking.estimator must .* got <class"):
-        rl.Spiking(rl.StraightThrough)
+        rl.Spiking(rl.train.StraightThrough)
 
 
 def test_an_estimator_in_float32_stays_in_float32():
@@ -460,9 +460,9 @@ def test_an_estimator_in_float32_stays_in_float32():
     for estimator in ESTIMATORS[1:]:
 
         def sampled(network, estimator=estimator):
-            return rl.sampled_loss(
-                smooth_loss_32,
+            return rl.train.sampled_loss(
                 network,
+                smooth_loss_32,
                 drive(8),
                 rl.TimeGrid(1e-3, 8),
                 rl.Spiking(estimator),

@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused():
         (
             "population",
             lambda: rl.convergence(
-                lambda size, key: network, [4], GRID, trials=1, key=key
+                lambda size, key: network, [4], GRID, num_trials=1, key=key
             ),
         ),
         ("power of two", lambda: rl.QuasiMonteCarlo(24, key=key)),
@@ -205,7 +205,10 @@ def test_what_cannot_be_is_refused():
         ("num_parameters", lambda: infinite(quasi, 1, bias=lambda z: z[:, 0])),
         ("bias must have shape", lambda: infinite(quasi, 1, bias=np.ones(3))),
         ("nodes must be an instance", lambda: infinite(8, 1)),
-        ("Layer.weights", lambda: rl.Layer(NEURON, [[1.0]], [[1.0]], weights=[-1.0])),
+        (
+            "Layer.node_weights",
+            lambda: rl.Layer(NEURON, [[1.0]], [[1.0]], node_weights=[-1.0]),
+        ),
     ]
     for message, call in refused:
         with pytest.raises(ValueError, match=message):

@@ -392,14 +392,14 @@ def test_convergence_of_recurrent_networks_is_that_of_each_simulated_alone():
         attractor,
         [size],
         grid,
-        trials=1,
+        num_trials=1,
         key=key,
         burn_in=20,
-        conventional=dynamics[1],
-        budget=320,
+        dynamics=rl.study.ComparedDynamics(conventional=dynamics[1]),
+        execution=rl.study.Execution(budget=320),
     )
     curves = (result.generalised, result.conventional)
-    assert [len(curve.errors[0]) for curve in curves] == [2, 2]
+    assert [len(curve.values[0]) for curve in curves] == [2, 2]
     for trial in range(2):
         trial_key = jax.random.fold_in(jax.random.fold_in(key, size), trial)
         keys = jax.random.split(trial_key, 3)
@@ -409,7 +409,7 @@ def test_convergence_of_recurrent_networks_is_that_of_each_simulated_alone():
         for each, curve in zip(dynamics, curves, strict=True):
             rate = rl.simulate(alone, drive, grid, each)
             exact = np.abs(np.asarray(spiking.outputs) - rate.outputs)[20:].mean()
-            np.testing.assert_allclose(curve.errors[0][trial], exact, rtol=1e-9)
+            np.testing.assert_allclose(curve.values[0][trial], exact, rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -426,7 +426,7 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
         make_network,
         [256, 1024, 4096],
         rl.TimeGrid(DT, 300),
-        trials=4,
+        num_trials=4,
         key=KEY,
         burn_in=50,
     )
@@ -445,7 +445,7 @@ def refused(message, call):
 
 def test_what_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr("ratelike._simulate._simulate", None)
-    monkeypatch.setattr("ratelike._study._convergence._run", None)
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", None)
     eye = np.eye(2)
     for bad, got in (
         (dict(encoder=[1.0, 2.0]), r"Feedback.encoder must have shape \(neurons, lat"),
@@ -483,7 +483,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
             )
     for dynamics, got in (
         (rl.GeneralisedRate(diffrax.Heun()), "method of lines"),
-        (rl.Spiking(rl.StraightThrough()), "StraightThrough"),
+        (rl.Spiking(rl.train.StraightThrough()), "StraightThrough"),
     ):
         refused(
             rf"layers\[0\].feedback must be None for .*{got}",
@@ -500,7 +500,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         lambda: rl.expected_spiking_loss(recurrent, *run_of, target),
     ):
         refused("must have no feedback", call)
-    study = dict(sizes=[5], grid=GRID, trials=1, key=KEY)
+    study = dict(sizes=[5], grid=GRID, num_trials=1, key=KEY)
     off_the_grid = network(values, 1.5e-3)
     refused(
         r"layers\[0\].feedback.delay",

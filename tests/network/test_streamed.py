@@ -66,7 +66,7 @@ def test_grouped_sums_are_one_tree():
     np.testing.assert_allclose(whole, terms.sum(axis=0), rtol=1e-12)
 
 
-class Wrong(rl.AbstractConnectivity):
+class Wrong(rl.extend.AbstractConnectivity):
     num_latents: int = 2
     num_latents_out: int = 2
 

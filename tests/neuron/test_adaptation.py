@@ -354,7 +354,7 @@ def test_float32_and_parameters_for_each_neuron(rates):
     np.testing.assert_allclose(activity, rates, rtol=2e-4)
 
 
-class BareEscape(rl.AbstractEscape):
+class BareEscape(rl.extend.AbstractEscape):
     def __call__(self, potential):
         return jnp.clip(potential, 0.0, 1e3)
 

@@ -553,7 +553,7 @@ def test_convergence_studies_take_every_type(name):
             neuron, num_neurons=num_neurons, num_latents=2, depth=1, key=key
         )
 
-    result = rl.convergence(make_network, [70], grid, trials=1, key=key)
+    result = rl.convergence(make_network, [70], grid, num_trials=1, key=key)
     keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 70), 0), 3)
     network = make_network(70, keys[0])
     tau_m = jnp.mean(network.layers[0].neuron.tau_m)
@@ -567,7 +567,7 @@ def test_convergence_studies_take_every_type(name):
         (result.conventional, conventional),
     ):
         error = rl.mean_absolute_error(spiking, rate)
-        np.testing.assert_allclose(curve.errors[0][0], error, rtol=1e-9)
+        np.testing.assert_allclose(curve.values[0][0], error, rtol=1e-9)
 
 
 def test_a_mixture_cast_as_a_whole_stays_the_same_mixture():

@@ -22,7 +22,7 @@ LONG_MEMORY = NUM_STEPS * DT
 TABLE = np.array([-4.0, -1.0, -2.5, 0.7, 0.2])  # until MEMORY
 
 
-class SquareEscape(rl.AbstractEscape):
+class SquareEscape(rl.extend.AbstractEscape):
     """A user's own."""
 
     slope: Array
@@ -31,7 +31,7 @@ class SquareEscape(rl.AbstractEscape):
         return (self.slope * jnp.clip(potential + 3.0, 0.0, 1e3)) ** 2
 
 
-class LinearRefractory(rl.AbstractRefractory):
+class LinearRefractory(rl.extend.AbstractRefractory):
     """A user's own."""
 
     amplitude: Array

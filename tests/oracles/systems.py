@@ -10,7 +10,7 @@ from jaxtyping import Array
 import ratelike as rl
 
 
-class SaturatingRefractory(rl.AbstractRefractory):
+class SaturatingRefractory(rl.extend.AbstractRefractory):
     """eta(a) = log(1 - exp(-a/tau)): the hazard recovers exponentially (Neuronal Dynamics, ch. 14 exercises)."""
 
     tau: float = eqx.field(static=True)
@@ -26,7 +26,7 @@ class SaturatingRefractory(rl.AbstractRefractory):
         return jnp.log(-jnp.expm1(-jnp.minimum(age, self.memory) / self.tau))
 
 
-class ResetNeuron(rl.AbstractNeuron):
+class ResetNeuron(rl.extend.AbstractNeuron):
     """A leaky integrate-and-fire neuron with escape noise: the mark is h at the last spike."""
 
     tau_m: Array

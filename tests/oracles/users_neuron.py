@@ -7,7 +7,7 @@ from jaxtyping import Array
 import ratelike as rl
 
 
-class UsersSRM(rl.AbstractSeparableNeuron):
+class UsersSRM(rl.extend.AbstractSeparableNeuron):
     """u = h - amplitude exp(-a / tau), rho = f(u), and f is exponential."""
 
     tau_m: Array  # s

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
@@ -40,11 +41,11 @@ def study(sizes=SIZES, trials=3):
 
     def curve(exponent):
         noise = np.exp(0.01 * generator.normal(size=(len(sizes), trials)))
-        return rl.ErrorCurve(
+        return rl.study.SizeCurve(
             sizes, tuple(n**exponent * e for n, e in zip(sizes, noise, strict=True))
         )
 
-    return rl.Convergence(curve(-0.5), curve(-0.1), curve(0.0))
+    return rl.study.Convergence(curve(-0.5), curve(-0.1), curve(0.0))
 
 
 def lines(ax):
@@ -105,7 +106,7 @@ def trajectory(steps=100, *, activity=None, neurons=(4, 8, 6)):
     generator = np.random.default_rng(1)
     if activity is None:
         activity = generator.random((steps, len(neurons))) < 0.1
-    recording = rl.Recording(
+    recording = rl.extend.Recording(
         jnp.asarray(neurons),
         jnp.zeros((steps, len(neurons))),
         jnp.asarray(activity, float),
@@ -175,7 +176,9 @@ def test_density(ax, neuron):
     np.testing.assert_allclose(corners[:, 0, 1], 1e3 * DT * (np.arange(5) + 0.5))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "age (ms)")
     assert mesh.colorbar.ax.get_ylabel() == "density $q$ (1/s)"
-    whole = RefractoryDensity(jnp.zeros((3, 2)), jnp.asarray(bins), None, jnp.zeros((3, 2)))  # fmt: skip
+    zeros = jnp.zeros((3, 2))
+    at_times = jax.vmap(lambda h, q, r: RefractoryDensity(h, q, None, r))
+    whole = at_times(zeros, jnp.asarray(bins), zeros)
     same = rl.plot.density((times, whole), age_step=DT, neuron=neuron)
     np.testing.assert_allclose(same.collections[0].get_array(), mesh.get_array())
 

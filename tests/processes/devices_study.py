@@ -55,9 +55,14 @@ def study():
 
     def errors(mesh):
         found = rl.convergence(
-            make_network, [128, 640], GRID, trials=1, key=jax.random.key(0), mesh=mesh
+            make_network,
+            [128, 640],
+            GRID,
+            num_trials=1,
+            key=jax.random.key(0),
+            execution=rl.study.Execution(mesh=mesh),
         )
-        return [*found.generalised.errors, *found.conventional.errors]
+        return [*found.generalised.values, *found.conventional.values]
 
     same("study 8", errors(mesh(8)), errors(mesh(1)))
 

@@ -57,6 +57,11 @@ class Logged:
             time.sleep(1.0)
 
 
+EXECUTION = ("budget", "workers", "devices", "claim", "progress")
+
+
 def run(folder, make_network=plain, **options):
-    arguments = dict(axes=AXES, trials=2, key=jax.random.key(7), measure=Logged())
-    return rl.sweep(make_network, GRID, folder=folder, **(arguments | options))
+    how = {name: options.pop(name) for name in EXECUTION if name in options}
+    arguments = dict(axes=AXES, num_trials=2, key=jax.random.key(7), measure=Logged())
+    arguments |= dict(execution=rl.study.SweepExecution(**how)) | options
+    return rl.sweep(make_network, GRID, folder=folder, **arguments)

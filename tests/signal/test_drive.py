@@ -143,12 +143,13 @@ def test_layers_may_hand_on_another_number_of_latents():
 def test_times_are_exact_however_long_the_run():
     """In float64 on the host: in float32 they would be uneven by 7% of a step after 100 s, and repeat beyond 2^24 steps."""
     grid = rl.TimeGrid(0.1e-3, 3 * 2**24)
-    nothing = jnp.zeros(())
-    run = rl.Trajectory(nothing, nothing, nothing, {}, (), nothing, grid)
+    steps = jnp.zeros((2, 1))
+    rest = (steps[None], steps.T, {}, (), jnp.zeros(1, bool), grid)
+    run = rl.Trajectory(steps, *rest)
     assert run.times.dtype == np.float64
     assert run.times.shape == (3 * 2**24,)
     np.testing.assert_allclose(np.diff(run.times[-1000:]), 0.1e-3, rtol=1e-7)
     assert run.times[0] == 0.1e-3
     # Also of a batch, under jit.
-    batch = jax.jit(jax.vmap(lambda x: rl.Trajectory(x, x, x, {}, (), x, grid)))
-    np.testing.assert_array_equal(batch(jnp.zeros(2)).times, run.times)
+    batch = jax.jit(jax.vmap(lambda x: rl.Trajectory(x, *rest)))
+    np.testing.assert_array_equal(batch(jnp.zeros((3, 2, 1))).times, run.times)

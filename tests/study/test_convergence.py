@@ -39,15 +39,21 @@ def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
     """
     key, sizes = jax.random.key(0), (40, 100, 192)
     result = rl.convergence(
-        make_network, sizes, GRID, trials=2, key=key, burn_in=20, budget=320
+        make_network,
+        sizes,
+        GRID,
+        num_trials=2,
+        key=key,
+        burn_in=20,
+        execution=rl.study.Execution(budget=320),
     )
     assert result.sizes == sizes
-    assert [len(errors) for errors in result.generalised.errors] == [10, 4, 2]
+    assert [len(errors) for errors in result.generalised.values] == [10, 4, 2]
     for size, generalised, conventional, rates in zip(
         sizes,
-        result.generalised.errors,
-        result.conventional.errors,
-        result.rates.errors,
+        result.generalised.values,
+        result.conventional.values,
+        result.rates.values,
         strict=True,
     ):
         for trial in range(len(generalised)):
@@ -97,6 +103,7 @@ class CountingRate(AbstractDynamics):
 
 def test_one_program_serves_all_sizes_and_cells_are_handed_out():
     cells, shown = [], []
+    counting = rl.study.ComparedDynamics(generalised=CountingRate())
 
     def progress(plan):
         shown.extend(plan)
@@ -106,43 +113,60 @@ def test_one_program_serves_all_sizes_and_cells_are_handed_out():
         relay,
         [256, 64, 128],
         GRID,
-        trials=2,
+        num_trials=2,
         key=jax.random.key(0),
-        generalised=CountingRate(),
-        on_cell=cells.append,
-        progress=progress,
+        dynamics=counting,
+        execution=rl.study.Execution(on_cell=cells.append, progress=progress),
     )
     first = len(CountingRate.traces)
     rl.convergence(
-        relay, [256], GRID, trials=1, key=jax.random.key(0), generalised=CountingRate()
+        relay, [256], GRID, num_trials=1, key=jax.random.key(0), dynamics=counting
     )
     assert first <= 2 * 2, "traced again for another size"
     assert len(shown) == len(cells) == 6
-    assert [len(errors) for errors in result.generalised.errors] == [8, 4, 2]
+    assert [len(errors) for errors in result.generalised.values] == [8, 4, 2]
     collected = np.concatenate([cell.generalised for cell in cells if cell.size == 64])
-    np.testing.assert_array_equal(collected, result.generalised.errors[0])
+    np.testing.assert_array_equal(collected, result.generalised.values[0])
     assert [cell.first_trial for cell in cells if cell.size == 64] == [0, 4]
 
 
 def test_trials_do_not_depend_on_the_other_sizes():
-    arguments = dict(trials=1, key=jax.random.key(3), budget=128)
+    arguments = dict(
+        num_trials=1,
+        key=jax.random.key(3),
+        execution=rl.study.Execution(budget=128),
+    )
     both = rl.convergence(relay, [64, 128], GRID, **arguments)
     alone = rl.convergence(relay, [64], GRID, **arguments)
     np.testing.assert_array_equal(
-        both.generalised.errors[0], alone.generalised.errors[0]
+        both.generalised.values[0], alone.generalised.values[0]
     )
-    different = {float(e) for errors in both.generalised.errors for e in errors}
+    different = {float(e) for errors in both.generalised.values for e in errors}
     assert len(different) == 3, "trials share their random numbers"
 
 
+def test_cells_make_the_same_curves_in_any_order():
+    cells = [
+        rl.study.Cell(size, first, *np.full((3, 2), size + first))
+        for size, first in [(64, 0), (64, 2), (32, 0), (32, 2), (32, 4)]
+    ]
+    one = rl.study.Convergence.from_cells(cells)
+    other = rl.study.Convergence.from_cells(reversed(cells))
+    assert one.sizes == other.sizes == (32, 64)
+    for curve in (one.rates, other.generalised):
+        np.testing.assert_array_equal(curve.values[0], [32, 32, 34, 34, 36, 36])
+        np.testing.assert_array_equal(curve.values[1], [64, 64, 66, 66])
+
+
 def test_enough_trials_are_the_first_ones():
-    arguments = dict(trials=3, key=jax.random.key(3))
+    arguments = dict(num_trials=3, key=jax.random.key(3))
+    five = rl.study.Execution(enough_trials=5)
     everything = rl.convergence(relay, [64, 256], GRID, **arguments)
-    enough = rl.convergence(relay, [64, 256], GRID, enough_trials=5, **arguments)
-    assert [len(errors) for errors in everything.generalised.errors] == [12, 3]
-    assert [len(errors) for errors in enough.generalised.errors] == [8, 3]
+    enough = rl.convergence(relay, [64, 256], GRID, execution=five, **arguments)
+    assert [len(errors) for errors in everything.generalised.values] == [12, 3]
+    assert [len(errors) for errors in enough.generalised.values] == [8, 3]
     for all_of_them, first in zip(
-        everything.generalised.errors, enough.generalised.errors, strict=True
+        everything.generalised.values, enough.generalised.values, strict=True
     ):
         assert np.array_equal(all_of_them[: len(first)], first)
 
@@ -161,17 +185,17 @@ def test_spiking_converges_to_the_generalised_and_not_to_the_conventional_networ
         make_network,
         [256, 512, 1024, 2048],
         grid,
-        trials=3,
+        num_trials=3,
         key=jax.random.key(0),
         burn_in=100,
     )
     assert result.generalised.slope().value == pytest.approx(-0.5, abs=0.07)
     assert result.conventional.slope(min_size=512).value > -0.2
     assert result.conventional.mean()[-1] > 3 * result.generalised.mean()[-1]
-    assert np.all(np.abs(np.concatenate(result.rates.errors) - 16.0) < 3.0)
+    assert np.all(np.abs(np.concatenate(result.rates.values) - 16.0) < 3.0)
 
 
-class Given(rl.AbstractDrive):
+class Given(rl.extend.AbstractDrive):
     values: jax.Array
 
     def increments(self, grid):
@@ -192,8 +216,8 @@ class Given(rl.AbstractDrive):
 def test_a_drive_that_does_not_fit_is_refused_before_compiling(
     message, drive, monkeypatch
 ):
-    monkeypatch.setattr("ratelike._study._convergence._run", None)
-    arguments = dict(trials=1, key=jax.random.key(0))
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", None)
+    arguments = dict(num_trials=1, key=jax.random.key(0))
     with pytest.raises(ValueError, match=message):
         rl.convergence(
             relay, [64], GRID, make_drive=lambda network, key: drive, **arguments
@@ -206,10 +230,11 @@ def test_progress_of_a_study_knows_its_neuron_steps():
         relay,
         [64, 128],
         GRID,
-        trials=1,
+        num_trials=1,
         key=jax.random.key(0),
-        on_cell=cells.append,
-        progress=rl.Progress(interval=0.0, file=lines),
+        execution=rl.study.Execution(
+            on_cell=cells.append, progress=rl.study.Progress(interval=0.0, file=lines)
+        ),
     )
     # 128 neurons of the budget in each of two layers, over 80 steps.
     assert [cell.neuron_steps for cell in cells] == [2 * 128 * 80] * 2

@@ -19,11 +19,11 @@ def ragged(dtype=np.float64, sizes=(64, 128, 1024), trials=(4, 2, 1)):
     generator = np.random.default_rng(0)
 
     def curve():
-        return rl.ErrorCurve(
+        return rl.study.SizeCurve(
             sizes, tuple(generator.random(count).astype(dtype) for count in trials)
         )
 
-    return rl.Convergence(curve(), curve(), curve())
+    return rl.study.Convergence(curve(), curve(), curve())
 
 
 def through_file(dataset, tmp_path):
@@ -38,7 +38,7 @@ def assert_same(study, expected):
     assert study.sizes == expected.sizes
     for name in ("generalised", "conventional", "rates"):
         pairs = zip(
-            getattr(study, name).errors, getattr(expected, name).errors, strict=True
+            getattr(study, name).values, getattr(expected, name).values, strict=True
         )
         for errors, same in pairs:
             np.testing.assert_array_equal(errors, same, strict=True)
@@ -48,9 +48,9 @@ def assert_same(study, expected):
 def test_convergence_survives_a_file_bit_for_bit(dtype, tmp_path):
     study = ragged(dtype)
     # An error that is itself NaN is not taken for padding.
-    study.generalised.errors[0][3] = np.nan
-    dataset = through_file(rl.to_dataset(study, {"seed": 3}), tmp_path)
-    assert_same(rl.from_dataset(dataset), study)
+    study.generalised.values[0][3] = np.nan
+    dataset = through_file(rl.study.to_dataset(study, {"seed": 3}), tmp_path)
+    assert_same(rl.study.from_dataset(dataset), study)
     assert dict(dataset.sizes) == {"num_neurons": 3, "trial": 4}
     np.testing.assert_array_equal(dataset["trials"], [4, 2, 1])
     assert dataset["error_generalised"].dtype == dtype
@@ -63,25 +63,25 @@ def test_convergence_survives_a_file_bit_for_bit(dtype, tmp_path):
 
 def test_one_size_and_shuffled_sizes():
     study = ragged()
-    dataset = rl.to_dataset(study)
-    one = rl.from_dataset(dataset.sel(num_neurons=128))
-    np.testing.assert_array_equal(one.rates.errors[0], study.rates.errors[1])
-    assert_same(rl.from_dataset(dataset.isel(num_neurons=[2, 0, 1])), study)
+    dataset = rl.study.to_dataset(study)
+    one = rl.study.from_dataset(dataset.sel(num_neurons=128))
+    np.testing.assert_array_equal(one.rates.values[0], study.rates.values[1])
+    assert_same(rl.study.from_dataset(dataset.isel(num_neurons=[2, 0, 1])), study)
 
 
 def test_what_is_no_convergence_is_refused():
-    dataset = rl.to_dataset(ragged())
+    dataset = rl.study.to_dataset(ragged())
     with pytest.raises(ValueError, match="none called rate"):
-        rl.from_dataset(dataset.drop_vars("rate"))
+        rl.study.from_dataset(dataset.drop_vars("rate"))
     stacked = xr.concat([dataset, dataset], dim="num_latents")
     with pytest.raises(ValueError, match="one point of its other dimensions, num_lat"):
-        rl.from_dataset(stacked)
+        rl.study.from_dataset(stacked)
     with pytest.raises(ValueError, match=r"must be a ratelike\.Convergence or"):
-        rl.to_dataset(3.0)  # pyright: ignore[reportArgumentType]
+        rl.study.to_dataset(3.0)  # pyright: ignore[reportArgumentType]
     study = ragged()
-    study = rl.Convergence(study.generalised, study.conventional, ragged(trials=(4, 2, 2)).rates)  # fmt: skip
+    study = rl.study.Convergence(study.generalised, study.conventional, ragged(trials=(4, 2, 2)).rates)  # fmt: skip
     with pytest.raises(ValueError, match="same sizes and trials"):
-        rl.to_dataset(study)
+        rl.study.to_dataset(study)
 
 
 def make_trajectory(**changes: Any):
@@ -92,7 +92,7 @@ def make_trajectory(**changes: Any):
     def array(*shape):
         return jnp.asarray([next(numbers) for _ in range(np.prod(shape))], float).reshape(shape)  # fmt: skip
 
-    recording = rl.Recording(jnp.array([7, 9]), array(steps, 2), array(steps, 2))
+    recording = rl.extend.Recording(jnp.array([7, 9]), array(steps, 2), array(steps, 2))
     fields = dict(
         outputs=array(steps, 3), increments=array(2, steps, 3),
         rates=array(2, steps), recordings={1: recording}, saved=(None, None),
@@ -103,7 +103,7 @@ def make_trajectory(**changes: Any):
 
 def test_trajectory(tmp_path):
     trajectory = make_trajectory()
-    dataset = through_file(rl.to_dataset(trajectory, {"seed": 1}), tmp_path)
+    dataset = through_file(rl.study.to_dataset(trajectory, {"seed": 1}), tmp_path)
     for name, expected, units in [
         ("time", trajectory.times, "s"),
         ("output", trajectory.outputs, "1"),
@@ -125,13 +125,13 @@ def test_trajectory(tmp_path):
 
 def test_trajectory_of_layers_of_different_latents_and_a_batch():
     increments = (jnp.zeros((5, 2)), jnp.ones((5, 3)))
-    dataset = rl.to_dataset(make_trajectory(increments=increments))
+    dataset = rl.study.to_dataset(make_trajectory(increments=increments))
     assert dataset["increment_0"].shape == (5, 2)
     assert dataset["increment_1"].dims == ("time", "latent_1")
     trajectory = make_trajectory()
     batch = jax.tree.map(lambda x: jnp.stack([x, x]), eqx.filter(trajectory, eqx.is_array))  # fmt: skip
     with pytest.raises(ValueError, match=r"one trajectory, .* shape \(2, 5, 3\)"):
-        rl.to_dataset(batch)
+        rl.study.to_dataset(batch)
 
 
 def test_sweep_dataset_and_its_file(tmp_path):
@@ -165,7 +165,7 @@ def test_unfinished_sweep_has_nan_where_nothing_is():
     with tempfile.TemporaryDirectory() as folder:
         run(folder)
         (Path(folder) / "cells" / "000001.npz").unlink()  # (64, 3), block 0
-        result = rl.read_sweep(folder)
+        result = rl.study.read_sweep(folder)
     assert not result.complete
     assert len(result.cells) == CELLS - 1
     dataset = result.dataset()
@@ -185,9 +185,9 @@ def test_sweep_as_convergences(tmp_path):
     result = run(tmp_path, measure=measure)
     study = result.convergence(num_latents=3)
     assert study.sizes == tuple(AXES["num_neurons"])
-    for size, errors in zip(study.sizes, study.generalised.errors, strict=True):
+    for size, errors in zip(study.sizes, study.generalised.values, strict=True):
         np.testing.assert_array_equal(errors, [10.0 * size + 3.0] * 2)
-    rebuilt = rl.from_dataset(result.dataset().sel(num_latents=3))
+    rebuilt = rl.study.from_dataset(result.dataset().sel(num_latents=3))
     assert_same(rebuilt, study)
     with pytest.raises(ValueError, match="every axis but num_neurons"):
         result.convergence()
@@ -212,9 +212,9 @@ def test_without_xarray_the_error_says_what_to_install():
 import sys
 sys.modules["xarray"] = None
 import numpy as np, ratelike as rl
-curve = rl.ErrorCurve((1,), (np.ones(1),))
+curve = rl.study.SizeCurve((1,), (np.ones(1),))
 try:
-    rl.to_dataset(rl.Convergence(curve, curve, curve))
+    rl.study.to_dataset(rl.study.Convergence(curve, curve, curve))
 except ImportError as error:
     assert "ratelike[io]" in str(error), error
 else:
@@ -229,6 +229,6 @@ def test_a_real_trajectory():
     trajectory = rl.simulate(
         network, increments, GRID, rl.ConventionalRate(rl.DirectRate()), record={0: [2]}
     )
-    dataset = rl.to_dataset(trajectory)
+    dataset = rl.study.to_dataset(trajectory)
     np.testing.assert_allclose(dataset["time"][-1], GRID.duration)
     assert dataset["potential_0"].shape == (GRID.num_steps, 1)

@@ -67,7 +67,7 @@ def test_error_is_below_the_tolerance(name):
     def error(mesh):
         return np.abs(outputs(mesh) - exact).mean() / np.abs(exact).mean()
 
-    mesh = rl.AgeMesh.fitted(network, increments, GRID, tolerance)
+    mesh = rl.fitted_age_mesh(network, increments, GRID, tolerance)
     assert error(mesh) < tolerance
     # And it is no exact mesh in disguise.
     assert error(mesh) > 1e-4 * tolerance
@@ -86,8 +86,8 @@ def test_neurons_without_memory_have_one_bin():
         ).layers[0]
         for neuron in (memoryless, rl.SRM0())
     ]
-    assert rl.AgeMesh.fitted(rl.Network(layers[:1]), noise(), GRID).widths is None
-    mesh = rl.AgeMesh.fitted(rl.Network(layers), noise(), GRID, 1e-2)
+    assert rl.fitted_age_mesh(rl.Network(layers[:1]), noise(), GRID).widths is None
+    mesh = rl.fitted_age_mesh(rl.Network(layers), noise(), GRID, 1e-2)
     assert mesh.widths is not None
     assert np.isfinite(mesh.widths).all()
 
@@ -96,9 +96,9 @@ def test_bad_arguments():
     network = rl.relay_network(
         rl.SRM0(), num_neurons=8, num_latents=4, depth=1, key=jax.random.key(0)
     )
-    with pytest.raises(ValueError, match=r"AgeMesh.tolerance .* got 0.0"):
-        rl.AgeMesh.fitted(network, noise(), GRID, 0.0)
+    with pytest.raises(ValueError, match=r"tolerance .* got 0.0"):
+        rl.fitted_age_mesh(network, noise(), GRID, 0.0)
     with pytest.raises(ValueError, match=r"increments must have shape \(400, 4\)"):
-        rl.AgeMesh.fitted(network, noise()[1:], GRID)
-    with pytest.raises(ValueError, match=r"must be concrete for AgeMesh\.fitted"):
-        jax.jit(lambda dX: rl.AgeMesh.fitted(network, dX, GRID) and dX)(noise())
+        rl.fitted_age_mesh(network, noise()[1:], GRID)
+    with pytest.raises(ValueError, match=r"must be concrete for fitted_age_mesh"):
+        jax.jit(lambda dX: rl.fitted_age_mesh(network, dX, GRID) and dX)(noise())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._study._progress import SideBySide
-from ratelike._study._sweep._runner import _Running
+from ratelike._study._progress import CellsInOrder
+from ratelike._study._sweep._runner import _MissingCells
 
 
 class Timed:
@@ -33,7 +33,7 @@ class Timed:
 
 def lines(cells, **arguments):
     file = io.StringIO()
-    list(rl.Progress(file=file, **{"interval": 0.0, **arguments})(cells))
+    list(rl.study.Progress(file=file, **{"interval": 0.0, **arguments})(cells))
     return file.getvalue().splitlines()
 
 
@@ -112,7 +112,7 @@ class Terminal(io.StringIO):
 def test_the_bar_says_the_same(monkeypatch):
     file = Terminal()
     cells = Timed(monkeypatch, [60, 66, 72, 78])
-    list(rl.Progress("sizes", file=file)(cells))
+    list(rl.study.Progress("sizes", file=file)(cells))
     last = file.getvalue().split("\r")[-1].strip()
     assert last.startswith("sizes: 100%|")
     assert "| 4/4 [00:0" in last
@@ -139,7 +139,7 @@ def test_the_bar_shows_the_time_left_while_it_runs(monkeypatch):
             pass
 
     monkeypatch.setattr("tqdm.tqdm", Bar)
-    list(rl.Progress(file=Terminal())(Timed(monkeypatch, [60, 66, 72])))
+    list(rl.study.Progress(file=Terminal())(Timed(monkeypatch, [60, 66, 72])))
     assert frames == [
         "at most 0:02:00 left, 1.67e+01 neuron-steps/s",
         "0:00:06 left, 1.67e+02 neuron-steps/s",
@@ -149,7 +149,7 @@ def test_the_bar_shows_the_time_left_while_it_runs(monkeypatch):
 
 def test_no_standard_error_and_a_file_that_can_only_be_written_to(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
-    assert list(rl.Progress()([1, 2, 3])) == [1, 2, 3]
+    assert list(rl.study.Progress()([1, 2, 3])) == [1, 2, 3]
 
     class Log:
         text = ""
@@ -159,7 +159,7 @@ def test_no_standard_error_and_a_file_that_can_only_be_written_to(monkeypatch):
 
     log = Log()
     monkeypatch.setattr(sys, "stderr", log)
-    assert list(rl.Progress(interval=0.0)("ab")) == ["a", "b"]
+    assert list(rl.study.Progress(interval=0.0)("ab")) == ["a", "b"]
     assert [line.split(",")[0] for line in log.text.splitlines()] == [
         "cells: 1/2",
         "cells: 2/2",
@@ -168,14 +168,14 @@ def test_no_standard_error_and_a_file_that_can_only_be_written_to(monkeypatch):
 
 def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
     def made_up(study, size, run, *_):
-        return rl.Cell(size, run, *np.ones((3, 1)), neuron_steps=7)
+        return rl.study.Cell(size, run, *np.ones((3, 1)), neuron_steps=7)
 
-    monkeypatch.setattr("ratelike._study._convergence._run", made_up)
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", made_up)
     seen = []
 
     def progress(cells):
         seen.append((type(cells), len(cells), cells.at_once))
-        return rl.Progress(file=io.StringIO())(cells)
+        return rl.study.Progress(file=io.StringIO())(cells)
 
     def relay(num_neurons, key):
         return rl.relay_network(
@@ -186,18 +186,17 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
         relay,
         [2, 4],
         rl.TimeGrid(1e-3, 4),
-        trials=2,
+        num_trials=2,
         key=jax.random.key(0),
-        workers=3,
-        progress=progress,
+        execution=rl.study.Execution(workers=3, progress=progress),
     )
-    assert seen == [(SideBySide, 4, 3)]
-    assert _Running(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
+    assert seen == [(CellsInOrder, 4, 3)]
+    assert _MissingCells(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
 
 
 def test_arguments_that_make_no_sense():
     for value in (-1.0, np.nan, "1"):
         with pytest.raises(ValueError, match=r"Progress.interval must .* got"):
-            rl.Progress(interval=value)
+            rl.study.Progress(interval=value)
     with pytest.raises(ValueError, match=r"Progress.file must be a text file, got 3"):
-        rl.Progress(file=3)
+        rl.study.Progress(file=3)

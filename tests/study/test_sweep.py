@@ -18,7 +18,7 @@ import pytest
 
 import ratelike as rl
 from ratelike._study._sweep._cell_file import DamagedCell, read_cell
-from ratelike._study._sweep._identity import hash_of, identify
+from ratelike._study._sweep._description import describe, hash_of
 from tests.processes import sweep_study
 from tests.processes.sweep_study import AXES, CELLS, GRID, plain, projection, relay, run
 
@@ -101,7 +101,7 @@ def test_values_are_those_of_networks_made_one_by_one(undisturbed):
 
 
 def test_points_do_not_depend_on_what_else_is_swept(undisturbed, tmp_path):
-    alone = run(tmp_path, axes={"num_neurons": [100], "num_latents": [3]}, trials=1)
+    alone = run(tmp_path, axes={"num_neurons": [100], "num_latents": [3]}, num_trials=1)
     (cell,) = alone.cells
     (same,) = (
         c for c in undisturbed.cells if c.parameters == cell.parameters and c.block == 0
@@ -116,7 +116,11 @@ def test_killed_and_run_again_is_the_same_bit_for_bit(undisturbed, tmp_path):
         process = start(folder, log, stop=2)
         wait_until(lambda begun=begun: len(calls(log)) == begun, process)
         kill(process)
-        assert len(cells(folder)) == len(rl.read_sweep(folder).cells) == begun // 3 * 2
+        assert (
+            len(cells(folder))
+            == len(rl.study.read_sweep(folder).cells)
+            == begun // 3 * 2
+        )
     before = {path: path.stat().st_mtime_ns for path in cells(folder)}
     assert_same(run(folder), undisturbed)
     for path, written in before.items():
@@ -138,7 +142,7 @@ def test_two_processes_share_a_folder(undisturbed, tmp_path):
     assert [process.wait() for process in processes] == [0, 0]
     assert len(calls(log)) == CELLS, "a cell was done twice"
     assert len(set(calls(log))) == 2, "one process did it all"
-    assert_same(rl.read_sweep(folder), undisturbed)
+    assert_same(rl.study.read_sweep(folder), undisturbed)
 
 
 def test_the_cell_of_a_killed_process_is_taken_over(undisturbed, tmp_path):
@@ -150,10 +154,10 @@ def test_the_cell_of_a_killed_process_is_taken_over(undisturbed, tmp_path):
     wait_until(lambda: len(cells(folder)) == CELLS - 1, waiting)
     time.sleep(1.0)
     assert waiting.poll() is None, "did not wait for the claimed cell"
-    assert not rl.read_sweep(folder).complete
+    assert not rl.study.read_sweep(folder).complete
     kill(stuck)
     assert waiting.wait() == 0
-    assert_same(rl.read_sweep(folder), undisturbed)
+    assert_same(rl.study.read_sweep(folder), undisturbed)
 
 
 def test_claims_by_files_and_heartbeat(undisturbed, tmp_path):
@@ -179,7 +183,7 @@ def test_damaged_cells_are_done_again(damage, undisturbed, tmp_path):
     run(tmp_path)
     path = first_cell(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    assert len(rl.read_sweep(tmp_path).cells) == CELLS - 1
+    assert len(rl.study.read_sweep(tmp_path).cells) == CELLS - 1
     with pytest.warns(UserWarning, match=r"000000\.npz.*computed again"):
         assert_same(run(tmp_path), undisturbed)
     assert_same(run(tmp_path), undisturbed)
@@ -195,7 +199,7 @@ def test_a_cell_of_another_place_is_damaged(undisturbed, tmp_path):
 
 def test_no_flipped_byte_passes_for_another_number(tmp_path):
     """Every third byte of a cell file changed in turn: the file is refused, or what it says is unchanged."""
-    result = run(tmp_path, axes={"num_neurons": [2], "num_latents": [1]}, trials=1)
+    result = run(tmp_path, axes={"num_neurons": [2], "num_latents": [1]}, num_trials=1)
     (cell,) = result.cells
     content = first_cell(tmp_path).read_bytes()
     read = functools.partial(read_cell, configuration=result.manifest["hash"], index=0)
@@ -228,7 +232,7 @@ def other_plain(num_neurons, num_latents=3, *, key):
 @pytest.mark.parametrize(
     ("changed", "options"),
     {
-        "trials was 2, is 3": dict(trials=3),
+        "num_trials was 2, is 3": dict(num_trials=3),
         r"key.data was \[0, 7\], is \[0, 8\]": dict(key=jax.random.key(8)),
         "axes was": dict(axes={"num_neurons": [64]}),
         "measure.class was": dict(measure=projection),
@@ -245,7 +249,7 @@ def test_another_configuration_is_refused(changed, options, tmp_path):
 def test_another_network_or_grid_is_refused(tmp_path):
     run(tmp_path)
     arguments = dict(
-        axes=AXES, trials=2, key=jax.random.key(7), measure=sweep_study.Logged()
+        axes=AXES, num_trials=2, key=jax.random.key(7), measure=sweep_study.Logged()
     )
     with pytest.raises(ValueError, match=r"grid\.fields\.dt was 0\.0005, is 0\.001"):
         rl.sweep(plain, rl.TimeGrid(1e-3, 40), folder=tmp_path, **arguments)
@@ -265,7 +269,7 @@ def test_other_versions_warn(undisturbed, tmp_path):
     path.write_text(json.dumps(manifest))
     with pytest.warns(UserWarning, match=r'jax was "0\.1\.0"'):
         assert_same(run(tmp_path), undisturbed)
-    manifest["configuration"]["trials"] = 3
+    manifest["configuration"]["num_trials"] = 3
     path.write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="must match its hash"):
         run(tmp_path)
@@ -290,8 +294,8 @@ def test_identity_of_functions():
     original = "def made(size, *, key):\n    return width * size"
     commented = "def made(size, *,\n         key):\n    # why\n    return width * size"
     changed = original.replace("*", "+").replace("+,", "*,")
-    same = hash_of(identify(function(original, width=2)))
-    assert hash_of(identify(function(commented, width=2))) == same
+    same = hash_of(describe(function(original, width=2)))
+    assert hash_of(describe(function(commented, width=2))) == same
     others = [
         function(changed, width=2),
         function(original, width=3),  # data from outside
@@ -299,7 +303,7 @@ def test_identity_of_functions():
         function(original.replace("size,", "size=1,"), width=2),
         functools.partial(function(original, width=2), 3),
     ]
-    hashes = [hash_of(identify(other)) for other in others]
+    hashes = [hash_of(describe(other)) for other in others]
     assert len({same, *hashes}) == len(others) + 1
 
 
@@ -311,7 +315,7 @@ def test_identity_follows_helpers_closures_and_objects():
         return inner
 
     def pair(first, second):
-        return hash_of(identify(first)), hash_of(identify(second))
+        return hash_of(describe(first)), hash_of(describe(second))
 
     helper = "def helper():\n    return {}\ndef made(key):\n    return helper()"
     for first, second in [
@@ -325,9 +329,9 @@ def test_identity_follows_helpers_closures_and_objects():
         pair(np.zeros(100), np.arange(100.0)),
     ]:
         assert first != second
-    assert identify(closure(rl.SRM0())) == identify(closure(rl.SRM0()))
+    assert describe(closure(rl.SRM0())) == describe(closure(rl.SRM0()))
     with pytest.raises(ValueError, match="cannot tell"):
-        identify(closure(object()))
+        describe(closure(object()))
 
 
 def test_identity_of_a_class_is_that_of_its_methods_and_bases():
@@ -342,7 +346,7 @@ def test_identity_of_a_class_is_that_of_its_methods_and_bases():
             return self.width()
     """
     hashes = {
-        hash_of(identify(function(source.format(*numbers))()))
+        hash_of(describe(function(source.format(*numbers))()))
         for numbers in [(1, 1), (2, 1), (1, 2), (1, 1)]
     }
     # Classes that are made by `exec` have no source to read: their bytecode is.
@@ -371,13 +375,13 @@ def identity_of_much():
     things += [rl.SRM0(), functools.partial(relay, num_latents=2), GRID, jax.jit(relay)]
     # Sets of strings are ordered by a hash that each process draws anew.
     things += [lambda key: key in {"a", "b", "c", "d"}]
-    return hash_of(identify([*things, lambda key: things]))
+    return hash_of(describe([*things, lambda key: things]))
 
 
 FAST = rl.ConventionalRate(rl.DirectRate())
 
 
-class Noise(rl.AbstractDrive):
+class Noise(rl.extend.AbstractDrive):
     num_latents: int
     key: jax.Array
 
@@ -396,8 +400,8 @@ def test_trials_are_those_of_convergence(tmp_path):
     """
     sizes = [64, 100]
     arguments = dict(
-        trials=2, key=jax.random.key(3), burn_in=10, make_drive=Noise,
-        generalised=FAST, conventional=FAST,
+        num_trials=2, key=jax.random.key(3), burn_in=10, make_drive=Noise,
+        dynamics=rl.study.ComparedDynamics(generalised=FAST, conventional=FAST),
     )  # fmt: skip
     expected = rl.convergence(
         lambda size, key: relay(size, key=key), sizes, GRID, **arguments
@@ -405,12 +409,12 @@ def test_trials_are_those_of_convergence(tmp_path):
     result = rl.sweep(
         relay, GRID, axes={"num_neurons": sizes}, folder=tmp_path, **arguments
     )
-    rebuilt = rl.from_dataset(result.dataset())
+    rebuilt = rl.study.from_dataset(result.dataset())
     for study in (result.convergence(), rebuilt):
         assert study.sizes == expected.sizes
         for name in ("generalised", "conventional", "rates"):
             for errors, same in zip(
-                getattr(study, name).errors, getattr(expected, name).errors, strict=True
+                getattr(study, name).values, getattr(expected, name).values, strict=True
             ):
                 np.testing.assert_array_equal(errors, same, strict=True)
     assert result.cells[0].neuron_steps == 2 * 64 * GRID.num_steps
@@ -425,7 +429,7 @@ def test_errors_that_are_not_finite_end_the_sweep_and_keep_what_is_done(tmp_path
     with pytest.raises(FloatingPointError, match="boom") as caught:
         run(tmp_path, measure=measure)
     assert "num_neurons=100" in caught.value.__notes__[0]
-    assert 2 <= len(rl.read_sweep(tmp_path).cells) < CELLS
+    assert 2 <= len(rl.study.read_sweep(tmp_path).cells) < CELLS
 
 
 def test_devices_and_workers(tmp_path):
@@ -462,7 +466,7 @@ def test_named_objects_as_axis(tmp_path):
         return {"tau": network.layers[0].neuron.tau_m}
 
     axes = {"neuron": {"slow": rl.SRM0(tau_m=20e-3), "fast": rl.SRM0(tau_m=5e-3)}}
-    arguments = dict(trials=1, key=jax.random.key(0), folder=tmp_path, measure=tau)
+    arguments = dict(num_trials=1, key=jax.random.key(0), folder=tmp_path, measure=tau)
     result = rl.sweep(make_network, GRID, axes=axes, **arguments)
     assert [float(cell.values["tau"][0]) for cell in result.cells] == [20e-3, 5e-3]
     assert result.axes == {"neuron": ["slow", "fast"]}
@@ -484,7 +488,7 @@ def test_progress(tmp_path):
 
     lines = io.StringIO()
     folder = tmp_path / "other"
-    run(folder, progress=rl.Progress("latents", interval=0.0, file=lines))
+    run(folder, progress=rl.study.Progress("latents", interval=0.0, file=lines))
     printed = lines.getvalue().splitlines()
     assert len(printed) == CELLS
     assert printed[2].startswith("latents: 3/8, 0:0")
@@ -504,13 +508,13 @@ class Done:
 
 def test_progress_bar_and_lines_at_intervals():
     bar, rare = Terminal(), io.StringIO()
-    assert len(list(rl.Progress("cells", file=bar)([Done()] * 3))) == 3
+    assert len(list(rl.study.Progress("cells", file=bar)([Done()] * 3))) == 3
     assert "3/3" in bar.getvalue()
     assert "neuron-steps/s" in bar.getvalue()
-    list(rl.Progress(interval=1e6, file=rare)(iter([Done()] * 5)))
+    list(rl.study.Progress(interval=1e6, file=rare)(iter([Done()] * 5)))
     assert len(rare.getvalue().splitlines()) == 1
     rare = io.StringIO()
-    list(rl.Progress(interval=1e6, file=rare)([Done()] * 5))
+    list(rl.study.Progress(interval=1e6, file=rare)([Done()] * 5))
     assert [line.split(",")[0] for line in rare.getvalue().splitlines()] == [
         "cells: 1/5",
         "cells: 5/5",
@@ -524,7 +528,7 @@ def measured(value):
 @pytest.mark.parametrize(
     ("message", "options"),
     {
-        r"trials must be a whole number": dict(trials=0),
+        r"num_trials must be a whole number": dict(num_trials=0),
         r"key must be a typed JAX random key, got None": dict(key=None),
         r"axes must be an instance of Mapping": dict(axes=[64]),
         r"axes must be named after parameters .* got 'key'": dict(axes={"key": [1]}),
@@ -544,7 +548,7 @@ def measured(value):
         r"burn_in must be less than the number of steps, 40": dict(
             burn_in=40, measure=None
         ),
-        r"budget must be at least the largest num_neurons, 100": dict(
+        r"budget must be at least the largest size, 100": dict(
             budget=99, measure=None
         ),
         r"measure must be a function": dict(measure=3),
@@ -561,7 +565,7 @@ def test_refuses(message, options, tmp_path):
 
 
 def test_bad_networks_are_refused_before_the_folder_is_made(tmp_path):
-    arguments = dict(trials=1, key=jax.random.key(0), folder=tmp_path / "new")
+    arguments = dict(num_trials=1, key=jax.random.key(0), folder=tmp_path / "new")
     with pytest.raises(ValueError, match=r"must return a ratelike\.Network"):
         rl.sweep(lambda *, key: 3, GRID, axes={}, **arguments)
     with pytest.raises(ValueError, match=r"dead_time .* dt = 0\.0003"):
@@ -571,7 +575,7 @@ def test_bad_networks_are_refused_before_the_folder_is_made(tmp_path):
         rl.sweep(relay, GRID, axes={"num_neurons": [2]}, make_drive=drive, **arguments)
     assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match="folder must hold a sweep"):
-        rl.read_sweep(tmp_path)
+        rl.study.read_sweep(tmp_path)
 
 
 def wide_drive(num_latents, network, key):

@@ -19,7 +19,7 @@ from ratelike._study._sweep._cell_file import DamagedCell, read_cell
 from tests.processes.sweep_study import CELLS, plain, run
 from tests.study.test_sweep import assert_same, first_cell
 
-ONE = dict(axes={"num_neurons": [2], "num_latents": [1]}, trials=1)
+ONE = dict(axes={"num_neurons": [2], "num_latents": [1]}, num_trials=1)
 LEASE = functools.partial(filelock.SoftFileLease, lease_duration=30)
 
 
@@ -52,7 +52,7 @@ def test_types_in_the_manifest_make_another_sweep(begun, tmp_path):
 
     def start(value, width):
         make_network = functools.partial(any_size, width=width)
-        run(tmp_path, make_network, axes={"size": [value]}, trials=1)
+        run(tmp_path, make_network, axes={"size": [value]}, num_trials=1)
 
     start(begun, begun)
     start(begun, begun)
@@ -69,12 +69,12 @@ def test_copies_of_cells_are_not_counted(swept, folder):
     path = first_cell(folder)
     for name in ("0", "0_0", "+0", " 0", "0000000", "٠", "000000 (copy)", "²"):
         shutil.copy(path, path.with_name(f"{name}.npz"))
-    result = rl.read_sweep(folder)
-    assert_same(result, rl.read_sweep(swept))
+    result = rl.study.read_sweep(folder)
+    assert_same(result, rl.study.read_sweep(swept))
     assert result.complete
     path.unlink()
-    assert not rl.read_sweep(folder).complete
-    assert len(rl.read_sweep(folder).cells) == CELLS - 1
+    assert not rl.study.read_sweep(folder).complete
+    assert len(rl.study.read_sweep(folder).cells) == CELLS - 1
 
 
 def edit_manifest(folder, **changes):
@@ -83,25 +83,33 @@ def edit_manifest(folder, **changes):
 
 
 def test_formats(swept, folder):
-    edit_manifest(folder, format=3, hash="computed in another way")
-    message = "must be of format 2 or an earlier one, got format 3 of a later ratelike"
-    for read in (run, rl.read_sweep):
+    edit_manifest(folder, format=4, hash="computed in another way")
+    message = "must be of format 3 or an earlier one, got format 4 of a later ratelike"
+    for read in (run, rl.study.read_sweep):
         with pytest.raises(ValueError, match=message):
             read(folder)
-    edit_manifest(folder, format=1, hash=rl.read_sweep(swept).manifest["hash"])
-    assert_same(rl.read_sweep(folder), rl.read_sweep(swept))
-    with pytest.raises(ValueError, match=r"must be of format 2 to go on.*format 1"):
+    edit_manifest(folder, format=1, hash=rl.study.read_sweep(swept).manifest["hash"])
+    assert_same(rl.study.read_sweep(folder), rl.study.read_sweep(swept))
+    with pytest.raises(ValueError, match=r"must be of format 3 to go on.*format 1"):
         run(folder)
+    # Formats 1 and 2 called `num_trials` otherwise.
+    manifest = rl.study.read_sweep(swept).manifest
+    configuration = manifest["configuration"] | {"trials": 2}
+    del configuration["num_trials"]
+    manifest = manifest | {"configuration": configuration}
+    old = rl.study.SweepResult(rl.study.read_sweep(swept).cells, manifest)
+    assert old.complete
+    assert not rl.study.SweepResult(old.cells[1:], manifest).complete
     for nonsense in (None, "2", [2]):
         edit_manifest(folder, format=nonsense)
         with pytest.raises(ValueError, match="must be a sweep's manifest"):
-            rl.read_sweep(folder)
+            rl.study.read_sweep(folder)
 
 
 @pytest.mark.parametrize("content", ["", "3", "[]", "{}", "[" * 100_000, '{"hash": 1}'])
 def test_manifests_that_are_none(content, folder):
     (folder / "manifest.json").write_text(content)
-    for read in (run, rl.read_sweep):
+    for read in (run, rl.study.read_sweep):
         with pytest.raises(
             ValueError, match=r"manifest\.json must be a sweep's manifest"
         ):
@@ -115,7 +123,7 @@ def test_all_processes_must_claim_alike(swept, folder, tmp_path):
     with pytest.raises(ValueError, match=message):
         run(folder, claim=LEASE)
     shutil.rmtree(folder / "locks")
-    assert_same(run(folder, claim=LEASE), rl.read_sweep(swept))
+    assert_same(run(folder, claim=LEASE), rl.study.read_sweep(swept))
     with pytest.raises(ValueError, match="claim must be the one"):
         run(folder)
     other = functools.partial(filelock.SoftFileLease, lease_duration=31)
@@ -207,18 +215,18 @@ def test_files_that_are_no_cells_cost_nothing(make, message, swept, folder):
     content = path.read_bytes()
     path.unlink()
     make(path, content)
-    configuration = rl.read_sweep(swept).manifest["hash"]
+    configuration = rl.study.read_sweep(swept).manifest["hash"]
     with watched(path) as opened:
         with pytest.raises(DamagedCell, match=message):
             read_cell(path, configuration=configuration, index=0)
         assert not opened.is_set(), "a pipe was opened, which waits for ever"
-    result = rl.read_sweep(folder)
+    result = rl.study.read_sweep(folder)
     assert len(result.cells) == CELLS - 1
     if make is not directory:
         with pytest.warns(
             UserWarning, match=rf"000000\.npz.*{message}.*computed again"
         ):
-            assert_same(run(folder), rl.read_sweep(swept))
+            assert_same(run(folder), rl.study.read_sweep(swept))
         assert path.is_file()
         assert not path.is_symlink()
 
@@ -252,7 +260,7 @@ def test_a_manifest_that_is_a_pipe(folder):
     os.mkfifo(path)
     with watched(path) as opened:
         with pytest.raises(ValueError, match="not a regular file"):
-            rl.read_sweep(folder)
+            rl.study.read_sweep(folder)
         assert not opened.is_set()
 
 
@@ -260,10 +268,10 @@ def test_a_manifest_that_is_a_pipe(folder):
     ("message", "options"),
     {
         "claim must be a function of the path": dict(claim=lambda: 3),
-        "claim must be a function of the path of a lock file, got 3": dict(claim=3),
+        "claim must be a function of a path, got 3": dict(claim=3),
         "claim must return a lock .* got 4": dict(claim=lambda path: 4),
-        "progress must be a function, got 3": dict(progress=3),
-        "make_drive must be a function, got 'abc'": dict(make_drive="abc", measure=None),
+        "progress must be a function of an iterable, got 3": dict(progress=3),
+        "make_drive must be a function of .* got 'abc'": dict(make_drive="abc", measure=None),
         "version must be a text or a whole number, got 1.5": dict(version=1.5),
         "version must be a text or a whole number, got True": dict(version=True),
     }.items(),
@@ -275,7 +283,7 @@ def test_refuses(message, options, tmp_path):
 
 
 def test_refuses_folders_that_are_none(tmp_path):
-    for function in (run, rl.read_sweep):
+    for function in (run, rl.study.read_sweep):
         with pytest.raises(ValueError, match="folder must be a path, got 3"):
             function(3)
     file = tmp_path / "file"
@@ -283,4 +291,4 @@ def test_refuses_folders_that_are_none(tmp_path):
     with pytest.raises(ValueError, match="folder must be a directory"):
         run(file)
     with pytest.raises(ValueError, match="folder must hold a sweep"):
-        rl.read_sweep(file)
+        rl.study.read_sweep(file)

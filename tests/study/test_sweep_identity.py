@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._study._sweep._identity import hash_of, identify
+from ratelike._study._input import white_noise
+from ratelike._study._sweep._description import describe, hash_of
 from tests.processes.sweep_study import GRID, plain, projection
 
 # Modules of one project: `study.make` is what a sweep is given.
@@ -54,6 +55,21 @@ STUDIES = {
 }  # fmt: skip
 
 
+def test_a_sweep_survives_that_files_of_the_library_move():
+    """Its own classes and functions are known by their names, without the private modules that hold them."""
+    things = [
+        rl.SRM0(),
+        GRID,
+        rl.study.ComparedDynamics(),
+        rl.relay_network,
+        white_noise,
+    ]
+    description = json.dumps([describe(thing) for thing in things])
+    assert "ratelike._" not in description
+    for name in ("ratelike.SRM0", "ratelike.TimeGrid", "ratelike.white_noise"):
+        assert f'"{name}"' in description
+
+
 @pytest.fixture
 def identity(tmp_path, monkeypatch):
     """The hash of `study.make`, of modules written to a folder."""
@@ -67,7 +83,7 @@ def identity(tmp_path, monkeypatch):
             path = tmp_path / f"{name}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(source)
-        return hash_of(identify(afresh("study").make))
+        return hash_of(describe(afresh("study").make))
 
     yield write_and_identify
     forget()
@@ -141,7 +157,7 @@ def test_installed_packages_are_their_names(identity, tmp_path, monkeypatch):
         hashes.add(identity(study))
     sys.modules.pop("installed_thing", None)
     assert len(hashes) == 1
-    text = json.dumps(identify(np.testing)) + json.dumps(identify(jax.numpy.sum))
+    text = json.dumps(describe(np.testing)) + json.dumps(describe(jax.numpy.sum))
     assert "sha256" not in text
     assert len(text) < 200
 
@@ -152,7 +168,7 @@ def test_a_sweep_is_refused_after_an_edit_in_a_module(identity, tmp_path):
     study = "from tests.study.test_sweep_identity import study_plain\n" + study + ")"
     identity(study)
     arguments = dict(
-        grid=GRID, axes={}, trials=1, key=jax.random.key(0), measure=projection
+        grid=GRID, axes={}, num_trials=1, key=jax.random.key(0), measure=projection
     )
     sweep = functools.partial(rl.sweep, folder=tmp_path / "sweep", **arguments)
     sweep(sys.modules["study"].make)
@@ -193,7 +209,7 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("values", DIFFERENT.values(), ids=list(DIFFERENT))
 def test_types_and_shapes_tell_values_apart(values):
-    hashes = {hash_of(identify(closure(value))) for value in values}
+    hashes = {hash_of(describe(closure(value))) for value in values}
     assert len(hashes) == len(values)
 
 
@@ -205,20 +221,20 @@ def test_functions_that_many_others_use_appear_once():
         source += f"def a{i}(): a{i - 1}(); b{i - 1}()\n"
         source += f"def b{i}(): b{i - 1}(); a{i - 1}()\n"
     exec(source, scope)
-    text = json.dumps(identify(scope["a9"]))
+    text = json.dumps(describe(scope["a9"]))
     assert text.count('"bytecode"') == 19
     # And references to two of one name are not mixed up.
     first, second = closure(1), closure(2)
     mixed = [[first, second, first], [first, second, second]]
-    assert identify(mixed[0]) != identify(mixed[1])
+    assert describe(mixed[0]) != describe(mixed[1])
 
 
 def test_loggers_and_locks_are_no_data():
     """They are in many modules, and nothing depends on them; an object that cannot be known again is named."""
     logger, lock = logging.getLogger("ratelike.test"), threading.RLock()
     logger.addHandler(logging.NullHandler())
-    identify(closure([logger, lock, threading.Lock()]))
-    arguments = dict(axes={}, trials=1, key=jax.random.key(0), folder="never")
+    describe(closure([logger, lock, threading.Lock()]))
+    arguments = dict(axes={}, num_trials=1, key=jax.random.key(0), folder="never")
     with pytest.raises(ValueError, match=r"make_network must be known .*as value"):
         rl.sweep(closure(object()), GRID, **arguments)
     with pytest.raises(ValueError, match="measure must be known"):

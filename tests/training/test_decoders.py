@@ -20,7 +20,7 @@ RIDGE = np.linspace(100.0, 3000.0, 30)
 
 
 def solve(network=NETWORK, grid=GRID, target=TARGET, ridge=RIDGE, **arguments):
-    return rl.solve_decoders(
+    return rl.train.solve_decoders(
         network, INCREMENTS, grid, target, ridge=ridge, **arguments
     )
 

@@ -85,8 +85,10 @@ def test_gradient_is_that_of_the_loss_for_encoders_decoders_biases_and_constants
         layer = network.layers[0]
         return {
             "free": (layer.encoder, layer.decoder, layer.bias),
-            "positive": rl.Positive([layer.neuron.tau_m, layer.neuron.escape.width]),
-            "any": rl.Unconstrained(layer.neuron.refractory.amplitude),
+            "positive": rl.train.Positive(
+                [layer.neuron.tau_m, layer.neuron.escape.width]
+            ),
+            "any": rl.train.Unconstrained(layer.neuron.refractory.amplitude),
         }
 
     network, _ = rl.fit(
@@ -135,7 +137,7 @@ def test_positive_constants_stay_positive_in_every_step():
     arguments = dict(loss=loss, num_steps=120, every=7)
     network, _ = quick(
         optimiser=optax.sgd(10.0),
-        where=lambda n: rl.Positive(constants(n)),
+        where=lambda n: rl.train.Positive(constants(n)),
         **arguments,
     )
     jax.effects_barrier()
@@ -146,7 +148,7 @@ def test_positive_constants_stay_positive_in_every_step():
     assert float(network.layers[0].neuron.tau_m) < 1e-300
     free, _ = quick(
         optimiser=optax.sgd(10.0),
-        where=lambda n: rl.Unconstrained(constants(n)),
+        where=lambda n: rl.train.Unconstrained(constants(n)),
         loss=lambda n, key: sum(constants(n)),
         num_steps=1,
     )
@@ -329,10 +331,10 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path, monkeypatch)
     ids=["pickle", "copy", "deepcopy"],
 )
 def test_the_error_of_a_fit_comes_back_from_another_process_and_from_copies(copied):
-    error = rl.FitError("step 2: bad", 2, NETWORK, np.array([2.0, 1.0]))
+    error = rl.train.FitError("step 2: bad", 2, NETWORK, np.array([2.0, 1.0]))
     error.add_note("in the third fit")
     again = copied(error)
-    assert type(again) is rl.FitError
+    assert type(again) is rl.train.FitError
     assert (str(again), again.step) == ("step 2: bad", 2)
     assert again.__notes__ == ["in the third fit"]
     np.testing.assert_array_equal(again.history, [2.0, 1.0])
@@ -367,7 +369,7 @@ def test_a_fit_that_is_not_finite_stops_with_the_last_good_network(
         return quick(network, loss, num_steps=30, every=every, checkpoint=checkpoint)
 
     what = ["the loss", r"gradient in network.layers\[0\].encoder"][kind]
-    with pytest.raises(rl.FitError, match=what) as caught:
+    with pytest.raises(rl.train.FitError, match=what) as caught:
         run(every, file)
     error = caught.value
     # 1, 0.9, ..., 0.5 are good, and 0.4 in step 6 is not.
@@ -377,7 +379,7 @@ def test_a_fit_that_is_not_finite_stops_with_the_last_good_network(
     assert np.isfinite(loss(error.network, KEY))
     # What was written before is good, and going on from it ends in the same place.
     assert file.exists() == (every < 7)
-    with pytest.raises(rl.FitError, match="step 6: not finite") as caught:
+    with pytest.raises(rl.train.FitError, match="step 6: not finite") as caught:
         run(every, file)
     np.testing.assert_array_equal(caught.value.history, error.history)
     assert eqx.tree_equal(caught.value.network, error.network)
@@ -395,7 +397,7 @@ def test_a_loss_that_recovers_is_still_an_error_of_the_first_bad_step():
     first = int(np.argmax(np.array(draws) < 0.2))
     assert first > 0
     assert draws[first + 1] > 0.2
-    with pytest.raises(rl.FitError) as caught:
+    with pytest.raises(rl.train.FitError) as caught:
         quick(loss=loss, num_steps=50)
     assert caught.value.step == first
     start = float(NETWORK.layers[0].encoder[0, 0])
@@ -404,7 +406,9 @@ def test_a_loss_that_recovers_is_still_an_error_of_the_first_bad_step():
 
 
 def test_a_first_loss_that_is_not_finite_leaves_no_network():
-    with pytest.raises(rl.FitError, match="step 0: not finite: the loss") as caught:
+    with pytest.raises(
+        rl.train.FitError, match="step 0: not finite: the loss"
+    ) as caught:
         quick(loss=lambda n, key: jnp.inf * n.layers[0].encoder[0, 0] ** 2)
     assert caught.value.network is None
     assert len(caught.value.history) == 0
@@ -430,7 +434,7 @@ def test_float32_stays_float32():
         return jnp.sum(network.layers[0].encoder ** 2) * network.layers[0].neuron.tau_m
 
     def where(n):
-        return [encoders(n), rl.Positive(n.layers[0].neuron.tau_m)]
+        return [encoders(n), rl.train.Positive(n.layers[0].neuron.tau_m)]
 
     fitted, history = quick(network, loss, optimiser=optax.adam(0.1), where=where)
     assert {leaf.dtype for leaf in jax.tree.leaves(fitted)} == {jnp.dtype("float32")}
@@ -466,10 +470,10 @@ BAD = {
     ),
     "give network.output_tau_m a domain": dict(where=lambda n: n.output_tau_m),
     "network.layers[0].encoder must be finite and greater than 0": layer_zero(
-        lambda layer: rl.Positive(layer.encoder)
+        lambda layer: rl.train.Positive(layer.encoder)
     ),
     "where must not choose network.layers[0].neuron.refractory.dead_time": layer_zero(
-        lambda layer: rl.Unconstrained(layer.neuron.refractory)
+        lambda layer: rl.train.Unconstrained(layer.neuron.refractory)
     ),
     "where must return arrays of the network as they are, got 3": dict(
         where=lambda n: 3
@@ -499,7 +503,10 @@ def test_bad_arguments(message, case):
 
 COMPUTED = {
     "slice": lambda layer: layer.decoder[:12],
-    "one of several": lambda layer: [layer.bias, rl.Positive(layer.neuron.tau_m[0])],
+    "one of several": lambda layer: [
+        layer.bias,
+        rl.train.Positive(layer.neuron.tau_m[0]),
+    ],
     "left": lambda layer: 2.0 * layer.decoder,
     "right": lambda layer: layer.decoder / 2.0,
     "array": lambda layer: jnp.ones(6) + layer.bias,
@@ -558,12 +565,12 @@ def test_an_unbiased_gradient_of_spikes_in_a_fit():
         def loss(network, run):
             return (jnp.mean(run.rates) - 60.0) ** 2
 
-        return rl.sampled_loss(
-            loss,
+        return rl.train.sampled_loss(
             network,
+            loss,
             INCREMENTS,
             GRID,
-            rl.Spiking(rl.ScoreFunction()),
+            rl.Spiking(rl.train.ScoreFunction()),
             key=key,
             num_trials=num_trials,
         )

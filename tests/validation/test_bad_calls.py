@@ -117,13 +117,13 @@ class Accepted(Exception):
 # What would compile.
 COMPILED = (
     "_simulate._simulate",
-    "_expected_error._expected_error",
-    "_loss._expected_spiking_loss",
-    "_variance._variance",
-    "_variance._covariance",
-    "_convergence._run",
-    "_membrane._traces",
-    "_renewal.stationary_rate",
+    "_fluctuations._expected_error._expected_error",
+    "_training._losses._expected_spiking_loss",
+    "_fluctuations._variance._variance",
+    "_fluctuations._variance._covariance",
+    "_study._convergence.run_cell",
+    "_signal._membrane._traces",
+    "_neuron._renewal.stationary_rate",
 )
 
 
@@ -164,7 +164,7 @@ CONSTRUCTORS = [
     (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4))),
     (rl.WienerDrive, names(dict(num_latents=2, tau_m=1e-2, key=KEY, resolution=1e-5))),
     (rl.GridPath, names(dict(values=INCREMENTS, grid=GRID))),
-    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, weights=None))),
+    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, node_weights=None))),
     (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False))),
     (rl.Network, names(dict(layers=[LAYER], output_tau_m=1e-2))),
     (rl.GaussHermite, names(dict(num_nodes=4, smallest_weight=0.0))),
@@ -179,6 +179,11 @@ CONSTRUCTORS = [
     (NETWORK.weights, names(dict(layer=0))),
     (rl.stationary_rate, names(dict(neuron=NEURON, potential=1.0, dt=1e-3), known=("all axes",))),
     (rl.AgeMesh.graded, names(dict(neuron=NEURON, tolerance=1e-3, potential=2.0))),
+    (rl.study.ComparedDynamics, names(dict(generalised=rl.GeneralisedRate(), conventional=rl.ConventionalRate(), spiking=rl.Spiking()))),
+    (rl.study.Execution, names(dict(budget=None, enough_trials=None, workers=1, mesh=None))),
+    (rl.study.Execution, names(dict(progress=None, on_cell=None), known=FUNCTIONS)),
+    (rl.study.SweepExecution, names(dict(budget=None, workers=1, devices=None))),
+    (rl.study.SweepExecution, names(dict(claim=None, progress=None), known=FUNCTIONS)),
     (rl.StreamedLayer, names(dict(neuron=NEURON, connectivity=CONNECTIVITY, num_neurons=2, key=KEY))),
 ]  # fmt: skip
 
@@ -198,15 +203,15 @@ VERBS = [
     (rl.expected_spiking_loss, names(LOSS | dict(num_probes=1, key=KEY))),
     (rl.readout_variance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
     (rl.readout_covariance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
-    (rl.solve_decoders, names(SIMULATION | dict(target=np.zeros((4, 2)), ridge=1.0, burn_in=0, dynamics=None))),
-    (rl.sampled_loss, names(SIMULATION | dict(loss=lambda network, run: run.rates[0, 0], dynamics=rl.Spiking(), key=KEY, num_trials=2), known=FUNCTIONS)),
+    (rl.train.solve_decoders, names(SIMULATION | dict(target=np.zeros((4, 2)), ridge=1.0, burn_in=0, dynamics=None))),
+    (rl.train.sampled_loss, names(SIMULATION | dict(loss=lambda network, run: run.rates[0, 0], dynamics=rl.Spiking(), key=KEY, num_trials=2), known=FUNCTIONS)),
     (rl.convergence, names(dict(
-        make_network=lambda size, key: NETWORK, sizes=[2], grid=GRID, trials=1, enough_trials=None, key=KEY, burn_in=0, make_drive=None,
-        generalised=None, conventional=None, budget=None, workers=1, mesh=None,
-    ), "sizes", "grid", "trials", "enough_trials", "key", "burn_in", "generalised", "conventional", "budget", "workers", "mesh")),
+        make_network=lambda size, key: NETWORK, sizes=[2], grid=GRID, num_trials=1, key=KEY, burn_in=0, make_drive=None,
+        dynamics=None, execution=None,
+    ), "sizes", "grid", "num_trials", "key", "burn_in", "dynamics", "execution")),
     (rl.convergence, names(dict(
-        make_network=lambda size, key: NETWORK, sizes=[2], grid=GRID, trials=1, key=KEY, make_drive=None, progress=None, on_cell=None,
-    ), "make_network", "make_drive", "progress", "on_cell", known=FUNCTIONS)),
+        make_network=lambda size, key: NETWORK, sizes=[2], grid=GRID, num_trials=1, key=KEY, make_drive=None,
+    ), "make_network", "make_drive", known=FUNCTIONS)),
 ]  # fmt: skip
 
 

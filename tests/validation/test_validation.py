@@ -26,7 +26,7 @@ SIZES = dict(num_neurons=2, num_latents=2, depth=1, key=KEY)
 relay = partial(rl.relay_network, NEURON, **SIZES)
 layer, drive = partial(rl.Layer, NEURON), partial(rl.WienerDrive, key=KEY)
 method_of_lines = partial(rl.GeneralisedRate, diffrax.Heun())
-curve = rl.ErrorCurve((2, 4), (np.ones(2), np.ones(2)))
+curve = rl.study.SizeCurve((2, 4), (np.ones(2), np.ones(2)))
 error = partial(rl.mean_absolute_error, INCREMENTS, INCREMENTS)
 
 
@@ -37,7 +37,7 @@ def make_network(num_neurons, key):
 SIMULATION = dict(network=NETWORK, increments=INCREMENTS, grid=GRID)
 simulate = partial(rl.simulate, **SIMULATION, dynamics=rl.GeneralisedRate())
 spiking = partial(rl.simulate, **SIMULATION, dynamics=rl.Spiking())
-STUDY = dict(sizes=[2, 4], grid=GRID, trials=1, key=KEY, make_network=make_network)
+STUDY = dict(sizes=[2, 4], grid=GRID, num_trials=1, key=KEY, make_network=make_network)
 study = partial(rl.convergence, **STUDY)
 
 
@@ -58,7 +58,7 @@ def compile_nothing(monkeypatch):
         raise AssertionError("compiled")
 
     monkeypatch.setattr("ratelike._simulate._simulate", fail)
-    monkeypatch.setattr("ratelike._study._convergence._run", fail)
+    monkeypatch.setattr("ratelike._study._convergence.run_cell", fail)
 
 
 nothing_compiles = pytest.mark.usefixtures("compile_nothing")
@@ -99,7 +99,7 @@ NUMBERS = [
     (drive, "WienerDrive.", dict(num_latents=SIZE)),
     (method_of_lines, "GeneralisedRate.", dict(age_step=ONE + ZERO, max_steps=SIZE)),
     (rl.ChebyshevRate, "ChebyshevRate.", dict(num_cells=[(3, "got 3"), *COUNT])),
-    (study, "", dict(trials=SIZE, burn_in=COUNT + NEGATIVE)),
+    (study, "", dict(num_trials=SIZE, burn_in=COUNT + NEGATIVE)),
     (lambda sizes: study(sizes=[4, sizes]), "", dict(sizes=SIZE)),
     (curve.slope, "", dict(level=LEVEL)),
     (curve.confidence_interval, "", dict(level=LEVEL)),
@@ -166,7 +166,12 @@ def test_a_key_is_one_typed_key(call):
     "neuron.tau_m must ... (2,) ... (3,)": lambda: rl.relay_network(rl.SRM0([0.01] * 3), **SIZES),
     "bias must ... (2) ... (3,)": lambda: relay(bias=np.ones(3)),
     "GeneralisedRate.solver ... got <class": lambda: rl.GeneralisedRate(diffrax.Heun),
-    "enough_trials ... at least 1 ... got 0": lambda: study(enough_trials=0),
+    "Execution.budget ... got 4.5": lambda: rl.study.Execution(budget=4.5),
+    "Execution.progress must be a function": lambda: rl.study.Execution(progress=True),
+    "Execution.on_cell must be a function": lambda: rl.study.Execution(on_cell=[]),
+    "ComparedDynamics.generalised ... got <class": lambda: rl.study.ComparedDynamics(rl.GeneralisedRate),
+    "ComparedDynamics.conventional must ... got 1.0": lambda: rl.study.ComparedDynamics(conventional=1.0),
+    "Execution.enough_trials ... at least 1 ... got 0": lambda: rl.study.Execution(enough_trials=0),
     "GeneralisedRate.age_step ... AgeShift ... got 0.001": lambda: rl.GeneralisedRate(age_step=1e-3),
     "GeneralisedRate.stepsize_controller ... got Const": lambda: rl.GeneralisedRate(stepsize_controller=diffrax.ConstantStepSize()),
     "GeneralisedRate.saveat ... dense": lambda: rl.GeneralisedRate(saveat=diffrax.SaveAt(dense=True)),
@@ -215,7 +220,7 @@ class WithUnit:
         return np.asarray(self.values, dtype)
 
 
-class OwnEscape(rl.AbstractEscape):
+class OwnEscape(rl.extend.AbstractEscape):
     function: Callable = eqx.field(static=True)
 
     def __call__(self, potential):
@@ -325,19 +330,16 @@ def test_a_nan_anywhere_in_the_network():
     "sizes ... none": dict(sizes=[]),
     "sizes must ... got 4": dict(sizes=4),
     "sizes must differ ... (4, 2, 4)": dict(sizes=[4, 2, 4]),
-    "budget ... largest size, 4, got 3": dict(budget=3),
-    "budget ... got 4.5": dict(budget=4.5),
+    "execution.budget ... largest size, 4, got 3": dict(execution=rl.study.Execution(budget=3)),
+    "execution must be an instance of Execution, got 3": dict(execution=3),
     "grid ... TimeGrid, got 0.001": dict(grid=1e-3),
     "burn_in ... number of steps, 4, got 4": dict(burn_in=4),
-    "generalised ... got <class": dict(generalised=rl.GeneralisedRate),
-    "conventional must ... got 1.0": dict(conventional=1.0),
+    "dynamics must be an instance of ComparedDynamics, got Gen": dict(dynamics=rl.GeneralisedRate()),
     "make_network must return a ratelike.Network, got Layer(": dict(make_network=lambda n, key: LAYER),
     "make_network must ... 3 neurons ... got 2 in layer 0": dict(sizes=[3], make_network=lambda n, key: NETWORK),
     "neuron.dead_time ... dt = 0.0003 s, got 0.002 s": dict(grid=rl.TimeGrid(0.3e-3, 9)),
-    "make_network must be a function of a size and a key, got 'abc'": dict(make_network="abc"),
+    "make_network must be a function of the size and a key, got 'abc'": dict(make_network="abc"),
     "make_drive must be a function of a network and a key, got 1.0": dict(make_drive=1.0),
-    "progress must be a function": dict(progress=True),
-    "on_cell must be a function": dict(on_cell=[]),
     "make_drive must return a drive ... got None": dict(make_drive=lambda network, key: None),
 })
 def test_convergence_refuses(message, case):

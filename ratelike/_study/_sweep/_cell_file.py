@@ -1,4 +1,4 @@
-"""One finished cell as one file: a NumPy archive (.npz) that says what it holds, with a checksum over all of it.
+"""One finished cell as one file: a NumPy archive (.npz) of values and facts, with a checksum over all of it.
 
 `numpy.load(path)` opens it: arrays `values/<name>` with a leading axis of trials, `facts` (JSON: the parameters, the
 block, the hash of the configuration, where and when it was computed), `sha256`. Nothing is pickled, and nothing is
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from ratelike._io._atomic import write_atomically
 
@@ -29,7 +30,7 @@ class DamagedCell(Exception):
 class FinishedCell:
     """The measurements of one cell, and the facts about them."""
 
-    values: dict[str, np.ndarray]  # each with a leading axis of trials
+    values: dict[str, Shaped[np.ndarray, "_ ..."]]  # (trials, ...)
     facts: dict[str, Any]
 
     @property
@@ -42,7 +43,7 @@ class FinishedCell:
         return self.facts["block"]
 
     @property
-    def trials(self) -> int:
+    def num_trials(self) -> int:
         return self.facts["trials"]
 
     @property
@@ -67,7 +68,7 @@ def write_cell(path: Path, cell: FinishedCell) -> None:
 
 def read_cell(path: Path, *, configuration: str, index: int) -> FinishedCell:
     """Raises `FileNotFoundError` if there is none, `DamagedCell` unless it is cell `index` of this configuration."""
-    # To open a pipe waits for who writes into it.
+    # Opening a pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise DamagedCell(f"{path} is not a regular file")
     with path.open("rb") as file:
@@ -77,16 +78,16 @@ def read_cell(path: Path, *, configuration: str, index: int) -> FinishedCell:
                 text = str(_array(archive, "facts.npy"))
                 facts = json.loads(text)
                 # Known before the arrays are read: those of another sweep may be of any size.
-                ours = (facts["configuration"], facts["index"]) == (
+                is_ours = (facts["configuration"], facts["index"]) == (
                     configuration,
                     index,
                 )
-                values = _values(archive) if ours else {}
+                values = _values(archive) if is_ours else {}
                 written = str(_array(archive, "sha256.npy"))
         # A damaged archive makes its reader raise almost anything.
         except Exception as error:
             raise DamagedCell(f"{path} cannot be read: {error}") from error
-    if not ours:
+    if not is_ours:
         raise DamagedCell(f"{path} is of another sweep or another cell")
     if written != _checksum(values, text):
         raise DamagedCell(f"{path} does not match its checksum")
@@ -102,7 +103,7 @@ def _check_size(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError("its parts are larger than the file")
 
 
-def _values(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+def _values(archive: zipfile.ZipFile) -> dict[str, Shaped[np.ndarray, "..."]]:
     names = (name for name in archive.namelist() if name.startswith("values/"))
     return {
         name.removeprefix("values/").removesuffix(".npy"): _array(archive, name)
@@ -110,12 +111,12 @@ def _values(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     }
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, name: str) -> Shaped[np.ndarray, "..."]:
     with archive.open(name) as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _checksum(values: Mapping[str, np.ndarray], facts: str) -> str:
+def _checksum(values: Mapping[str, Shaped[np.ndarray, "..."]], facts: str) -> str:
     digest = hashlib.sha256(facts.encode())
     for name in sorted(values):
         array = values[name]

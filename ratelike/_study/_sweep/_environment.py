@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ratelike._io._version import __version__
+
 if TYPE_CHECKING:  # jax.Device is a variable there
     from jaxlib._jax import Device
 else:
@@ -21,11 +23,10 @@ PRECISION = (
 
 
 def environment(device: Device) -> dict[str, str]:
-    import ratelike  # imports this module
-
+    """Versions and device by name."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
-        "ratelike": ratelike.__version__,
+        "ratelike": __version__,
         **versions,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -3,6 +3,7 @@
 import json
 import stat
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from typing import Any
 import filelock
 
 from ratelike._io._atomic import remove_leftovers, write_atomically
-from ratelike._study._sweep._identity import hash_of
+from ratelike._study._sweep._description import hash_of
 
 NAME = "manifest.json"
-CLAIM = "claim.json"  # beside the locks: without them it does not matter
-# 1: an identity did not see through modules, nor some types. The cells are the same.
-FORMAT = 2
+CLAIM = "claim.json"  # in the folder of the locks, to be deleted with them
+# 1: descriptions of functions did not follow modules, nor some types.
+# 2: names of ratelike's classes and functions included their private modules.
+# The cells are the same in all formats.
+FORMAT = 3
 SHOWN = 5  # changes that a message lists
+
+Json = dict[str, Any]
 
 
 def open_folder(
-    folder: Path, configuration: dict, environment: dict, claim: dict
-) -> dict:
+    folder: Path, configuration: Json, environment: Json, claim: Json
+) -> Json:
     """The manifest of `folder`, which is made if it is new.
 
     Raises `ValueError` if the folder holds another configuration, an earlier format or cells without a manifest, or if
@@ -53,7 +58,7 @@ def open_folder(
     return manifest
 
 
-def read_manifest(folder: Path) -> dict:
+def read_manifest(folder: Path) -> Json:
     """Raises `ValueError` if the folder holds no manifest of a sweep, or one of a later ratelike."""
     path = folder / NAME
     try:
@@ -109,7 +114,7 @@ def locks_of(folder: Path) -> Path:
     return folder / "locks"
 
 
-def differences(old: Any, new: Any, where: str = ""):
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """What differs between two pieces of JSON, a line for each."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
@@ -125,13 +130,14 @@ def differences(old: Any, new: Any, where: str = ""):
             yield f"{where} was {_short(old)}, is {_short(new)}"
 
 
-def _check_configuration(folder: Path, manifest: dict, configuration: dict) -> None:
+def _check_configuration(folder: Path, manifest: Json, configuration: Json) -> None:
     if manifest["format"] < FORMAT:
         raise ValueError(
             f"folder must be of format {FORMAT} to go on, but {folder} was begun by an earlier ratelike (format "
-            f"{manifest['format']}), which noticed fewer changes; read_sweep reads what it holds, take another folder"
+            f"{manifest['format']}), which described a sweep in another way; read_sweep reads what it holds, take another "
+            "folder"
         )
-    # As the file has it: JSON knows no tuples.
+    # As in the file: JSON has no tuples.
     now = json.loads(json.dumps(configuration))
     changes = list(differences(manifest["configuration"], now))
     if changes:
@@ -141,8 +147,8 @@ def _check_configuration(folder: Path, manifest: dict, configuration: dict) -> N
         )
 
 
-def _check_claim(folder: Path, claim: dict) -> None:
-    """Kinds of locks do not see each other, and what one of them leaves behind holds for another, for ever."""
+def _check_claim(folder: Path, claim: Json) -> None:
+    """All processes must use one kind of lock: a lock file that one kind leaves behind is held for ever in another's eyes."""
     path = locks_of(folder) / CLAIM
     if not path.exists():
         remove_leftovers(path)
@@ -161,7 +167,7 @@ def _check_claim(folder: Path, claim: dict) -> None:
 
 
 def _read(path: Path) -> Any:
-    """The JSON in a file. To open a pipe would wait for who writes into it."""
+    """The JSON in a regular file: opening a pipe would wait for a writer."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
     return json.loads(path.read_text(encoding="utf-8"))
@@ -177,7 +183,7 @@ def _listed(changes: list[str]) -> str:
     return "; ".join(changes[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _write(path: Path, configuration: dict, environment: dict) -> None:
+def _write(path: Path, configuration: Json, environment: Json) -> None:
     manifest = {
         "format": FORMAT,
         "configuration": configuration,

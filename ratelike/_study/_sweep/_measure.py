@@ -3,25 +3,19 @@
 import abc
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Key, Shaped
 
-from ratelike._dynamics._base import AbstractDynamics
 from ratelike._io._units import CONVERGENCE_UNITS
 from ratelike._network import Network
-from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
-from ratelike._study._convergence import (
-    _check_drive,
-    _check_network,
-    _run,
-    _Study,
-    check_is_network,
-)
+from ratelike._study._cell import run_cell
+from ratelike._study._checks import check_is_network
+from ratelike._study._study import Study
 from ratelike._study._sweep._plan import PlannedCell, key_of_point
 
 MakeNetwork = Callable[..., Network]
@@ -32,60 +26,69 @@ Measure = Callable[[Network, TimeGrid, Array], Mapping[str, Any]]
 class Measured:
     """All trials of one cell."""
 
-    values: dict[str, np.ndarray]  # each with a leading axis of trials
-    trials: int
+    values: dict[str, Shaped[np.ndarray, "_ ..."]]  # (trials, ...)
+    num_trials: int
     neuron_steps: int
 
 
 class AbstractCellMeasure(abc.ABC):
+    """What is computed in each cell."""
+
     @abc.abstractmethod
-    def check(self, cell: PlannedCell, key: Array) -> None:
+    def options(self) -> dict[str, Any]:
+        """The arguments of `sweep` that distinguish it, by name; the network, the grid and the key are not among them."""
+
+    @abc.abstractmethod
+    def check(self, cell: PlannedCell, key: Key[Array, ""]) -> None:
         """Raises `ValueError` for a network that cannot be measured, before anything compiles."""
 
     @abc.abstractmethod
-    def __call__(self, cell: PlannedCell, key: Array) -> Measured: ...
+    def __call__(self, cell: PlannedCell, key: Key[Array, ""]) -> Measured: ...
 
 
 @dataclass(frozen=True)
 class MeasureConvergence(AbstractCellMeasure):
     """Trials of `ratelike.convergence`, with the keys that it would use if `num_neurons` is the only axis."""
 
-    make_network: MakeNetwork
-    grid: TimeGrid
-    dynamics: tuple[AbstractDynamics, AbstractDynamics, AbstractDynamics]
-    make_drive: Callable[[Network, Array], AbstractDrive]
+    study: Study  # its `make_network` takes the axes and a key
     burn_in: int
     budget: int | None
-    # One for each point that has been checked: a new one would compile the making of its networks again.
-    _studies: dict[int, tuple[_Study, int]] = field(default_factory=dict)
+    # The study and the size of each point that was checked: a new one would compile the making of its networks again.
+    _of_points: dict[int, tuple[Study, int]] = field(default_factory=dict)
 
-    def check(self, cell: PlannedCell, key: Array) -> None:
-        if cell.point in self._studies:
+    def options(self) -> dict[str, Any]:
+        return {
+            "burn_in": self.burn_in,
+            "budget": self.budget,
+            "make_drive": self.study.make_drive,
+            "dynamics": self.study.dynamics,
+        }
+
+    def check(self, cell: PlannedCell, key: Key[Array, ""]) -> None:
+        if cell.point in self._of_points:
             return
         parameters = cell.parameters
 
         def make_network(size: int, network_key: Array) -> Network:
-            return self.make_network(**parameters, key=network_key)
+            return self.study.make_network(**parameters, key=network_key)
 
         network = make_network(0, key)
         check_is_network(network)
         size = parameters.get("num_neurons", network.layers[0].num_neurons)
-        _check_network(lambda *_: network, size, key, self.grid, self.dynamics)
-        _check_drive(self.make_drive, network, key, self.grid)
-        study = _Study(make_network, self.make_drive, self.grid, self.dynamics)
-        self._studies[cell.point] = study, size
+        replace(self.study, make_network=lambda *_: network).check(size, key)
+        study = replace(self.study, make_network=make_network)
+        self._of_points[cell.point] = study, size
 
-    def __call__(self, cell: PlannedCell, key: Array) -> Measured:
+    def __call__(self, cell: PlannedCell, key: Key[Array, ""]) -> Measured:
         self.check(cell, key)
-        study, size = self._studies[cell.point]
-        # `_run` folds the size in.
+        study, size = self._of_points[cell.point]
+        # The size is folded in by `run_cell`.
         others = {
             name: label for name, label in cell.labels.items() if name != "num_neurons"
         }
+        key = key_of_point(key, others)
         budget = size if self.budget is None else self.budget
-        run = _run(
-            study, size, cell.block, key_of_point(key, others), budget, self.burn_in
-        )
+        run = run_cell(study, size, cell.block, key, budget, self.burn_in)
         errors = run.generalised, run.conventional, run.rates
         values = dict(zip(CONVERGENCE_UNITS, errors, strict=True))
         for name, array in values.items():
@@ -104,10 +107,13 @@ class MeasureNetwork(AbstractCellMeasure):
     grid: TimeGrid
     measure: Measure
 
-    def check(self, cell: PlannedCell, key: Array) -> None:
+    def options(self) -> dict[str, Any]:
+        return {"measure": self.measure}
+
+    def check(self, cell: PlannedCell, key: Key[Array, ""]) -> None:
         self._network(cell, key)
 
-    def __call__(self, cell: PlannedCell, key: Array) -> Measured:
+    def __call__(self, cell: PlannedCell, key: Key[Array, ""]) -> Measured:
         trial_key = jax.random.fold_in(key_of_point(key, cell.labels), cell.block)
         network_key, measure_key = jax.random.split(trial_key)
         network = self._network(cell, network_key)
@@ -115,11 +121,11 @@ class MeasureNetwork(AbstractCellMeasure):
         neurons = sum(layer.num_neurons for layer in network.layers)
         return Measured(
             {name: array[None] for name, array in values.items()},
-            trials=1,
+            num_trials=1,
             neuron_steps=neurons * self.grid.num_steps,
         )
 
-    def _network(self, cell: PlannedCell, key: Array) -> Network:
+    def _network(self, cell: PlannedCell, key: Key[Array, ""]) -> Network:
         network = self.make_network(**cell.parameters, key=key)
         check_is_network(network)
         return network
@@ -140,7 +146,7 @@ def check_parameters(make_network: MakeNetwork, cell: PlannedCell) -> None:
         ) from None
 
 
-def _checked_values(values: Any) -> dict[str, np.ndarray]:
+def _checked_values(values: Any) -> dict[str, Shaped[np.ndarray, "..."]]:
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"measure must return a dict of arrays, got {values!r}")
     checked = {}

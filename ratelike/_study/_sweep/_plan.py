@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Key
 
 from ratelike import _validation as validation
 
 Label = bool | int | float | str
 
-RESERVED = ("key", "trial", "trials")
+RESERVED = ("key", "trial", "trials", "num_trials")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_plan(axes: Sequence[Axis], blocks: int) -> list[PlannedCell]:
     return cells
 
 
-def key_of_point(key: Array, labels: Mapping[str, Label]) -> Array:
+def key_of_point(key: Key[Array, ""], labels: Mapping[str, Label]) -> Key[Array, ""]:
     """A key that depends on `key` and the named values alone, not on what else is swept; `key` itself if there are none.
 
     64 bits of a hash of the names and values are folded in.

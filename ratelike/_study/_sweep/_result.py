@@ -3,23 +3,22 @@
 import contextlib
 import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from jaxtyping import Integer, Shaped
 
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
-from ratelike._io._xarray import import_xarray
-from ratelike._study._convergence import Convergence
-from ratelike._study._error_curve import ErrorCurve
+from ratelike._io._xarray import Dataset, make_dataset
+from ratelike._study._cell import Cell
+from ratelike._study._result import Convergence
 from ratelike._study._sweep._cell_file import DamagedCell, FinishedCell, read_cell
 from ratelike._study._sweep._manifest import cell_files, folder_of, read_manifest
 from ratelike._study._sweep._plan import Label
-
-if TYPE_CHECKING:
-    import xarray
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,11 @@ class SweepResult:
 
     @property
     def complete(self) -> bool:
-        points = np.prod([len(labels) for labels in self.axes.values()], dtype=int)
-        return len(self.cells) == points * self.manifest["configuration"]["trials"]
+        configuration = self.manifest["configuration"]
+        # Up to format 2 it was called `trials`.
+        blocks = configuration.get("num_trials", configuration.get("trials"))
+        points = math.prod(len(labels) for labels in self.axes.values())
+        return len(self.cells) == points * blocks
 
     def convergence(self, **point: Label) -> Convergence:
         """Error against `num_neurons` at one point of the other axes, as `ratelike.convergence` returns it.
@@ -56,40 +58,28 @@ class SweepResult:
                 raise ValueError(
                     f"{name} must be one of {self.axes[name]}, got {label!r}"
                 )
-        by_size = {}
-        for size in sorted(self.axes["num_neurons"]):
-            found = self._at(
-                *({**point, "num_neurons": size}[name] for name in self.axes)
-            )
-            if found:
-                by_size[size] = found
-        if not by_size or not all(
-            set(CONVERGENCE_UNITS) <= set(c.values) for c in self.cells
+        finished = []
+        for size in self.axes["num_neurons"]:
+            labels = {**point, "num_neurons": size}
+            finished += self._at(*(labels[name] for name in self.axes))
+        if not finished or not all(
+            set(CONVERGENCE_UNITS) <= set(cell.values) for cell in self.cells
         ):
             raise ValueError(
                 "convergence must be called on a sweep that measured the errors of rate networks, got "
                 f"{sorted({name for cell in self.cells for name in cell.values})}"
             )
+        return Convergence.from_cells(map(_as_cell, finished))
 
-        def curve(name: str) -> ErrorCurve:
-            errors = (
-                np.concatenate([cell.values[name] for cell in cells])
-                for cells in by_size.values()
-            )
-            return ErrorCurve(tuple(by_size), tuple(errors))
-
-        return Convergence(*(curve(name) for name in CONVERGENCE_UNITS))
-
-    def dataset(self, attributes: Mapping[str, Any] | None = None) -> "xarray.Dataset":
+    def dataset(self, attributes: Mapping[str, Any] | None = None) -> Dataset:
         """Everything as an `xarray.Dataset`, which needs the extra `io`: a dimension for each axis, and `trial`.
 
         Points differ in their numbers of trials: the variable `trials` holds these, and where a point has fewer than
-        another, NaN stands. Further dimensions of the measurement `name` are called name_0, name_1, ... Attributes:
+        another, its entries are NaN. Further dimensions of the measurement `name` are called name_0, name_1, ... Attributes:
         the configuration (JSON), its hash, the seed, versions and devices, and those given.
 
         Raises `ValueError` if a measurement has different shapes in different cells.
         """
-        xarray = import_xarray("SweepResult.dataset")
         axes = self.axes
         counts = np.zeros([len(labels) for labels in axes.values()], int)
         at = {}
@@ -97,7 +87,7 @@ class SweepResult:
             labels = zip(axes.values(), point, strict=True)
             at[point] = self._at(*(labels[i] for labels, i in labels))
         for point, cells in at.items():
-            counts[point] = sum(cell.trials for cell in cells)
+            counts[point] = sum(cell.num_trials for cell in cells)
         names = list(dict.fromkeys(name for cell in self.cells for name in cell.values))
         variables = {}
         for name in names:
@@ -115,9 +105,8 @@ class SweepResult:
             for name, labels in axes.items()
         }
         coordinates["trial"] = ("trial", np.arange(counts.max(initial=0)))
-        return xarray.Dataset(
-            variables, coordinates, {**self._attributes(), **(attributes or {})}
-        )
+        attributes = {**self._attributes(), **(attributes or {})}
+        return make_dataset("SweepResult.dataset", variables, coordinates, attributes)
 
     def _at(self, *labels: Label) -> list[FinishedCell]:
         """The blocks of the point with these labels, in order."""
@@ -162,7 +151,19 @@ def read_sweep(folder: Path | str) -> SweepResult:
     return SweepResult(tuple(cells), manifest)
 
 
-def _filled(name: str, at: dict, counts: np.ndarray) -> np.ndarray:
+def _as_cell(cell: FinishedCell) -> Cell:
+    values = (cell.values[name] for name in CONVERGENCE_UNITS)
+    first_trial = cell.block * cell.num_trials
+    size = cell.parameters["num_neurons"]
+    return Cell(size, first_trial, *values, neuron_steps=cell.neuron_steps)
+
+
+def _filled(
+    name: str,
+    at: Mapping[tuple[int, ...], Sequence[FinishedCell]],
+    counts: Integer[np.ndarray, "*axes"],
+) -> Shaped[np.ndarray, "..."]:
+    """The trials of all points as one array, with NaN (or 0) where a point has fewer than another."""
     parts = {
         point: np.concatenate([cell.values[name] for cell in cells])
         for point, cells in at.items()

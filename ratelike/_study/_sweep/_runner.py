@@ -1,4 +1,4 @@
-"""Runs what is left of a plan, in threads of this process, beside other processes that share the folder."""
+"""Runs the missing cells of a plan, in threads of this process, while other processes may share the folder."""
 
 import os
 import platform
@@ -25,14 +25,13 @@ from ratelike._study._sweep._cell_file import (
     write_cell,
 )
 from ratelike._study._sweep._environment import Device, environment, setting
+from ratelike._study._sweep._execution import Claim
 from ratelike._study._sweep._manifest import locks_of, path_of
 from ratelike._study._sweep._measure import AbstractCellMeasure
 from ratelike._study._sweep._plan import PlannedCell
 
 LOOK_AGAIN = 0.5  # s between looks at cells that other processes have claimed
-LONG = 60.0  # s after which it is said what is waited for
-
-Claim = Callable[[str], Any]  # path of a lock file -> filelock.BaseFileLock
+LONG = 60.0  # s without a finished cell after which a warning names a cell that is waited for
 
 
 def kind_of(claim: Any, folder: Path) -> dict[str, Any]:
@@ -58,6 +57,8 @@ def _lock_path(folder: Path, index: int) -> Path:
 
 @dataclass(frozen=True)
 class Runner:
+    """Computes the cells of a sweep that its folder does not hold."""
+
     folder: Path
     configuration: str  # hash
     measure: AbstractCellMeasure
@@ -79,7 +80,7 @@ class Runner:
                 missing.append(cell)
             else:
                 finished[cell.index] = done
-        running = _Running(self, missing)
+        running = _MissingCells(self, missing)
         for done in running if progress is None else progress(running):
             finished[done.facts["index"]] = done
         return [finished[cell.index] for cell in plan]
@@ -105,7 +106,7 @@ class Runner:
 
         with ThreadPoolExecutor(len(self.slots)) as pool:
             try:
-                last, told = time.monotonic(), False
+                last, warned = time.monotonic(), False
                 while missing:
                     futures = {pool.submit(attempt, cell): cell for cell in missing}
                     claimed = []
@@ -123,16 +124,16 @@ class Runner:
                             last = time.monotonic()
                     missing = sorted(claimed, key=lambda cell: cell.index)
                     if missing:
-                        if not told and time.monotonic() - last >= LONG:
-                            told = True
-                            self._tell(missing)
+                        if not warned and time.monotonic() - last >= LONG:
+                            warned = True
+                            self._warn(missing)
                         time.sleep(LOOK_AGAIN)
             finally:
-                # What runs is finished and saved, what waits is not begun.
+                # Cells that run are finished and saved, the others are not begun.
                 pool.shutdown(cancel_futures=True)
 
-    def _tell(self, missing: Sequence[PlannedCell]) -> None:
-        """That nothing happens, in case there is nobody left to wait for."""
+    def _warn(self, missing: Sequence[PlannedCell]) -> None:
+        """Nothing has been finished for long: the processes that claimed the cells may not run any more."""
         warnings.warn(
             f"waiting for {len(missing)} cells that other processes have claimed, {missing[0]} among them. If no other "
             f"process runs this sweep any more, stop this one, delete {locks_of(self.folder)} and start again",
@@ -165,7 +166,7 @@ class Runner:
                 "index": cell.index,
                 "parameters": cell.labels,
                 "block": cell.block,
-                "trials": measured.trials,
+                "trials": measured.num_trials,
                 "neuron_steps": measured.neuron_steps,
                 "environment": environment(device),
                 "host": platform.node(),
@@ -192,15 +193,15 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class _Running:
-    """What is left to do, as an iterable of a length: cells come as they are finished."""
+class _MissingCells:
+    """An iterable of known length that computes the missing cells, in the order in which they are finished."""
 
     runner: Runner
     missing: Sequence[PlannedCell]
 
     @property
     def at_once(self) -> int:
-        """Cells beside each other, each of which compiles at first: `ratelike.Progress` asks."""
+        """Cells that are computed at the same time, for `ratelike.Progress`."""
         return len(self.runner.slots)
 
     def __len__(self) -> int:

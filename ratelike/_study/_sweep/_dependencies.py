@@ -1,4 +1,4 @@
-"""What a function reaches outside itself, read from its bytecode: the values of the names it looks up."""
+"""What a function depends on outside itself, read from its bytecode: the values of the names it looks up."""
 
 import contextlib
 import dis
@@ -20,11 +20,11 @@ ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 SILENT = ("EXTENDED_ARG", "CACHE", "NOP", "PUSH_NULL")
 
 
-def reached(function: types.FunctionType) -> dict[str, Any]:
+def dependencies(function: types.FunctionType) -> dict[str, Any]:
     """What `function` uses and does not define, by its name: `width`, or `own.width` for an attribute of a module.
 
-    Modules of the user are followed by all names in the code that they have, so an alias of a module within the function does no
-    harm; a module that is used by itself, as an argument for instance, is in the answer as a whole.
+    Of a module of the user's own, every attribute counts whose name is in the code, so that an alias of a module within
+    the function does no harm; a module that is used by itself, as an argument for instance, counts as a whole.
     """
     code = function.__code__
     names = _names(code)
@@ -83,7 +83,7 @@ def bytecode(function: Any) -> str:
 def _attributes(
     where: str, module: types.ModuleType, names: set[str], within: frozenset[int]
 ) -> dict[str, Any]:
-    """Those attributes of a module of the user, and of modules in it, that are called one of `names`."""
+    """The attributes with one of `names`, of a module of the user's own and of modules in it."""
     found: dict[str, Any] = {}
     if id(module) in within or is_installed(module.__name__):
         return found
@@ -122,7 +122,7 @@ def _instructions(code: types.CodeType) -> list[dis.Instruction]:
 
 
 def _modules_alone(code: types.CodeType, scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Modules of the user that are looked up without an attribute being taken right away. Too many do no harm."""
+    """Modules of the user's own that are used by themselves, not for an attribute. Too many do no harm."""
     found = {}
     for each in _codes(code):
         instructions = _instructions(each)
@@ -142,7 +142,7 @@ def _modules_alone(code: types.CodeType, scope: Mapping[str, Any]) -> dict[str, 
 
 
 def _imported(function: types.FunctionType) -> dict[str, types.ModuleType]:
-    """Modules of the user that are imported where they are used. They are imported now: what is in them has to be known."""
+    """Modules of the user's own that the function imports. They are imported now: their content has to be known."""
     modules = {}
     for code in _codes(function.__code__):
         instructions = _instructions(code)
@@ -161,7 +161,7 @@ def _imported(function: types.FunctionType) -> dict[str, types.ModuleType]:
 
 
 def _file_of(module: str) -> Path | None:
-    """Of the module, or of the package it is in, which need not have been imported."""
+    """The file or folder of the module, or of its package, whether imported or not."""
     root = module.partition(".")[0]
     for name in (module, root):
         loaded = sys.modules.get(name)

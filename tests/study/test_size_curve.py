@@ -36,7 +36,7 @@ def power_law(trials, errors, exponent=-0.5):
     sizes = tuple(64 * 4**i for i in range(len(trials)))
     parts = np.split(errors, np.cumsum(trials)[:-1])
     scaled = tuple(n**exponent * e for n, e in zip(sizes, parts, strict=True))
-    return rl.ErrorCurve(sizes, scaled)
+    return rl.study.SizeCurve(sizes, scaled)
 
 
 def coverage(trials, law, studies):
@@ -72,14 +72,14 @@ def test_scatter_that_falls_with_the_size_makes_the_interval_wide_and_not_narrow
 
 def test_slope_of_a_power_law():
     assert power_law((5, 2, 1), np.ones(8)).slope().value == pytest.approx(-0.5)
-    bent = rl.ErrorCurve((1, 2, 4, 8), ([9.0], [2.0], [1.0], [0.5]))
+    bent = rl.study.SizeCurve((1, 2, 4, 8), ([9.0], [2.0], [1.0], [0.5]))
     assert bent.slope(min_size=2).value == pytest.approx(-1.0, abs=1e-12)
 
 
 def test_slope_is_that_of_log_means_and_does_not_depend_on_how_trials_are_shared_out():
     """Against `numpy.polyfit` through the logarithms of means, for a curve that is bent."""
-    few = rl.ErrorCurve((64, 128, 1024), ([1.0, 9.0], [2.0, 4.0], [2.0]))
-    many = rl.ErrorCurve((64, 128, 1024), ([1.0, 9.0] * 9, [2.0, 4.0], [2.0]))
+    few = rl.study.SizeCurve((64, 128, 1024), ([1.0, 9.0], [2.0, 4.0], [2.0]))
+    many = rl.study.SizeCurve((64, 128, 1024), ([1.0, 9.0] * 9, [2.0, 4.0], [2.0]))
     expected = np.polyfit(np.log([64, 128, 1024]), np.log([5.0, 3.0, 2.0]), 1)[0]
     for curve in (few, many):
         assert curve.slope().value == pytest.approx(expected, rel=1e-12)
@@ -87,7 +87,7 @@ def test_slope_is_that_of_log_means_and_does_not_depend_on_how_trials_are_shared
 
 def test_interval_of_the_slope_in_closed_form():
     """Sizes 1 and 3: the slope is a difference over log 3; c^2 = (1 + 1)/2^2 from two trials, one degree of freedom."""
-    curve = rl.ErrorCurve((1, 3), ([1.0, 3.0], [2.0]))
+    curve = rl.study.SizeCurve((1, 3), ([1.0, 3.0], [2.0]))
     error = np.sqrt(0.5 * (1 / 2 + 1)) / np.log(3.0)
     for slope, quantile in (
         (curve.slope(), CAUCHY_95),
@@ -101,7 +101,7 @@ def test_interval_of_the_slope_in_closed_form():
 
 def test_interval_of_the_mean_in_closed_form():
     """Two trials 1 and 3: a standard deviation of sqrt(2), a standard error of 1. Five: quantile 2.776 of tables."""
-    curve = rl.ErrorCurve((1, 2), (np.array([1.0, 3.0]), np.arange(5.0)))
+    curve = rl.study.SizeCurve((1, 2), (np.array([1.0, 3.0]), np.arange(5.0)))
     for level, quantiles in (
         (0.95, [CAUCHY_95, 2.7764451]),
         (0.9, [CAUCHY_90, 2.1318468]),
@@ -125,26 +125,28 @@ def test_one_trial_at_every_size_has_a_slope_but_no_interval():
 
 
 def test_errors_without_a_logarithm_have_no_slope():
-    curve = rl.ErrorCurve((1, 2, 4), (np.array([0.0, 1.0]), np.ones(2), np.ones(2)))
+    curve = rl.study.SizeCurve(
+        (1, 2, 4), (np.array([0.0, 1.0]), np.ones(2), np.ones(2))
+    )
     with pytest.raises(ValueError, match="greater than 0, got 0 at size 1"):
         curve.slope()
     assert curve.slope(min_size=2).value == 0.0
     assert curve.mean()[0] == 0.5
     for bad in (np.nan, np.inf):
-        curve = rl.ErrorCurve((1, 2, 4), (ONES, ONES, np.array([1.0, bad])))
-        message = f"ErrorCurve.errors must be finite, got {bad} in trial 1 at size 4"
+        curve = rl.study.SizeCurve((1, 2, 4), (ONES, ONES, np.array([1.0, bad])))
+        message = f"SizeCurve.values must be finite, got {bad} in trial 1 at size 4"
         with pytest.raises(ValueError, match=message):
             curve.slope()
         assert not np.isfinite(curve.mean()[2])
 
 
 BAD = {
-    "errors must hold one array for each of the 2 sizes, got 1": ((1, 2), (ONES,)),
+    "values must hold one array for each of the 2 sizes, got 1": ((1, 2), (ONES,)),
     "at least one trial at size 2, got shape (2, 2)": ((1, 2), (ONES, np.ones((2, 2)))),
     "at least one trial at size 2, got shape (0,)": ((1, 2), (ONES, np.ones(0))),
     "at least one trial at size 2, got shape ()": ((1, 2), (ONES, np.float64(1.0))),
-    "errors must be real numbers, got complex128 at size 1": ((1,), ([1.0 + 1j],)),
-    "errors must be a sequence of arrays, got None": ((1,), None),
+    "values must be real numbers, got complex128 at size 1": ((1,), ([1.0 + 1j],)),
+    "values must be a sequence of arrays, got None": ((1,), None),
     "sizes must differ from each other, got (4, 4)": ((4, 4), (ONES, ONES)),
     "sizes must be a whole number of at least 1, got 0": ((0, 4), (ONES, ONES)),
     "sizes must be a whole number of at least 1, got 1.5": ((1.5, 4), (ONES, ONES)),
@@ -154,8 +156,8 @@ BAD = {
 
 @pytest.mark.parametrize(("message", "case"), BAD.items(), ids=list(BAD))
 def test_a_curve_that_makes_no_sense(message, case):
-    with pytest.raises(ValueError, match="^ErrorCurve.*" + re.escape(message)):
-        rl.ErrorCurve(*case)
+    with pytest.raises(ValueError, match="^SizeCurve.*" + re.escape(message)):
+        rl.study.SizeCurve(*case)
 
 
 def test_error_of_lists_and_integers_is_that_of_arrays():

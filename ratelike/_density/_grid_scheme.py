@@ -1,0 +1,175 @@
+"""The exact scheme: `AgeShift` on the simulation's grid, in blocks of steps."""
+
+import functools
+import math
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Integer, PyTree
+
+from ratelike import _validation as validation
+from ratelike._density import _reverse as reverse
+from ratelike._density._age_shift import AgeShift
+from ratelike._density._grid_steps import GridSteps
+from ratelike._density._renewal_problem import (
+    RenewalProblem,
+    initial_state,
+    renewal_problem,
+)
+from ratelike._density._renewal_term import RenewalTerm
+from ratelike._density._scheme import (
+    AbstractScheme,
+    Solution,
+    SolveOptions,
+    diffeqsolve,
+    layer_output,
+)
+from ratelike._density._state import GridState, RefractoryDensity, Scalar
+from ratelike._network import AbstractLayer
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import oldest_age
+from ratelike._numerics._time_blocks import in_time
+from ratelike._population._chunk_size import part_size
+from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._population import Decoded, Population
+from ratelike._signal._drive import grid_increments
+from ratelike._signal._grid import TimeGrid
+
+
+class GridScheme(AbstractScheme):
+    """One step of age per step of the grid, moved exactly."""
+
+    solver: AgeShift
+    options: SolveOptions
+
+    def check_options(self) -> None:
+        for name in ("age_step", "stepsize_controller"):
+            value = getattr(self.options, name)
+            if value is not None:
+                raise ValueError(
+                    f"GeneralisedRate.{name} must be None with AgeShift, which steps on the simulation's grid, got {validation.shown(value)}"
+                )
+
+    def check(self, name: str, layer: AbstractLayer) -> None:
+        """Every layer can be solved."""
+
+    def age_step(self, grid: TimeGrid) -> float:
+        return grid.dt
+
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
+        """As many as have their densities in cache; all of them where the caller looks at the density or at progress."""
+        is_silent = isinstance(self.options.progress_meter, diffrax.NoProgressMeter)
+        if self.options.saveat is not None or not is_silent:
+            return None
+        schedule = self.solver.mesh.schedule_of(neuron, grid.dt)
+        arrays = 1 if schedule.num_levels == 1 else 2  # masses, and upper fractions
+        return part_size(arrays * schedule.num_bins, schedule.dead)
+
+    def block(self, grid: TimeGrid, memory: int) -> int:
+        """Steps of the grid in one step of the solver: about twice the root of all; one where the caller looks at each."""
+        # Of several chunks the states between blocks are kept, of one those within a block.
+        if self.options.saveat is not None:
+            return 1
+        root = math.isqrt(grid.num_steps - 1) + 1
+        # The adjoint wants blocks no longer than the memory.
+        block = min(2 * root, max(root, memory))
+        num_blocks = -(-grid.num_steps // block)
+        return -(-grid.num_steps // num_blocks)
+
+    def solve(
+        self,
+        population: Population,
+        path: diffrax.AbstractPath,
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
+        dtype = population.bias.dtype
+        # Another path is cut into the grid's increments, so that every dynamics sees the same input.
+        problem = renewal_problem(
+            population,
+            self.solver.mesh,
+            grid.dt,
+            grid_increments(path, grid, dtype),
+            self.block(grid, oldest_age(population.neuron, grid.dt)),
+            recorded,
+        )
+        options = self.options
+        # The scheme's own derivative, unless another one is asked for.
+        ours = options.adjoint is None and type(self.solver) is AgeShift
+        if ours and options.saveat is None and reverse.is_reversible(problem):
+            solve = functools.partial(_solve_with_ends, self)
+            decoded, reached_end = reverse.solved(problem, solve)
+            kept, saved = (decoded, None), None
+        else:
+            kept, saved, reached_end = _solve(self, problem, _READOUT)
+        decoded, traces = jax.tree.map(lambda x: in_time(x, grid.num_steps), kept)
+        recording = None if recorded is None else Recording(recorded, *traces)
+        if saved is not None:
+            saved = (_no_later(saved[0], grid.duration), saved[1])
+        return layer_output(decoded, recording, saved, reached_end)
+
+
+def _solve(
+    scheme: GridScheme, problem: RenewalProblem, own: PyTree[diffrax.SubSaveAt]
+) -> Solution:
+    num_blocks, block = problem.path.shape[:2]
+    times = np.arange(num_blocks + 1) * block * problem.dt
+    controller = GridSteps(jnp.asarray(times, problem.population.bias.dtype))
+    # The states at the beginning of all blocks, and those of the steps of one block: some sqrt(steps) of each.
+    checkpoints = num_blocks if scheme.options.saveat is None else None
+    return diffeqsolve(
+        RenewalTerm(),
+        scheme.solver,
+        scheme.options,
+        controller,
+        (controller.times[0], controller.end),
+        None,
+        initial_state(problem),
+        problem,
+        own=own,
+        density_of=_density_of,
+        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints),
+        max_steps=num_blocks,
+    )
+
+
+def _solve_with_ends(
+    scheme: GridScheme, problem: RenewalProblem, with_ends: bool
+) -> tuple[Decoded, PyTree, Bool[Array, ""]]:
+    """With the states between the blocks, if asked for."""
+    ends = diffrax.SubSaveAt(t0=True, steps=True, fn=reverse.ends_of)
+    own = _READOUT, (ends if with_ends else None)
+    ((decoded, _), ends), _, reached_end = _solve(scheme, problem, own)
+    return decoded, ends, reached_end
+
+
+def _readout(
+    t: Scalar, y: GridState, args: RenewalProblem
+) -> tuple[
+    Decoded,
+    tuple[Float[Array, "block recorded"], Float[Array, "block recorded"]] | None,
+]:
+    """All that is kept of a block: the decoded activity, and the recorded neurons."""
+    output = y.output
+    decoded = args.population.decode(output.activity)
+    if args.recorded is None:
+        return decoded, None
+    return decoded, (output.acted, output.activity[:, args.recorded])
+
+
+_READOUT = diffrax.SubSaveAt(steps=True, fn=_readout)
+
+
+def _density_of(
+    y: GridState | RefractoryDensity, args: RenewalProblem
+) -> RefractoryDensity:
+    """Of the state after a step; between steps the solver interpolates densities already."""
+    return y if isinstance(y, RefractoryDensity) else y.refractory_density(args)
+
+
+def _no_later(times: PyTree, end: float) -> PyTree:
+    return jax.tree.map(lambda t: jnp.minimum(t, end), times)

@@ -1,0 +1,3 @@
+"""The version of the library, which saved results name."""
+
+__version__ = "0.2.0"

@@ -1,0 +1,192 @@
+"""Several networks of one size in one run: tiles of neurons, for which one compiled program serves all sizes."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from ratelike._network._feedback import Feedback
+from ratelike._network._layer import Layer
+from ratelike._network._network import Network
+from ratelike._network._stage import AbstractStage, RunChunk
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._numerics._tile_random import TILE, num_tiles
+from ratelike._population._population import Decoded, Population, population_of
+from ratelike._population._recurrence import recurrence_of
+from ratelike._population._sums import map_over_chunks
+from ratelike._signal._drive import GridPath
+
+
+class PackedStage(AbstractStage):
+    """One layer of several networks, cut into tiles, each with a path of its own. Sums over tiles are kept apart.
+
+    `layer` has arrays (tiles, tile, ...), and scalars where all neurons share a parameter. What fills up the last tile of
+    a network copies a neuron, and decodes to nothing.
+    """
+
+    layer: Layer
+    exists: Bool[Array, "tiles tile"]
+    number: Int[Array, " tiles"]  # of the tile in its network
+    pool: Float[Array, "tiles tiles"]  # from sums over tiles to means over networks
+
+    @property
+    def neuron(self) -> AbstractNeuronModel:
+        return self.layer.neuron
+
+    @property
+    def num_neurons(self) -> int:
+        return len(self.number) * TILE
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.layer.feedback is not None
+
+    def population(
+        self, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Population:
+        def rows(leaf):
+            if leaf.ndim == 0:
+                return leaf
+            chosen = _tiles(leaf, first_tile, num_tiles)
+            return chosen.reshape(-1, *leaf.shape[2:])
+
+        layer, exists = jax.tree.map(rows, (self.layer, self.exists))
+        return population_of(
+            layer.neuron,
+            layer.bias,
+            layer.encoder,
+            layer.decoder,
+            exists=exists,
+            recurrence=self._recurrence(layer.feedback, exists),
+            is_packed=True,
+        )
+
+    def _recurrence(self, feedback: Feedback | None, exists: Bool[Array, " neurons"]):
+        if feedback is None:
+            return None
+        return recurrence_of(
+            feedback.encoder,
+            jnp.where(exists[:, None], feedback.decoder, 0.0),
+            feedback.delay,
+            self_connection=feedback.self_connection,
+            pool=self.pool,
+        )
+
+    def path(
+        self,
+        path: diffrax.AbstractPath,
+        first_tile: Int[Array, ""] | None,
+        num_tiles: int | None,
+    ) -> diffrax.AbstractPath:
+        assert isinstance(path, GridPath)
+        return GridPath(_tiles(path.values, first_tile, num_tiles, axis=1), path.grid)
+
+    def tile_keys(
+        self, key: Array, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Array:
+        keys = jax.vmap(jax.random.fold_in)(key, self.number)
+        return _tiles(keys, first_tile, num_tiles)
+
+    def over_chunks(
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+    ) -> tuple[Decoded, Bool[Array, ""]]:
+        decoded, succeeded = map_over_chunks(run_chunk, count, mesh)
+
+        def side_by_side(chunks):  # (chunks, time, tiles of each, columns)
+            tiles = jnp.moveaxis(chunks, 0, 1)
+            tiles = tiles.reshape(tiles.shape[0], -1, tiles.shape[-1])
+            return tiles[:, : len(self.number)]
+
+        return jax.tree.map(side_by_side, decoded), jnp.all(succeeded)
+
+    def mean(self, decoded: Decoded) -> Decoded:
+        def pooled(of_tiles):
+            sums = jnp.swapaxes(of_tiles, 0, 1)
+            means = jnp.einsum("ij,jnp->inp", self.pool, sums, precision="highest")
+            return jnp.swapaxes(means, 0, 1)
+
+        return jax.tree.map(pooled, decoded)
+
+
+def _tiles(
+    array: Array,
+    first_tile: Int[Array, ""] | None,
+    num_tiles: int | None,
+    axis: int = 0,
+) -> Array:
+    """The entries of a chunk; beyond the last tile, those of the last one."""
+    if first_tile is None or num_tiles is None:
+        return array
+    chosen = first_tile + jnp.arange(num_tiles, dtype=jnp.int32)
+    return jnp.take(array, chosen, axis=axis, mode="clip")
+
+
+class PackedNetworks(eqx.Module):
+    """Several networks of one size side by side, with what each of their tiles receives."""
+
+    stages: tuple[PackedStage, ...]
+    output_tau_m: Float[Array, "*tiles"]
+    increments: Float[Array, "time tiles latents"]
+    spike_keys: Array  # (tiles,), equal within a network
+
+
+def pack(
+    networks: Network, drives: Array, spike_keys: Array, size: int, total: int
+) -> PackedNetworks:
+    """Networks of `size` neurons a layer, with a leading axis, in `total` tiles; the last ones may be of no network."""
+    alike = jax.tree.map(_is_one_constant, networks)
+    return _pack(networks, alike, drives, spike_keys, size, total)
+
+
+@eqx.filter_jit  # operation by operation it would be a dozen programs for each size
+def _pack(
+    networks: Network,
+    alike: PyTree[bool],
+    drives: Float[Array, "networks time latents"],
+    spike_keys: Array,
+    size: int,
+    total: int,
+) -> PackedNetworks:
+    count, tiles_each = drives.shape[0], num_tiles(size)
+    tile = jnp.arange(total, dtype=jnp.int32)
+    owner, used = jnp.minimum(tile // tiles_each, count - 1), tile < count * tiles_each
+
+    def cut(leaf):
+        if leaf.ndim == 0:
+            return leaf
+        if leaf.ndim == 1:
+            # Where networks differ in a constant, it is given to each of their neurons.
+            return jnp.repeat(leaf[owner, None], TILE, 1)
+        rest = [(0, 0)] * (leaf.ndim - 2)
+        filled_up = [(0, 0), (0, tiles_each * TILE - size), *rest]
+        tiles = jnp.pad(leaf, filled_up, mode="edge")
+        tiles = tiles.reshape(count * tiles_each, TILE, *leaf.shape[2:])
+        return jnp.pad(tiles, [(0, total - len(tiles)), (0, 0), *rest], mode="edge")
+
+    # What neurons share is cheaper.
+    networks = jax.tree.map(
+        lambda leaf, once: leaf[0] if once else leaf, networks, alike
+    )
+    number = tile % tiles_each
+    neurons = number[:, None] * TILE + jnp.arange(TILE, dtype=jnp.int32)
+    together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
+    pool = jnp.where(together, 1.0 / size, 0.0).astype(drives.dtype)
+    stages = tuple(
+        PackedStage(jax.tree.map(cut, layer), neurons < size, number, pool)
+        for layer in networks.layers
+    )
+    tau_m = networks.output_tau_m
+    return PackedNetworks(
+        stages=stages,
+        output_tau_m=tau_m if tau_m.ndim == 0 else tau_m[owner],
+        increments=jnp.swapaxes(drives[owner], 0, 1),
+        spike_keys=spike_keys[owner],
+    )
+
+
+def _is_one_constant(leaf: Array) -> bool:
+    """Whether all neurons of all networks share it."""
+    return leaf.ndim == 1 and bool(np.all(np.asarray(leaf) == np.asarray(leaf)[:1]))

@@ -1,0 +1,117 @@
+"""What a run engine needs to know of a layer: how its neurons are cut into chunks, and how the chunks add up."""
+
+import abc
+from collections.abc import Callable
+
+import diffrax
+import equinox as eqx
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Int
+
+from ratelike._network._layer import AbstractLayer
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._numerics._tile_random import TILE, tile_keys
+from ratelike._population._population import Decoded, Population
+from ratelike._population._sums import sum_over_chunks
+
+RunChunk = Callable[[Int[Array, ""]], tuple[Decoded, Bool[Array, ""]]]
+
+
+class AbstractStage(eqx.Module):
+    """One layer of a run: that of one network, or those of several networks of one size side by side.
+
+    A chunk is `num_tiles` tiles of neurons from `first_tile` on; all neurons, where both are None.
+    """
+
+    @property
+    @abc.abstractmethod
+    def neuron(self) -> AbstractNeuronModel:
+        """Which neurons run."""
+
+    @property
+    @abc.abstractmethod
+    def num_neurons(self) -> int:
+        """How many neurons run."""
+
+    @property
+    @abc.abstractmethod
+    def is_recurrent(self) -> bool:
+        """Whether the neurons hear each other, so that they have to advance together."""
+
+    @abc.abstractmethod
+    def population(
+        self, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Population:
+        """The neurons of a chunk."""
+
+    @abc.abstractmethod
+    def path(
+        self,
+        path: diffrax.AbstractPath,
+        first_tile: Int[Array, ""] | None,
+        num_tiles: int | None,
+    ) -> diffrax.AbstractPath:
+        """The part of the incoming path that a chunk receives."""
+
+    @abc.abstractmethod
+    def tile_keys(
+        self, key: Array, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Array:
+        """A key for each tile of a chunk, from the key (or keys) of the layer."""
+
+    @abc.abstractmethod
+    def over_chunks(
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+    ) -> tuple[Decoded, Bool[Array, ""]]:
+        """What `count` chunks decode, put together, and whether all of them succeeded."""
+
+    @abc.abstractmethod
+    def mean(self, decoded: Decoded) -> Decoded:
+        """What all neurons decode, per neuron of a network."""
+
+
+class LayerStage(AbstractStage):
+    """A layer of one network: its neurons share a path, and all chunks add up."""
+
+    layer: AbstractLayer
+
+    @property
+    def neuron(self) -> AbstractNeuronModel:
+        return self.layer.neuron
+
+    @property
+    def num_neurons(self) -> int:
+        return self.layer.num_neurons
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.layer.feedback is not None
+
+    def population(
+        self, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Population:
+        return self.layer.population(first_tile, num_tiles)
+
+    def path(
+        self,
+        path: diffrax.AbstractPath,
+        first_tile: Int[Array, ""] | None,
+        num_tiles: int | None,
+    ) -> diffrax.AbstractPath:
+        return path
+
+    def tile_keys(
+        self, key: Array, first_tile: Int[Array, ""] | None, num_tiles: int | None
+    ) -> Array:
+        if first_tile is None or num_tiles is None:
+            return tile_keys(key, self.num_neurons)
+        return tile_keys(key, num_tiles * TILE, first_tile)
+
+    def over_chunks(
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+    ) -> tuple[Decoded, Bool[Array, ""]]:
+        return sum_over_chunks(run_chunk, count, mesh)
+
+    def mean(self, decoded: Decoded) -> Decoded:
+        return jax.tree.map(lambda total: total / self.num_neurons, decoded)

@@ -1,0 +1,83 @@
+"""What runs: neurons that advance together, with the connections that they use."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._population._coding import decode, encode, in_tiles
+from ratelike._population._recurrence import Recurrence
+from ratelike._population._sums import tree_sum
+
+
+class Decoded(eqx.Module):
+    """Sums over the neurons of a population, for each step (and for each tile, where tiles belong to several networks)."""
+
+    columns: Float[Array, "*time_and_tiles columns"]
+
+    @property
+    def latents(self) -> Float[Array, "*time_and_tiles latents"]:
+        """sum_j D_j s_j."""
+        return self.columns[..., :-1]
+
+    @property
+    def spikes(self) -> Float[Array, "*time_and_tiles"]:
+        """sum_j s_j."""
+        return self.columns[..., -1]
+
+
+class Population(eqx.Module):
+    """The neurons of a layer, those of a chunk of it, or those of one layer of several networks that run as one.
+
+    The neurons lie in tiles of `TILE`, the last of which may be incomplete. Where a chunk reaches beyond the last neuron
+    of its layer, copies of a neuron fill it up, which decode to nothing. `is_packed` says that each tile has a path of
+    its own, because tiles belong to several networks, and that sums over tiles are kept apart.
+    """
+
+    neuron: AbstractNeuronModel
+    bias: Float[Array, " neurons"]
+    encoder: Float[Array, "tiles latents tile"]
+    decoder: Float[Array, "tiles tile columns"]  # of the latents, and of the spikes
+    recurrence: Recurrence | None
+    is_packed: bool = eqx.field(static=True)
+
+    @property
+    def num_neurons(self) -> int:
+        return self.bias.shape[0]
+
+    def currents(
+        self, increments: Float[Array, "time *tiles latents"]
+    ) -> Float[Array, "time neurons"]:
+        """dI_i = sum_k E_ik dX_k."""
+        return encode(increments, self.encoder, self.num_neurons)
+
+    def decode(self, activity: Float[Array, "time neurons"]) -> Decoded:
+        """Sums over neurons, in an order that does not depend on what else is computed beside them."""
+        of_tiles = decode(self.decoder, activity)
+        return Decoded(of_tiles if self.is_packed else tree_sum(of_tiles))
+
+
+def population_of(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, " neurons"],
+    encoder: Float[Array, "neurons latents"],
+    decoder: Float[Array, "neurons latents_out"],
+    *,
+    counts: Float[Array, " neurons"] | None = None,
+    exists: Bool[Array, " neurons"] | None = None,
+    recurrence: Recurrence | None = None,
+    is_packed: bool = False,
+) -> Population:
+    """From rows of connections. Each neuron counts once, or as `counts` says; where it does not `exists`, for nothing."""
+    counts = jnp.ones_like(decoder[:, 0]) if counts is None else counts
+    columns = jnp.concatenate([decoder, counts[:, None]], axis=1)
+    if exists is not None:
+        columns = jnp.where(exists[:, None], columns, 0.0)
+    return Population(
+        neuron=neuron,
+        bias=bias,
+        encoder=jnp.swapaxes(in_tiles(encoder), 1, 2),
+        decoder=in_tiles(columns),
+        recurrence=recurrence,
+        is_packed=is_packed,
+    )

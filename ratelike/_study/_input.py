@@ -1,0 +1,17 @@
+"""The external input of a study's networks."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from ratelike._network import Network
+from ratelike._signal._drive import AbstractDrive, WienerDrive
+
+MakeDrive = Callable[[Network, Array], AbstractDrive]
+
+
+def white_noise(network: Network, key: Key[Array, ""]) -> WienerDrive:
+    """White noise for each latent, scaled for the mean membrane time constant of the first layer."""
+    first = network.layers[0]
+    return WienerDrive(first.num_latents, tau_m=jnp.mean(first.neuron.tau_m), key=key)

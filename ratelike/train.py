@@ -1,0 +1,39 @@
+"""What `ratelike.fit` may train, gradients of sampled spikes, and decoders by regression.
+
+Results of `ratelike.fit`
+    Fit               the trained network and its history
+    FitError          raised where a loss or gradient is not finite; has the last good network
+
+Domains, for arrays that `where` chooses
+    Positive          steps are relative, and the value stays positive
+    Unconstrained     any number
+
+Gradients of spikes, for `ratelike.Spiking(...)`
+    Refuse            none: differentiating raises (default)
+    ScoreFunction     unbiased, in `sampled_loss`
+    StraightThrough   biased: spikes forward, probabilities backward
+    sampled_loss      mean loss over sampled trials
+
+Without gradients
+    solve_decoders    decoders by ridge regression
+"""
+
+from ratelike._estimator._refuse import Refuse
+from ratelike._estimator._score_function import ScoreFunction
+from ratelike._estimator._straight_through import StraightThrough
+from ratelike._training._decoders import solve_decoders
+from ratelike._training._domains import Positive, Unconstrained
+from ratelike._training._fit import Fit, FitError
+from ratelike._training._sampled_loss import sampled_loss
+
+__all__ = [
+    "Fit",
+    "FitError",
+    "Positive",
+    "Refuse",
+    "ScoreFunction",
+    "StraightThrough",
+    "Unconstrained",
+    "sampled_loss",
+    "solve_decoders",
+]
