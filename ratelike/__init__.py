@@ -47,8 +47,8 @@ Simulation
     AgeShift                solver of the density, exact on the grid
     AgeMesh                 bins of age that grow wider with age, for AgeShift
     fitted_age_mesh         the coarsest of them whose measured error keeps to a tolerance
-    ChebyshevGain           the conventional rate by interpolation (default)
-    DirectGain              the conventional rate by its definition
+    ChebyshevRate           the conventional rate by interpolation (default)
+    DirectRate              the conventional rate by its definition
     mean_absolute_error     distance of two outputs
     membrane_traces         increments seen by a membrane
 
@@ -79,11 +79,11 @@ from ratelike import study as study
 from ratelike import train as train
 from ratelike._density._age_mesh import AgeMesh as AgeMesh
 from ratelike._density._age_shift import AgeShift as AgeShift
-from ratelike._dynamics._conventional import ChebyshevGain as ChebyshevGain
 from ratelike._dynamics._conventional import ConventionalRate as ConventionalRate
-from ratelike._dynamics._conventional import DirectGain as DirectGain
 from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
 from ratelike._dynamics._spiking import Spiking as Spiking
+from ratelike._dynamics._stationary_rates import ChebyshevRate as ChebyshevRate
+from ratelike._dynamics._stationary_rates import DirectRate as DirectRate
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape

@@ -21,7 +21,7 @@ import pytest
 from scipy import stats
 
 import ratelike as rl
-from ratelike._neuron._renewal import hazard
+from ratelike._neuron._hazards import hazard
 
 REFERENCE = Path(__file__).parent / "oracles" / "reference"
 JOINT_LEVEL = 1e-3

@@ -1,7 +1,7 @@
 """One step of the grid: a part of the mass fires, and all cohorts grow older."""
 
 import jax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._firing import (
     Hazard,
@@ -22,7 +22,7 @@ from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import CohortDensity
 from ratelike._density._upper_fraction import mass_and_fraction_after_step
-from ratelike._neuron._history import faded, newborn
+from ratelike._types import PyTree
 
 Bins = Float[Array, "bins neurons"]
 Marks = PyTree[Float[Array, "bins neurons"]]
@@ -44,13 +44,13 @@ def advance(
     acting, end = potentials
     fired = fired_mass(density.mass, rho, dt)
     activity = sum_over_ages(fired)
-    new_mark, trace = newborn(neuron, acting, density.trace, activity, dt)
+    new_mark, trace = neuron.newborn(acting, density.trace, activity, dt)
     incoming = (activity, new_mark)
     if queue is not None:
         queue, incoming = queue.advance(
-            merge.step, incoming, lambda mark: faded(neuron, mark, dt)
+            merge.step, incoming, lambda mark: neuron.faded(mark, dt)
         )
-    mark = faded(neuron, density.mark, dt)
+    mark = neuron.faded(density.mark, dt)
     fraction, increase = density.upper_fraction, None
     if fraction is not None:
         increase = exponent_increase(rho, dt)

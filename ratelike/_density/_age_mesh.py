@@ -6,9 +6,8 @@ import numpy as np
 
 from ratelike import _validation as validation
 from ratelike._density._merge_schedule import MergeSchedule
-from ratelike._neuron import AbstractNeuron, dead_steps
-from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
-from ratelike._neuron._renewal import oldest_age
+from ratelike._neuron import AbstractNeuronModel, dead_steps
+from ratelike._neuron._ages import oldest_age
 from ratelike._numerics._broadcasting import broadcasts
 
 
@@ -35,7 +34,7 @@ class AgeMesh(eqx.Module):
     @classmethod
     def graded(
         cls,
-        neuron: AbstractNeuron,
+        neuron: AbstractNeuronModel,
         tolerance: float = 1e-3,
         *,
         potential: float = 2.0,
@@ -59,13 +58,13 @@ class AgeMesh(eqx.Module):
         if neuron.memory == 0.0:
             return cls.uniform()
         bound = np.sqrt(20.0 * tolerance)
-        if expected_neuron(neuron).mark(jnp.zeros(())) is not None:
+        if neuron.expected.mark(jnp.zeros(())) is not None:
             bound = min(bound, 50.0 * tolerance)
         steep = steepness(neuron, np.asarray([potential]))
         widths = limited_widths(neuron, steep, bound)
         return cls(tuple(float(width) for width in widths))
 
-    def schedule_of(self, neuron: AbstractNeuron, dt: float) -> MergeSchedule:
+    def schedule_of(self, neuron: AbstractNeuronModel, dt: float) -> MergeSchedule:
         """For the memory and the shortest dead time of a neuron."""
         return self.schedule(oldest_age(neuron, dt), dead_steps(neuron, dt), dt)
 
@@ -101,14 +100,14 @@ POINTS = 201
 FINER = 10
 
 
-def _check(neuron: AbstractNeuron) -> None:
-    validation.instance("AgeMesh.neuron", neuron, AbstractNeuron)
+def _check(neuron: AbstractNeuronModel) -> None:
+    validation.instance("AgeMesh.neuron", neuron, AbstractNeuronModel)
     if not validation.is_concrete(neuron):
         raise ValueError("AgeMesh.neuron must be concrete: make the mesh outside jit")
 
 
 def limited_widths(
-    neuron: AbstractNeuron, steep: np.ndarray, bound: float
+    neuron: AbstractNeuronModel, steep: np.ndarray, bound: float
 ) -> np.ndarray:
     """w(a), with w(a)^2 times the steepness at all higher ages at most `bound`; none within the dead time."""
     steepest_later = np.maximum.accumulate(steep[::-1])[::-1]
@@ -121,14 +120,14 @@ def limited_widths(
 
 @broadcasts
 def steepness(
-    neuron: AbstractNeuron, potentials: np.ndarray, dt: float | None = None
+    neuron: AbstractNeuronModel, potentials: np.ndarray, dt: float | None = None
 ) -> np.ndarray:
     """|d rho/da| S(a) in Hz^2 at `POINTS` ages: the largest of all neurons and potentials, with S at the first of these.
 
     With `dt`, rho is the chance to fire in a step, per second: beyond certainty no hazard is steep.
     """
     ages = jnp.linspace(0.0, neuron.memory, FINER * (POINTS - 1) + 1)[:, None]
-    neuron, step = expected_neuron(neuron), neuron.memory / (len(ages) - 1)
+    neuron, step = neuron.expected, neuron.memory / (len(ages) - 1)
     alive, largest, survivors = (
         np.asarray(ages) >= np.asarray(neuron.dead_time),
         0.0,
@@ -136,8 +135,8 @@ def steepness(
     )
     for potential in potentials:
         h = jnp.asarray(potential, ages.dtype)
-        mark, _ = newborn(neuron, h, no_trace(neuron, h), jnp.zeros_like(h), 0.0)
-        rho = np.asarray(neuron.hazard(h, ages, faded(neuron, mark, ages)), float)
+        mark, _ = neuron.newborn(h, neuron.initial_trace(h), jnp.zeros_like(h), 0.0)
+        rho = np.asarray(neuron.hazard(h, ages, neuron.faded(mark, ages)), float)
         rho = np.broadcast_to(rho, np.broadcast_shapes(rho.shape, alive.shape))
         if survivors is None:
             survivors = np.exp(-np.cumsum(np.where(alive, rho, 0.0), axis=0) * step)

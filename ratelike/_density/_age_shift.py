@@ -31,7 +31,7 @@ from ratelike._density._state import (
     RefractoryDensity,
     Scalar,
 )
-from ratelike._neuron import chosen_neurons, potential_in_step
+from ratelike._neuron import chosen_neurons
 from ratelike._signal._membrane import leak_of
 
 
@@ -195,7 +195,7 @@ def _recorded(
     if args.recorded is None:
         return start[:0]
     neuron = chosen_neurons(args.population.neuron, args.recorded)
-    return potential_in_step(neuron, start[args.recorded], end[args.recorded])
+    return neuron.potential_in_step(start[args.recorded], end[args.recorded])
 
 
 def _normalised(

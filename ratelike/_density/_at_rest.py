@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._types import PyTree
 
 
 def never_fired(
-    neuron: AbstractNeuron, bias: Float[Array, " neurons"], num_bins: int
+    neuron: AbstractNeuronModel, bias: Float[Array, " neurons"], num_bins: int
 ) -> tuple[Float[Array, "bins neurons"], PyTree[Float[Array, "bins neurons"]]]:
     """Masses and marks of neurons at rest, as if they had never fired: all mass is in the last bin."""
     empty = jnp.zeros((num_bins, *bias.shape), bias.dtype)

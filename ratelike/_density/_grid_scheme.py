@@ -2,12 +2,13 @@
 
 import functools
 import math
+from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._density import _reverse as reverse
@@ -28,14 +29,15 @@ from ratelike._density._scheme import (
 )
 from ratelike._density._state import GridState, RefractoryDensity, Scalar
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron
-from ratelike._neuron._renewal import oldest_age
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import oldest_age
 from ratelike._numerics._time_blocks import in_time
-from ratelike._population._chunk_size import part_size
+from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class GridScheme(AbstractScheme):
@@ -58,14 +60,16 @@ class GridScheme(AbstractScheme):
     def age_step(self, grid: TimeGrid) -> float:
         return grid.dt
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """As many as have their densities in cache; all of them where the caller looks at the density or at progress."""
         is_silent = isinstance(self.options.progress_meter, diffrax.NoProgressMeter)
         if self.options.saveat is not None or not is_silent:
             return None
         schedule = self.solver.mesh.schedule_of(neuron, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # masses, and upper fractions
-        return part_size(arrays * schedule.num_bins, schedule.dead)
+        return chunk_size(arrays * schedule.num_bins, schedule.dead)
 
     def block(self, grid: TimeGrid, memory: int) -> int:
         """Steps of the grid in one step of the solver: about twice the root of all; one where the caller looks at each."""
@@ -81,7 +85,7 @@ class GridScheme(AbstractScheme):
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:

@@ -1,5 +1,7 @@
 """The method of lines, under any diffrax solver for ordinary differential equations."""
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from ratelike._density._scheme import (
 )
 from ratelike._density._state import Scalar
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron, chosen_neurons, potential_in_step
+from ratelike._neuron import AbstractNeuronModel, chosen_neurons
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._grid import TimeGrid
@@ -52,14 +54,16 @@ class LinesScheme(AbstractScheme):
         age_step = self.options.age_step
         return 2.0 * grid.dt if age_step is None else age_step
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """A whole layer: adaptive steps must be the same for all of its neurons."""
         return None
 
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
@@ -96,7 +100,7 @@ class LinesScheme(AbstractScheme):
             # The solver saves the end of each step.
             ends = jnp.concatenate([population.bias[recorded][None], potential])
             neuron = chosen_neurons(population.neuron, recorded)
-            acted = potential_in_step(neuron, ends[:-1], ends[1:])
+            acted = neuron.potential_in_step(ends[:-1], ends[1:])
             recording = Recording(recorded, acted, spikes)
         return layer_output(decoded, recording, saved, reached_end)
 

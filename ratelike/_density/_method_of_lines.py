@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike._density._at_rest import never_fired
 from ratelike._density._state import RefractoryDensity, Scalar
-from ratelike._neuron._renewal import hazard, num_ages
+from ratelike._neuron._ages import num_ages
+from ratelike._neuron._hazards import hazard
 from ratelike._population._population import Population
 
 

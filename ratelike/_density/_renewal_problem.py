@@ -3,16 +3,16 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._at_rest import never_fired
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._state import BlockOutput, CohortDensity, GridState
-from ratelike._neuron._history import no_trace
 from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._population import Population
+from ratelike._types import PyTree
 
 
 class RenewalProblem(eqx.Module):
@@ -38,7 +38,7 @@ def initial_state(problem: RenewalProblem) -> GridState:
         mass=mass,
         upper_fraction=None if schedule.num_levels == 1 else jnp.full_like(mass, 0.5),
         mark=mark,
-        trace=no_trace(population.neuron, population.bias),
+        trace=population.neuron.initial_trace(population.bias),
     )
     output = BlockOutput(
         activity=jnp.zeros((block, neurons), population.bias.dtype),

@@ -1,7 +1,7 @@
 """The hazard of each cohort, at its two nodes of age."""
 
 from collections.abc import Callable
-from typing import NoReturn, TypeGuard
+from typing import NoReturn
 
 import diffrax
 import equinox as eqx
@@ -12,9 +12,9 @@ from ratelike._density._firing import AgeRatio, Hazard, SeparableHazard
 from ratelike._density._merge_schedule import Merge
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import Ages, CohortDensity, GridState, Scalar
-from ratelike._neuron import SRM0, AbstractNeuron, potential_in_step
-from ratelike._neuron._history import faded
-from ratelike._neuron._renewal import hazard, hazard_ratio, in_seconds
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import in_seconds
+from ratelike._neuron._hazards import hazard, hazard_ratio, shared_factors
 
 
 class StepInputs(eqx.Module):
@@ -64,7 +64,7 @@ def cohort_hazard(
     def at(age: Array, later: Array | None) -> Array:
         mark = density.mark
         if later is not None:
-            mark = faded(neuron, mark, later[:, None] * dt)
+            mark = neuron.faded(mark, later[:, None] * dt)
         return hazard(neuron, acting, age[:, None], mark)
 
     at_both_nodes = _at_both_nodes(at, ages, problem)
@@ -91,38 +91,35 @@ def _at_both_nodes(
     return at_lower, at(seconds(mean + deviation), deviation) - at_lower
 
 
-def is_separable(neuron: AbstractNeuron) -> TypeGuard[SRM0]:
-    """Whether the hazard is a function of the potential times one of age that all neurons share."""
-    return isinstance(neuron, SRM0) and neuron.shares_ratio
-
-
 def acting_in_steps(
-    neuron: AbstractNeuron, ends: Float[Array, "ends neurons"]
+    neuron: AbstractNeuronModel, ends: Float[Array, "ends neurons"]
 ) -> Float[Array, "time neurons"]:
     """What acts in each step between the ends: f(hs), the mean of f at both, of a hazard of two factors; else hs."""
     seen = seen_by(neuron, ends)
     return acting_between(neuron, seen[:-1], seen[1:])
 
 
-def seen_by(neuron: AbstractNeuron, potential: Float[Array, "..."]) -> Array:
+def seen_by(neuron: AbstractNeuronModel, potential: Float[Array, "..."]) -> Array:
     """Of a potential, what a step needs to know of its end: f(h) of a hazard of two factors, else h."""
-    return neuron.escape(potential) if is_separable(neuron) else potential
+    factors = shared_factors(neuron)
+    return potential if factors is None else factors.rate(potential)
 
 
-def acting_between(neuron: AbstractNeuron, before: Array, after: Array) -> Array:
+def acting_between(neuron: AbstractNeuronModel, before: Array, after: Array) -> Array:
     """What acts in the step between what is `seen_by` the neuron at both ends."""
-    if is_separable(neuron):
-        return 0.5 * (before + after)
-    return potential_in_step(neuron, before, after)
+    if shared_factors(neuron) is None:
+        return neuron.potential_in_step(before, after)
+    return 0.5 * (before + after)
 
 
 def age_ratio(problem: RenewalProblem, ages: Ages) -> AgeRatio | None:
     """What a separable hazard takes from age in each step of a block; None of another hazard."""
     neuron = problem.population.neuron
-    if not is_separable(neuron):
+    factors = shared_factors(neuron)
+    if factors is None:
         return None
 
     def at(age: Array, later: Array | None) -> Array:
-        return hazard_ratio(neuron, age)
+        return hazard_ratio(neuron, factors.ratio, age)
 
     return AgeRatio(*_at_both_nodes(at, ages, problem))

@@ -9,19 +9,20 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._adjoint import DensityBlock, block_derivatives
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
     acting_in_steps,
     age_ratio,
-    is_separable,
 )
 from ratelike._density._state import GridState, Scalar
+from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._membrane import potentials_at_ends
+from ratelike._types import PyTree
 
 
 class Ends(eqx.Module):
@@ -43,7 +44,7 @@ def is_reversible(problem: RenewalProblem) -> bool:
     """Exact ages, a hazard of two factors, no feedback; and no cohort passes through all ages within one block."""
     block, schedule = problem.path.shape[1], problem.schedule
     return (
-        is_separable(problem.population.neuron)
+        shared_factors(problem.population.neuron) is not None
         and schedule.num_levels == 1
         and block <= schedule.memory
         and problem.population.recurrence is None

@@ -8,15 +8,16 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from equinox import AbstractVar
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._saved import seeing_densities
 from ratelike._density._state import RefractoryDensity
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class SolveOptions(eqx.Module):
@@ -48,14 +49,16 @@ class AbstractScheme(eqx.Module):
         """The width of the age bins in seconds."""
 
     @abc.abstractmethod
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """How many neurons should advance together; None for a whole layer."""
 
     @abc.abstractmethod
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:

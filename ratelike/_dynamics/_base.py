@@ -1,14 +1,14 @@
 """What every dynamics does: turn a layer and its incoming path into outgoing increments."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
 from jaxtyping import Array, Integer
 
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
@@ -20,10 +20,12 @@ class AbstractDynamics(eqx.Module):
     needs_key: ClassVar[bool]
 
     @abc.abstractmethod
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         """How many neurons should advance together, `TILE` times a power of two, or None for a whole layer.
 
-        A layer is a sum over neurons: parts that stay in the processor's cache run one after the other.
+        A layer is a sum over neurons: chunks that stay in the processor's cache run one after the other.
         """
 
     @abc.abstractmethod
@@ -34,7 +36,7 @@ class AbstractDynamics(eqx.Module):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None,

@@ -1,17 +1,20 @@
 """Whether what came out of a layer means anything.
 
-Spikes are a comparison, which hides a NaN: nobody fires. So not only what is decoded is looked at.
+Spikes are a comparison, which hides a NaN: no neuron fires. So not only what is decoded is looked at.
 """
+
+from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool
 
-from ratelike._neuron import Mixture, factors_are_right
+from ratelike._neuron import factors_are_right
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import GridPath
+from ratelike._types import PyTree
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -24,7 +27,7 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def made_sense(
-    population: Population, path: diffrax.AbstractPath, output: LayerOutput
+    population: Population, path: diffrax.AbstractPath[Any], output: LayerOutput
 ) -> Bool[Array, ""]:
     """The dynamics succeeded, with finite parameters, input and potentials, and a finite result.
 
@@ -34,9 +37,7 @@ def made_sense(
     neuron, encoder = population.neuron, population.encoder
     numbers = (neuron, population.bias, encoder, path, output.decoded)
     finite = output.succeeded & all_finite(numbers)
-    neurons = neuron.neurons if isinstance(neuron, Mixture) else (neuron,)
-    for each in neurons:
-        finite &= factors_are_right(each)
+    finite &= factors_are_right(neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
         largest = jnp.max(jnp.abs(encoder)) * jnp.max(jnp.abs(path.values))

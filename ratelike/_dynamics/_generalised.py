@@ -1,7 +1,7 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
 from types import NoneType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -15,8 +15,7 @@ from ratelike._density._saved import check_saved_times, saves_steps
 from ratelike._density._scheme import AbstractScheme, SolveOptions
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._network import AbstractLayer
-from ratelike._neuron import AbstractNeuron, check_dead_time
-from ratelike._neuron._history import expected_neuron
+from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
@@ -65,10 +64,10 @@ class GeneralisedRate(AbstractDynamics):
 
     def __init__(
         self,
-        solver: diffrax.AbstractSolver | None = None,
-        stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+        solver: diffrax.AbstractSolver[Any] | None = None,
+        stepsize_controller: diffrax.AbstractStepSizeController[Any, Any] | None = None,
         adjoint: diffrax.AbstractAdjoint | None = None,
-        progress_meter: diffrax.AbstractProgressMeter | None = None,
+        progress_meter: diffrax.AbstractProgressMeter[Any] | None = None,
         saveat: diffrax.SaveAt | None = None,
         age_step: float | None = None,
         max_steps: int = 1_000_000,
@@ -131,7 +130,9 @@ class GeneralisedRate(AbstractDynamics):
             return GridScheme(solver=self.solver, options=options)
         return LinesScheme(solver=self.solver, options=options)
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         return self._scheme.neurons_at_once(neuron, grid)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
@@ -143,13 +144,13 @@ class GeneralisedRate(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         population = eqx.tree_at(
-            lambda p: p.neuron, population, expected_neuron(population.neuron)
+            lambda p: p.neuron, population, population.neuron.expected
         )
         return self._scheme.solve(population, path, grid, recorded)

@@ -1,12 +1,12 @@
 """Neurons that fire."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
@@ -15,19 +15,20 @@ from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
 from ratelike._network import AbstractLayer
 from ratelike._neuron import (
-    AbstractNeuron,
+    AbstractNeuronModel,
     check_can_fire,
     check_dead_time,
     dead_steps,
 )
-from ratelike._neuron._history import faded, mark_of_spike
-from ratelike._neuron._renewal import oldest_age, successive_hazards
+from ratelike._neuron._ages import oldest_age
+from ratelike._neuron._hazards import successive_hazards
 from ratelike._numerics._tile_random import per_neuron, standard_exponential
-from ratelike._population._chunk_size import part_size
+from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
@@ -56,14 +57,16 @@ class Spiking(AbstractDynamics):
     estimator: AbstractEstimator
     needs_key: ClassVar[bool] = True
 
-    def __init__(self, estimator: AbstractEstimator | None = None):
+    def __init__(self, estimator: AbstractEstimator | None = None) -> None:
         self.estimator = Refuse() if estimator is None else estimator
         validation.instance("Spiking.estimator", self.estimator, AbstractEstimator)
 
-    def neurons_at_once(self, neuron: AbstractNeuron, grid: TimeGrid) -> int | None:
+    def neurons_at_once(
+        self, neuron: AbstractNeuronModel, grid: TimeGrid
+    ) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return part_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
+        return chunk_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)
@@ -77,7 +80,7 @@ class Spiking(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None,
@@ -128,35 +131,35 @@ class _Neurons(eqx.Module):
 
 def _advance(
     neurons: _Neurons,
-    endurance: Float[Array, " neurons"],
+    spike_threshold: Float[Array, " neurons"],
     ends: Rows,
     potentials: Rows,
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     dt: float,
     oldest: int,
 ) -> tuple[_Neurons, Float[Array, "block neurons"]]:
-    """A neuron fires in the step in which its summed hazard passes its `endurance`, an exponential variate.
+    """A neuron fires in the step in which its summed hazard exceeds its `spike_threshold`, an exponential variate.
 
     It fires at most once in a block, so that its age and mark follow from the block's beginning.
     """
     block, marks = len(potentials), [neurons.mark]
     while len(marks) < block:
-        marks.append(faded(neuron, marks[-1], dt))
+        marks.append(neuron.faded(marks[-1], dt))
     hazards = successive_hazards(neuron, ends, potentials, neurons.age, marks, dt)
-    summed, spikes = jnp.zeros_like(endurance), []
+    summed, spikes = jnp.zeros_like(spike_threshold), []
     age_after, mark_after = jnp.minimum(neurons.age + block, oldest), neurons.mark
     steps = zip(potentials, hazards, marks, strict=True)
     for step, (potential, rho, mark) in enumerate(steps):
         before = summed
         summed = before + dt * rho
-        fired = (summed > endurance) & (before <= endurance)
+        fired = (summed > spike_threshold) & (before <= spike_threshold)
         age_after = jnp.where(fired, block - 1.0 - step, age_after)
         mark_after = jax.tree.map(
             lambda new, old, fired=fired: jnp.where(fired, new, old),
-            mark_of_spike(neuron, potential, mark, dt),
-            faded(neuron, mark_after, dt),
+            neuron.mark_after_spike(potential, mark, dt),
+            neuron.faded(mark_after, dt),
         )
-        spikes.append(fired.astype(endurance.dtype))
-    # Of a hazard that is NaN nobody fires, without a word: the age keeps it, until the end of the simulation.
+        spikes.append(fired.astype(spike_threshold.dtype))
+    # A sum that is NaN exceeds no threshold, without a word: the age keeps it, until the end of the simulation.
     age_after = jnp.where(jnp.isnan(summed), summed, age_after)
     return _Neurons(age_after, mark_after), jnp.stack(spikes)

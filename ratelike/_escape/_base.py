@@ -88,6 +88,13 @@ def acting_potential(
     return jnp.clip(acting, jnp.minimum(start, end), jnp.maximum(start, end))
 
 
+def ratio_of(
+    escape: AbstractEscape,
+) -> Callable[[Float[Array, "..."]], Float[Array, "..."]] | None:
+    """f(u + offset) / f(u) as a function of the offset, where the escape rate has it."""
+    return escape.ratio if isinstance(escape, AbstractSeparableEscape) else None
+
+
 def clamped_exponent(
     potential: Float[Array, "..."],
     threshold: Float[Array, "*#neurons"],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
@@ -20,13 +20,6 @@ Sample = Callable[
     ],
     LayerOutput,
 ]
-
-
-class Trial(eqx.Module):
-    """One run of a sampled loss."""
-
-    loss: Float[Array, ""]
-    log_likelihood: Float[Array, ""]  # 0 unless the estimator keeps it
 
 
 class AbstractEstimator(eqx.Module):
@@ -55,10 +48,17 @@ class AbstractEstimator(eqx.Module):
     def mean_loss(
         self,
         trial: "RunTrial",
-        keys: Array,
+        keys: Key[Array, " trials"],
     ) -> Float[Array, ""]:
         """The mean loss of a trial for each key, with the derivative that the estimator stands for."""
 
 
-# A trial with its estimator and its key.
-RunTrial = Callable[[AbstractEstimator, Array], Trial]
+class Trial(eqx.Module):
+    """One run of a sampled loss."""
+
+    loss: Float[Array, ""]
+    log_likelihood: Float[Array, ""]  # 0 unless the estimator keeps it
+
+
+# Runs one trial with an estimator and a key.
+RunTrial = Callable[[AbstractEstimator, Key[Array, ""]], Trial]

@@ -1,16 +1,17 @@
 """No derivative at all: the default."""
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class Refuse(AbstractEstimator):
@@ -41,7 +42,9 @@ class Refuse(AbstractEstimator):
         )
         return sample(population, increments, recorded)
 
-    def mean_loss(self, trial: RunTrial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)
 
 
@@ -53,9 +56,7 @@ def refuse_derivatives(tree: PyTree, message: str) -> PyTree:
         return arrays
 
     @identity.defjvp
-    def _derivative(
-        primals: tuple[PyTree[Array]], tangents: tuple[PyTree[Array]]
-    ) -> NoReturn:
+    def _derivative(primals, tangents):
         raise ValueError(message)
 
     arrays, rest = eqx.partition(tree, eqx.is_array)

@@ -3,16 +3,18 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._estimator._base import Sample
-from ratelike._neuron import potential_in_step
-from ratelike._neuron._history import AbstractAccumulatingNeuron
-from ratelike._neuron._renewal import hazard, in_seconds, oldest_age
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._ages import in_seconds, oldest_age
+from ratelike._neuron._base import Mark
+from ratelike._neuron._hazards import hazard
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import potentials_at_ends
+from ratelike._types import PyTree
 
 
 class Replay(eqx.Module):
@@ -62,19 +64,26 @@ def replay(
     oldest = oldest_age(neuron, grid.dt)
     fired = last >= 0
     age = jnp.where(fired, jnp.minimum(steps - 1 - last, oldest), oldest)
-    if isinstance(neuron, AbstractAccumulatingNeuron):
-        mark = _accumulated(neuron, bias, spikes, grid.dt)
-    else:
+    if neuron.is_renewal:
         mark = _of_last_spike(neuron, bias, potential, last)
+    else:
+        mark = _of_all_spikes(neuron, bias, potential, spikes, grid.dt)
     seconds = in_seconds(neuron, age.astype(potential.dtype), grid.dt)
     spent = grid.dt * hazard(neuron, potential, seconds, mark)
     return Replay(spikes, potential, spent, drawn.succeeded)
 
 
-def _of_last_spike(neuron, bias, potential, last) -> PyTree:
+def _of_last_spike(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, " neurons"],
+    potential: Float[Array, "time neurons"],
+    last: Integer[Array, "time neurons"],
+) -> Mark:
     """The mark of a renewal neuron in each step."""
 
-    def choose(marks, at_rest):
+    def choose(
+        marks: Float[Array, "..."], at_rest: Float[Array, "..."]
+    ) -> Float[Array, "time neurons"]:
         marks = jnp.broadcast_to(marks, potential.shape)
         own = jnp.take_along_axis(marks, jnp.maximum(last, 0), axis=0)
         return jnp.where(last >= 0, own, at_rest)
@@ -82,18 +91,27 @@ def _of_last_spike(neuron, bias, potential, last) -> PyTree:
     return jax.tree.map(choose, neuron.mark(potential), neuron.mark(bias))
 
 
-def _accumulated(neuron: AbstractAccumulatingNeuron, bias, spikes, dt: float) -> PyTree:
-    """The mark of a neuron that remembers all its spikes, in each step."""
+def _of_all_spikes(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, " neurons"],
+    potential: Float[Array, "time neurons"],
+    spikes: Float[Array, "time neurons"],
+    dt: float,
+) -> Mark:
+    """The mark of a neuron that remembers spikes before the last one, in each step."""
 
-    def step(mark, spike):
+    def step(
+        mark: Mark, inputs: tuple[Float[Array, " neurons"], Float[Array, " neurons"]]
+    ) -> tuple[Mark, Mark]:
+        potential, spike = inputs
         after = jax.tree.map(
             lambda fired, not_fired: jnp.where(spike > 0.0, fired, not_fired),
-            neuron.with_spike(mark),
-            mark,
+            neuron.mark_after_spike(potential, mark, dt),
+            neuron.faded(mark, dt),
         )
-        return neuron.faded(after, dt), mark
+        return after, mark
 
-    return jax.lax.scan(step, neuron.mark(bias), spikes)[1]
+    return jax.lax.scan(step, neuron.mark(bias), (potential, spikes))[1]
 
 
 def _potentials(
@@ -109,7 +127,7 @@ def _potentials(
         currents = currents + arrived[: grid.num_steps]
     bias, tau_m = population.bias, population.neuron.tau_m
     ends = potentials_at_ends(bias, bias, currents, tau_m, grid.dt)
-    return potential_in_step(population.neuron, ends[:-1], ends[1:])
+    return population.neuron.potential_in_step(ends[:-1], ends[1:])
 
 
 def _last_spikes(

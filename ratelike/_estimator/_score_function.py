@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
 from ratelike._estimator._refuse import refuse_derivatives
@@ -52,7 +52,9 @@ class ScoreFunction(AbstractEstimator):
         )
         return sample(population, increments, recorded)
 
-    def mean_loss(self, trial: RunTrial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         trials = jax.vmap(lambda key: trial(_GivenSpikes(), key))(keys)
         count = keys.shape[0]
         others = (jnp.sum(trials.loss) - trials.loss) / (count - 1)
@@ -82,7 +84,9 @@ class _GivenSpikes(AbstractEstimator):
         saved = log_likelihood(given)
         return given.layer_output(population, given.spikes, recorded, saved)
 
-    def mean_loss(self, trial: RunTrial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         raise NotImplementedError("ScoreFunction takes the mean")
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
 from ratelike._estimator._replay import replay
@@ -50,5 +50,7 @@ class StraightThrough(AbstractEstimator):
         surrogate = probability - jax.lax.stop_gradient(probability)
         return given.layer_output(population, given.spikes + surrogate, recorded)
 
-    def mean_loss(self, trial: RunTrial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)

@@ -23,7 +23,7 @@ from ratelike._fluctuations._probes import (
     transition_deviation,
 )
 from ratelike._network import Layer
-from ratelike._neuron._renewal import ages
+from ratelike._neuron._ages import ages
 from ratelike._numerics._checkpointed_scan import checkpointed_scan
 from ratelike._numerics._products import matmul
 from ratelike._signal._grid import TimeGrid

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._at_rest import never_fired
 from ratelike._density._merging import mean_of_members
-from ratelike._neuron import AbstractNeuron, potential_in_step
-from ratelike._neuron._renewal import firing_probability, hazard
+from ratelike._neuron import AbstractNeuronModel
+from ratelike._neuron._hazards import firing_probability, hazard
+from ratelike._types import PyTree
 
 
 class Density(eqx.Module):
@@ -39,7 +40,7 @@ class Step(NamedTuple):
 
 
 def density_at_rest(
-    neuron: AbstractNeuron, bias: Float[Array, " neurons"], num_ages: int
+    neuron: AbstractNeuronModel, bias: Float[Array, " neurons"], num_ages: int
 ) -> Density:
     return Density(bias, *never_fired(neuron, bias, num_ages))
 
@@ -53,19 +54,19 @@ class Acting(NamedTuple):
 
 
 def acting_between(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     start: Float[Array, " neurons"],
     end: Float[Array, " neurons"],
 ) -> Acting:
     def acting(start: Array, end: Array) -> Array:
-        return potential_in_step(neuron, start, end)
+        return neuron.potential_in_step(start, end)
 
     potential = acting(start, end)
     return Acting(potential, *_slopes(acting, (start, end)))
 
 
 def react(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     age: Float[Array, "ages 1"],
     dt: float,
     density: Density,

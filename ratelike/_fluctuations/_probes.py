@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Float32, Integer, PyTree, UInt32
+from jaxtyping import Array, Float, Float32, Integer, UInt32
 
 from ratelike._fluctuations._density import (
     Acting,
@@ -12,9 +12,10 @@ from ratelike._fluctuations._density import (
     shift,
     shift_mark,
 )
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._membrane import Leak
+from ratelike._types import PyTree
 
 
 def advance_probe(
@@ -24,7 +25,7 @@ def advance_probe(
     density: Density,
     step: Step,
     acting: Acting,
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     leak: Leak,
 ) -> tuple[Density, Float[Array, " neurons"]]:
     r"""The linearised step of the density, with martingale noise zeta of as many neurons as there are:

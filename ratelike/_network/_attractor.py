@@ -2,29 +2,30 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._feedback import Feedback
-from ratelike._neuron import AbstractNeuron, check_neuron, fine_step
+from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._gaussian import trapezoidal
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
+from ratelike._types import Numbers
 
 RULE = trapezoidal(129, largest=8.0)
 
 
 @broadcasts
 def attractor_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_patterns: int,
     key: Array,
-    gain: ArrayLike = 1.0,
-    bias: ArrayLike = 0.0,
+    gain: Numbers = 1.0,
+    bias: Numbers = 0.0,
     delay: float | None = None,
 ) -> Network:
     r"""One recurrent layer, without self-connections, that stores random patterns xi_mu, iid standard normal:
@@ -61,7 +62,7 @@ def attractor_network(
     bias = validation.parameter("bias", bias)
     if bias.ndim != 0:
         validation.shape("bias", bias, (num_neurons,))
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
 
     def draw(tile_key: Array) -> Float[Array, "tile patterns"]:
@@ -75,8 +76,8 @@ def attractor_network(
 
 
 def _decoder(
-    neuron: AbstractNeuron,
-    bias: Float[Array, "#neurons"],
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, "*#neurons"],
     spread: Float[Array, ""],
     patterns: Float[Array, "neurons patterns"],
 ) -> Float[Array, "neurons patterns"]:

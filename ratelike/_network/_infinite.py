@@ -4,27 +4,28 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._mean_slope import check_slope, mean_slope
 from ratelike._network._nodes import AbstractNodes
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._types import Numbers
 
 Parameters = Float[Array, "nodes parameters"]
 
 
 @broadcasts
 def infinite_relay_network(
-    neuron: AbstractNeuron | Callable[[Parameters], AbstractNeuron],
+    neuron: AbstractNeuronModel | Callable[[Parameters], AbstractNeuronModel],
     *,
     num_latents: int,
     depth: int,
     nodes: AbstractNodes,
     gain: float = 1.0,
-    bias: ArrayLike | Callable[[Parameters], ArrayLike] = 1.0,
+    bias: Numbers | Callable[[Parameters], Numbers] = 1.0,
     num_parameters: int = 0,
 ) -> Network:
     r"""What `relay_network` becomes for N -> infinity: the mean over neurons is the expectation over their encoders,
@@ -54,7 +55,7 @@ def infinite_relay_network(
     validation.shape("gain", spread, ())
     # Of neurons alike, the same in all layers.
     alike = None
-    if isinstance(neuron, AbstractNeuron) and not callable(bias):
+    if isinstance(neuron, AbstractNeuronModel) and not callable(bias):
         own_bias = validation.parameter("bias", bias)
         if own_bias.ndim != 0:
             validation.shape("bias", own_bias, ("nodes",))
@@ -68,8 +69,8 @@ def infinite_relay_network(
         points, weights = nodes(num_latents, num_parameters, index)
         directions = jnp.asarray(points[:, :num_latents], dtype=spread.dtype)
         parameters = jnp.asarray(points[:, num_latents:], dtype=spread.dtype)
-        own = neuron if isinstance(neuron, AbstractNeuron) else neuron(parameters)
-        validation.instance("neuron", own, AbstractNeuron)
+        own = neuron if isinstance(neuron, AbstractNeuronModel) else neuron(parameters)
+        validation.instance("neuron", own, AbstractNeuronModel)
         check_neuron("neuron", own, len(weights))
         own_bias = validation.parameter(
             "bias", bias(parameters) if callable(bias) else bias

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network._feedback import Feedback
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
 from ratelike._types import Numbers
@@ -18,7 +18,7 @@ from ratelike._types import Numbers
 class AbstractLayer(eqx.Module):
     """A population of neurons with their connections, wherever these are kept."""
 
-    neuron: eqx.AbstractVar[AbstractNeuron]
+    neuron: eqx.AbstractVar[AbstractNeuronModel]
     feedback: eqx.AbstractVar[Feedback | None]
     node_weights: eqx.AbstractVar[Array | None]
 
@@ -74,7 +74,7 @@ class Layer(AbstractLayer):
     with a physical unit.
     """
 
-    neuron: AbstractNeuron
+    neuron: AbstractNeuronModel
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
@@ -83,7 +83,7 @@ class Layer(AbstractLayer):
 
     def __init__(
         self,
-        neuron: AbstractNeuron,
+        neuron: AbstractNeuronModel,
         encoder: Numbers,
         decoder: Numbers,
         bias: Numbers = 0.0,
@@ -91,7 +91,7 @@ class Layer(AbstractLayer):
         *,
         node_weights: Numbers | None = None,
     ) -> None:
-        validation.instance("Layer.neuron", neuron, AbstractNeuron)
+        validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
         self.encoder = validation.parameter("Layer.encoder", encoder)
         validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))

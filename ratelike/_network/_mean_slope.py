@@ -1,33 +1,46 @@
 """The slope of the stationary rate, averaged over Gaussian potentials."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._neuron import AbstractNeuron, Mixture, fine_step
+from ratelike._neuron import AbstractNeuronModel, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._gaussian import gauss_hermite
 
 
 def mean_slope(
-    neuron: AbstractNeuron,
-    bias: Float[Array, "#neurons"],
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, "*#neurons"],
     gain: Float[Array, ""],
-) -> Float[Array, "#neurons"]:
+) -> Float[Array, "*#neurons"]:
     r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
 
     The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`.
     """
-    if isinstance(neuron, Mixture):
-        return neuron.select([mean_slope(each, bias, gain) for each in neuron.neurons])
+
+    def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "*#neurons"]]:
+        return functools.partial(_slope_of_type, each)
+
+    return neuron.by_type(of_type)(bias, gain)
+
+
+def _slope_of_type(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, "*#neurons"],
+    gain: Float[Array, ""],
+) -> Float[Array, "*#neurons"]:
     dt = fine_step(neuron, bias)
 
-    def rate(offset: Float[Array, ""]) -> Float[Array, "#neurons"]:
+    def rate(offset: Float[Array, ""]) -> Float[Array, "*#neurons"]:
         return stationary_rate(neuron, bias + offset, dt)
 
-    def slope(node: Float[Array, ""]) -> Float[Array, "#neurons"]:
+    def slope(node: Float[Array, ""]) -> Float[Array, "*#neurons"]:
         offset = node * gain
         return jax.jvp(rate, (offset,), (jnp.ones_like(offset),))[1]
 
@@ -35,7 +48,9 @@ def mean_slope(
     return rule.mean(jax.vmap(slope)(jnp.asarray(rule.nodes, dtype=gain.dtype)))
 
 
-def check_slope(slope: Array, bias: Array, gain: Array) -> None:
+def check_slope(
+    slope: Float[Array, ""], bias: Float[Array, "*#neurons"], gain: Float[Array, ""]
+) -> None:
     """The rate depends on the potential, so that decoders can hand a signal on."""
     if not validation.is_concrete((slope, bias, gain)):
         return

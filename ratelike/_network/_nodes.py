@@ -42,7 +42,7 @@ class GaussHermite(AbstractNodes):
     num_nodes: int = eqx.field(static=True)
     smallest_weight: float = eqx.field(static=True)
 
-    def __init__(self, num_nodes: int = 16, smallest_weight: float = 1e-10):
+    def __init__(self, num_nodes: int = 16, smallest_weight: float = 1e-10) -> None:
         self.num_nodes = validation.count("GaussHermite.num_nodes", num_nodes)
         self.smallest_weight = validation.number(
             "GaussHermite.smallest_weight", smallest_weight, at_least=0.0
@@ -88,7 +88,7 @@ class QuasiMonteCarlo(AbstractNodes):
     num_points: int = eqx.field(static=True)
     key: Array
 
-    def __init__(self, num_points: int, *, key: Array):
+    def __init__(self, num_points: int, *, key: Array) -> None:
         self.num_points = validation.count(
             "QuasiMonteCarlo.num_points", num_points, at_least=2
         )

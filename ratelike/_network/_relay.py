@@ -4,28 +4,29 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from ratelike import _validation as validation
 from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._layer import Layer
 from ratelike._network._mean_slope import check_slope, mean_slope
 from ratelike._network._network import Network
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
+from ratelike._types import Numbers
 
 
 @broadcasts
 def relay_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_latents: int,
     depth: int,
     key: Array,
     gain: float = 1.0,
-    bias: ArrayLike = 1.0,
+    bias: Numbers = 1.0,
 ) -> Network:
     r"""A random network whose layers hand on latents of about unit variance.
 
@@ -48,7 +49,7 @@ def relay_network(
     bias = validation.parameter("bias", bias)
     if bias.ndim != 0:
         validation.shape("bias", bias, (num_neurons,))
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     encoders = _encoders(relay, num_neurons, depth, key)
@@ -77,7 +78,7 @@ class RelayConnectivity(AbstractConnectivity):
     num_latents_out: int = eqx.field(static=True)
     spread: Float[Array, ""]  # standard deviation of the encoder's entries
     readout: Float[Array, ""]  # decoder per encoder
-    bias: Float[Array, "#neurons"]
+    bias: Float[Array, "*#neurons"]
 
     def encoder(self, tile_key: Array) -> Float[Array, "tile latents"]:
         # Drawn flat: the same numbers as a matrix of them, for a seventh of the compile time.
@@ -92,14 +93,14 @@ class RelayConnectivity(AbstractConnectivity):
     ) -> tuple[
         Float[Array, "tile latents"],
         Float[Array, "tile latents_out"],
-        Float[Array, "#tile"],
+        Float[Array, "*#tile"],
     ]:
         encoder = jax.lax.optimization_barrier(self.encoder(tile_key))
         return encoder, self.readout * encoder, self.bias
 
 
 def relay_connectivity(
-    neuron: AbstractNeuron, num_latents: int, gain: ArrayLike, bias: Array
+    neuron: AbstractNeuronModel, num_latents: int, gain: Numbers, bias: Array
 ) -> RelayConnectivity:
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from ratelike._network._layer import AbstractLayer
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, tile_keys
 from ratelike._population._population import Decoded, Population
 from ratelike._population._sums import sum_over_chunks
@@ -26,7 +27,7 @@ class AbstractStage(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def neuron(self) -> AbstractNeuron:
+    def neuron(self) -> AbstractNeuronModel:
         """Which neurons run."""
 
     @property
@@ -48,10 +49,10 @@ class AbstractStage(eqx.Module):
     @abc.abstractmethod
     def path(
         self,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         first_tile: Int[Array, ""] | None,
         num_tiles: int | None,
-    ) -> diffrax.AbstractPath:
+    ) -> diffrax.AbstractPath[Any]:
         """The part of the incoming path that a chunk receives."""
 
     @abc.abstractmethod
@@ -77,7 +78,7 @@ class LayerStage(AbstractStage):
     layer: AbstractLayer
 
     @property
-    def neuron(self) -> AbstractNeuron:
+    def neuron(self) -> AbstractNeuronModel:
         return self.layer.neuron
 
     @property
@@ -95,10 +96,10 @@ class LayerStage(AbstractStage):
 
     def path(
         self,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         first_tile: Int[Array, ""] | None,
         num_tiles: int | None,
-    ) -> diffrax.AbstractPath:
+    ) -> diffrax.AbstractPath[Any]:
         return path
 
     def tile_keys(

@@ -3,23 +3,24 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._relay import relay_connectivity
-from ratelike._neuron import AbstractNeuron, check_neuron
+from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._population import Population, population_of
+from ratelike._types import Numbers
 
 
 class StreamedLayer(AbstractLayer):
     """A population whose encoders, decoders and biases follow from a key: memory does not grow with its size.
 
     Tile number t of the neurons has the connections `connectivity(fold_in(key, t))`. Whatever the dynamics, neurons run
-    in parts, each of which draws its connections, runs over all of time and is added up; the result is that of
+    in chunks, each of which draws its connections, runs over all of time and is added up; the result is that of
     `stored()`, bit for bit. Drawing costs as much as a few time steps.
 
     All neurons share the parameters of `neuron`. Training needs stored connections.
@@ -28,20 +29,20 @@ class StreamedLayer(AbstractLayer):
     not return a tile.
     """
 
-    neuron: AbstractNeuron
+    neuron: AbstractNeuronModel
     connectivity: AbstractConnectivity
     key: Array
     size: int = eqx.field(static=True)  # neurons
 
     def __init__(
         self,
-        neuron: AbstractNeuron,
+        neuron: AbstractNeuronModel,
         connectivity: AbstractConnectivity,
         *,
         num_neurons: int,
         key: Array,
-    ):
-        validation.instance("StreamedLayer.neuron", neuron, AbstractNeuron)
+    ) -> None:
+        validation.instance("StreamedLayer.neuron", neuron, AbstractNeuronModel)
         validation.instance(
             "StreamedLayer.connectivity", connectivity, AbstractConnectivity
         )
@@ -138,14 +139,14 @@ class StreamedLayer(AbstractLayer):
 
 @broadcasts
 def streamed_relay_network(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     *,
     num_neurons: int,
     num_latents: int,
     depth: int,
     key: Array,
     gain: float = 1.0,
-    bias: ArrayLike = 1.0,
+    bias: Numbers = 1.0,
 ) -> Network:
     """`relay_network` of `StreamedLayer`s: the same network, neuron by neuron, in memory that does not grow with it.
 
@@ -157,7 +158,7 @@ def streamed_relay_network(
     key = validation.typed_key("key", key)
     bias = validation.parameter("bias", bias)
     validation.shape("bias", bias, ())
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))

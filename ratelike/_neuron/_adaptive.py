@@ -1,27 +1,31 @@
 """The spike response model in which all past spikes add up."""
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar, NoReturn
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
 from ratelike._neuron._averaged import AveragedPast, Traces, faded_traces
+from ratelike._neuron._base import AbstractNeuronModel, one_by_one
 from ratelike._neuron._closure import (
     AbstractClosure,
     Adaptation,
     MeanTrace,
     QuasiRenewal,
 )
-from ratelike._neuron._history import AbstractAccumulatingNeuron
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
+NO_DENSITY = "AdaptiveSRM has no density over age; its `expected` has"
 
-class AdaptiveSRM(AbstractAccumulatingNeuron):
+
+class AdaptiveSRM(AbstractNeuronModel):
     r"""Spike response model with spike-frequency adaptation: after-potentials of *all* past spikes add up,
 
         u = h + eta(a) + sum_f eta_A(t - t_f),    eta_A(s) = -sum_i amplitude_i exp(-s / tau_i),    rho = f(u),
@@ -61,21 +65,23 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
     without a `width` beside `QuasiRenewal`, and as the closure does.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
     adaptation: tuple[Adaptation, ...]
     closure: AbstractClosure
     orders: tuple[int, ...] = eqx.field(static=True)
+    is_renewal: ClassVar[bool] = False
+    can_spike: ClassVar[bool] = True
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
         adaptation: Sequence[Adaptation] | None = None,
         closure: AbstractClosure | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("AdaptiveSRM.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
@@ -100,7 +106,7 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
         )
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time
 
     @property
@@ -112,7 +118,7 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
         return self.refractory.memory
 
     @property
-    def expected(self) -> AveragedPast:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def expected(self) -> AveragedPast:
         """The neuron of the rate dynamics, which knows earlier spikes by the closure."""
         terms = self.closure.terms(
             self.adaptation, _width(self.escape, self.closure), self.orders
@@ -121,14 +127,25 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
             self.tau_m, self.escape, self.refractory, self.adaptation, terms
         )
 
+    @property
+    def types(self) -> dict[str, AbstractNeuronModel]:
+        return {"": self}
+
+    def select(
+        self, values: Sequence[Float[Array, "..."] | float]
+    ) -> Float[Array, "..."] | float:
+        return values[0]
+
     def mark(self, potential: Float[Array, "..."]) -> Traces:
         return tuple(jnp.zeros_like(potential) for _ in self.adaptation)
 
     def faded(self, mark: Traces, seconds: Float[Array, "..."] | float) -> Traces:
         return faded_traces(mark, self.adaptation, seconds)
 
-    def with_spike(self, mark: Traces) -> Traces:
-        return jax.tree.map(lambda trace: trace + 1.0, mark)
+    def mark_after_spike(
+        self, potential: Float[Array, "..."], mark: Traces, dt: float
+    ) -> Traces:
+        return self.faded(jax.tree.map(lambda trace: trace + 1.0, mark), dt)
 
     def hazard(
         self,
@@ -140,10 +157,40 @@ class AdaptiveSRM(AbstractAccumulatingNeuron):
             potential = potential - each.amplitude * trace
         return self.escape(potential + self.refractory(age))
 
+    def successive_hazards(
+        self,
+        ends: Sequence[Float[Array, "..."]],
+        potentials: Sequence[Float[Array, "..."]],
+        ages: Sequence[Float[Array, "..."]],
+        marks: Sequence[Traces],
+        dt: float,
+    ) -> list[Float[Array, "..."]]:
+        return one_by_one(self, potentials, ages, marks)
+
+    def separate(self) -> None:
+        return None
+
+    def initial_trace(self, potential: Float[Array, "..."]) -> NoReturn:
+        raise NotImplementedError(NO_DENSITY)
+
+    def newborn(
+        self,
+        potential: Float[Array, "..."],
+        trace: Traces,
+        activity: Float[Array, "..."],
+        dt: float,
+    ) -> NoReturn:
+        raise NotImplementedError(NO_DENSITY)
+
+    def stationary_mark(
+        self, potential: Float[Array, "..."], rate: Float[Array, "..."], dt: float
+    ) -> NoReturn:
+        raise NotImplementedError(NO_DENSITY)
+
 
 def _width(
     escape: AbstractEscape, closure: AbstractClosure
-) -> Float[Array, "#neurons"]:
+) -> Float[Array, "*#neurons"]:
     width = getattr(escape, "width", None)
     if isinstance(width, jax.Array):
         return width

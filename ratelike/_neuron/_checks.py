@@ -9,33 +9,31 @@ import numpy as np
 from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
-from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._base import AbstractNeuronModel
 from ratelike._neuron._escape_rates import check_escape_rates
-from ratelike._neuron._history import AbstractExpectedNeuron, AbstractFadingNeuron
-from ratelike._neuron._mixture import Mixture
-from ratelike._neuron._srm0 import factors_are_right
+from ratelike._neuron._factors import factors_are_right
 
 # More ages than these are a mistake of units.
 MOST_AGES = 1e7
 
-_checked: "weakref.WeakValueDictionary[int, AbstractNeuron]" = (
+_checked: "weakref.WeakValueDictionary[int, AbstractNeuronModel]" = (
     weakref.WeakValueDictionary()
 )
 
 
-def is_homogeneous(neuron: AbstractNeuron) -> bool:
+def is_homogeneous(neuron: AbstractNeuronModel) -> bool:
     """Whether all neurons share their parameters."""
     return all(jnp.ndim(leaf) == 0 for leaf in jax.tree.leaves(neuron))
 
 
 def chosen_neurons(
-    neuron: AbstractNeuron, chosen: Integer[Array, " chosen"]
-) -> AbstractNeuron:
+    neuron: AbstractNeuronModel, chosen: Integer[Array, " chosen"]
+) -> AbstractNeuronModel:
     """The parameters of a part of the population."""
     return jax.tree.map(lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, neuron)
 
 
-def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
+def check_neuron(name: str, neuron: AbstractNeuronModel, num_neurons: int) -> None:
     """The parameters fit the population."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(neuron):
         if not eqx.is_array(leaf):
@@ -51,26 +49,27 @@ def check_neuron(name: str, neuron: AbstractNeuron, num_neurons: int) -> None:
     _check_factors(name, neuron)
 
 
-def _check_factors(name: str, neuron: AbstractNeuron) -> None:
+def _check_factors(name: str, neuron: AbstractNeuronModel) -> None:
     """A kernel that was moderate when the neuron was made still is. Neurons do not change: each is looked at once."""
     if _checked.get(id(neuron)) is neuron or not validation.is_concrete(neuron):
         return
     with jax.ensure_compile_time_eval():
-        moderate = bool(factors_are_right(neuron))
-    if not moderate:
+        right = bool(factors_are_right(neuron))
+    if not right:
         raise ValueError(
-            f"{name}.refractory must keep between -45 and 20 widths of {name}.escape, as it did when the neuron was made; "
-            "make a new neuron to leave that range"
+            f"{name} must keep the ratio of its hazard to its escape rate between exp(-45) and exp(20) at all ages, because "
+            "it separates them: an SRM0 its refractory kernel between -45 and 20 escape widths, or make a new SRM0"
         )
     _checked[id(neuron)] = neuron
 
 
-def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
+def check_dead_time(name: str, neuron: AbstractNeuronModel, dt: float) -> None:
     """The dead time is a multiple of the time step (to one part in 10^4 of a step), and fits the static fields."""
-    if isinstance(neuron, Mixture):
-        for index, each in enumerate(neuron.neurons):
-            check_dead_time(f"{name}.neurons[{index}]", each, dt)
-        return
+    for end, each in neuron.types.items():
+        _check_dead_time_of_type(name + end, each, dt)
+
+
+def _check_dead_time_of_type(name: str, neuron: AbstractNeuronModel, dt: float) -> None:
     shortest, memory = neuron.shortest_dead_time, neuron.memory
     if memory / dt > MOST_AGES:
         raise ValueError(
@@ -97,23 +96,18 @@ def check_dead_time(name: str, neuron: AbstractNeuron, dt: float) -> None:
         )
 
 
-def check_can_fire(name: str, neuron: AbstractNeuron) -> None:
+def check_can_fire(name: str, neuron: AbstractNeuronModel) -> None:
     """The neuron is no stand-in of the rate dynamics."""
-    if isinstance(neuron, AbstractExpectedNeuron):
+    if not neuron.can_spike:
         raise ValueError(
             f"{name} must be a neuron that spikes, got {type(neuron).__name__}, which stands for one in the rate "
             "dynamics"
         )
 
 
-def check_renewal(name: str, neuron: AbstractNeuron, what: str) -> None:
+def check_renewal(name: str, neuron: AbstractNeuronModel, what: str) -> None:
     """The neuron remembers no spike but its last."""
-    if isinstance(neuron, AbstractFadingNeuron):
+    if not neuron.is_renewal:
         raise ValueError(
             f"{name} must remember nothing but its last spike for {what}, got {type(neuron).__name__}"
         )
-
-
-def dead_steps(neuron: AbstractNeuron, dt: float) -> int:
-    """Steps after that of a spike in which no neuron fires: its next spike may come a dead time after it, and no sooner."""
-    return max(round(neuron.shortest_dead_time / dt) - 1, 0)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 HIGHEST_ORDER = 12
 # Of the exponential series: 10^-7 is left of exp(-12).
@@ -26,14 +27,14 @@ class Adaptation(eqx.Module):
     Raises `ValueError` unless `amplitude` >= 0 and `tau` > 0.
     """
 
-    amplitude: Float[Array, "#neurons"]  # potential
-    tau: Float[Array, "#neurons"]  # s
+    amplitude: Float[Array, "*#neurons"]  # potential
+    tau: Float[Array, "*#neurons"]  # s
 
     def __init__(
         self,
-        amplitude: ArrayLike = 1.0,
-        tau: ArrayLike = 100e-3,
-    ):
+        amplitude: Numbers = 1.0,
+        tau: Numbers = 100e-3,
+    ) -> None:
         self.amplitude = validation.parameter(
             "Adaptation.amplitude", amplitude, at_least=0.0
         )
@@ -43,22 +44,22 @@ class Adaptation(eqx.Module):
 class Term(eqx.Module):
     """The expected activity before the last spike adds coefficient * integral of exp(-s / tau) r(t - s) ds."""
 
-    coefficient: Float[Array, "#neurons"]  # potential
-    tau: Float[Array, "#neurons"]  # s
+    coefficient: Float[Array, "*#neurons"]  # potential
+    tau: Float[Array, "*#neurons"]  # s
 
 
 class AbstractClosure(eqx.Module):
     """Replaces the spikes before the last one by traces of the neuron's own expected activity."""
 
     @abc.abstractmethod
-    def orders(self, strengths: Sequence[Float[Array, "#neurons"]]) -> tuple[int, ...]:
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         """How many powers of each exponential are needed; `strengths` are amplitudes in escape widths."""
 
     @abc.abstractmethod
     def terms(
         self,
         adaptation: Sequence[Adaptation],
-        width: Float[Array, "#neurons"],
+        width: Float[Array, "*#neurons"],
         orders: tuple[int, ...],
     ) -> tuple[Term, ...]:
         """What the expected activity adds to the potential; `width` is that of the escape rate."""
@@ -72,10 +73,15 @@ class MeanTrace(AbstractClosure):
     escape rate.
     """
 
-    def orders(self, strengths):
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         return (1,) * len(strengths)
 
-    def terms(self, adaptation, width, orders):
+    def terms(
+        self,
+        adaptation: Sequence[Adaptation],
+        width: Float[Array, "*#neurons"],
+        orders: tuple[int, ...],
+    ) -> tuple[Term, ...]:
         return tuple(Term(-each.amplitude, each.tau) for each in adaptation)
 
 
@@ -103,7 +109,7 @@ class QuasiRenewal(AbstractClosure):
     tolerance: float = eqx.field(static=True)
     powers: int | None = eqx.field(static=True)
 
-    def __init__(self, tolerance: float = 1e-3, powers: int | None = None):
+    def __init__(self, tolerance: float = 1e-3, powers: int | None = None) -> None:
         self.tolerance = validation.number(
             "QuasiRenewal.tolerance", tolerance, above=0.0
         )
@@ -111,7 +117,7 @@ class QuasiRenewal(AbstractClosure):
             None if powers is None else validation.count("QuasiRenewal.powers", powers)
         )
 
-    def orders(self, strengths):
+    def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         if self.powers is not None:
             return (self.powers,) * len(strengths)
         if not validation.is_concrete(tuple(strengths)):
@@ -124,7 +130,12 @@ class QuasiRenewal(AbstractClosure):
             for each in strengths
         )
 
-    def terms(self, adaptation, width, orders):
+    def terms(
+        self,
+        adaptation: Sequence[Adaptation],
+        width: Float[Array, "*#neurons"],
+        orders: tuple[int, ...],
+    ) -> tuple[Term, ...]:
         # Powers of each exponential, with the constant 1 in front: exp(-J x) = 1 + c_1 x + c_2 x^2 + ...
         expansions = [
             [jnp.ones_like(each.amplitude), *_powers(each.amplitude / width, order)]
@@ -167,13 +178,11 @@ def _interpolation(order: int) -> np.ndarray:
 
 
 def _powers(
-    strength: Float[Array, "#neurons"], order: int
-) -> list[Float[Array, "#neurons"]]:
-    """Coefficients of x, x^2, ... in exp(-strength x) - 1, differentiable in `strength`.
-
-    By its Taylor series, of which each power of x is interpolated in float64 beforehand: in float32 the differences of
-    the exponential itself at the nodes would lose most of their digits.
-    """
+    strength: Float[Array, "*#neurons"], order: int
+) -> list[Float[Array, "*#neurons"]]:
+    """Coefficients of x, x^2, ... in exp(-strength x) - 1, differentiable in `strength`."""
+    # By its Taylor series, of which each power of x is interpolated in float64 beforehand: in float32 the differences of
+    # the exponential itself at the nodes would lose most of their digits.
     exponents = np.arange(SERIES_TERMS)
     powers_at_nodes = _nodes(order)[:, None] ** exponents
     interpolants = _interpolation(order) @ powers_at_nodes  # (order, exponents)

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._neuron._base import AbstractNeuron
-from ratelike._neuron._history import expected_neuron, faded, newborn, no_trace
+from ratelike._neuron._base import AbstractNeuronModel
 
 IN_MEMORY, IN_DEAD_TIME, MOST = 2000, 40, 60_000
 # By how much the logarithm of the hazard may change in a step.
@@ -18,7 +17,9 @@ LARGEST_CHANGE = 0.05
 AGES = np.logspace(-5.0, 0.0, 400)
 
 
-def fine_step(neuron: AbstractNeuron, potential: Float[Array, "#neurons"]) -> float:
+def fine_step(
+    neuron: AbstractNeuronModel, potential: Float[Array, "*#neurons"]
+) -> float:
     """Seconds: a part of the shortest dead time, short beside it, the memory and what the hazard needs to recover.
 
     The recovery is that at `potential`. Of a neuron that is being traced it is not known, and does not count. There are
@@ -33,16 +34,20 @@ def fine_step(neuron: AbstractNeuron, potential: Float[Array, "#neurons"]) -> fl
     return dead / math.ceil(max(dead / step, IN_DEAD_TIME) * (1.0 - 1e-9))
 
 
-def _of_recovery(neuron: AbstractNeuron, potential: Array) -> float:
+def _of_recovery(
+    neuron: AbstractNeuronModel, potential: Float[Array, "*#neurons"]
+) -> float:
+    """Short beside the time in which the hazard changes."""
     if not validation.is_concrete((neuron, potential)):
         return np.inf
     with jax.ensure_compile_time_eval():
-        neuron = expected_neuron(neuron)
+        neuron = neuron.expected
         ages = jnp.asarray(neuron.memory * AGES[:, None])
         h = jnp.broadcast_to(potential, jnp.shape(potential) or (1,))
-        mark, _ = newborn(neuron, h, no_trace(neuron, h), jnp.zeros_like(h), 0.0)
-        rho = neuron.hazard(h, ages, faded(neuron, mark, ages))
-        # Where next to nobody fires, nothing changes that counts.
+        trace, nothing = neuron.initial_trace(h), jnp.zeros_like(h)
+        mark, _ = neuron.newborn(h, trace, nothing, 0.0)
+        rho = neuron.hazard(h, ages, neuron.faded(mark, ages))
+        # Where next to no neuron fires, nothing changes that counts.
         logarithm = np.log(np.maximum(np.asarray(rho, dtype=float), 1e-3))
         alive = np.asarray(ages) >= np.asarray(neuron.dead_time)
         slopes = np.gradient(logarithm, np.asarray(ages)[:, 0], axis=0)

@@ -5,12 +5,13 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape
-from ratelike._neuron._base import AbstractNeuron
+from ratelike._neuron._renewal_neuron import AbstractNeuron
 from ratelike._refractory._base import checked_span
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 # exp(-10) of a reset is left at most: 3 * 10^-4 of an escape width for a reset by six widths.
@@ -54,21 +55,21 @@ class LIF(AbstractNeuron):
     and where `tau_m` is being traced and no `memory` is given.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
-    v_reset: Float[Array, "#neurons"]  # potential
-    dead_time: Float[Array, "#neurons"]  # s
+    v_reset: Float[Array, "*#neurons"]  # potential
+    dead_time: Float[Array, "*#neurons"]  # s
     memory: float = eqx.field(static=True)  # s
     shortest_dead_time: float = eqx.field(static=True)  # s
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
-        v_reset: ArrayLike = -5.0,
-        dead_time: ArrayLike = 2e-3,
+        v_reset: Numbers = -5.0,
+        dead_time: Numbers = 2e-3,
         memory: float | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("LIF.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         validation.instance("LIF.escape", self.escape, AbstractEscape)
@@ -93,7 +94,7 @@ class LIF(AbstractNeuron):
         return self.escape(potential + (self.v_reset - mark) * left)
 
 
-def _default_memory(tau_m: ArrayLike) -> float:
+def _default_memory(tau_m: Numbers) -> float:
     if not validation.is_concrete(tau_m):
         raise ValueError(
             "LIF.memory must be given where tau_m is being traced, because it sets an array's size; got None"

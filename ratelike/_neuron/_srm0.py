@@ -1,30 +1,28 @@
 """The spike response model."""
 
-import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._escape import (
-    AbstractEscape,
-    AbstractSeparableEscape,
-    ExponentialEscape,
-)
-from ratelike._neuron._base import AbstractNeuron
+from ratelike._escape import AbstractEscape, ExponentialEscape, ratio_of
+from ratelike._neuron._base import Factors, mean_rates
+from ratelike._neuron._factors import in_one_precision, is_moderate
+from ratelike._neuron._renewal_neuron import AbstractRenewalNeuron
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._refractory import AbstractRefractory, ExponentialRefractory
+from ratelike._refractory import (
+    AbstractRefractory,
+    ExponentialRefractory,
+    at_successive_ages,
+)
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
-# In escape widths, and how many ages are looked at.
-LOWEST_RATIO, HIGHEST_RATIO = -45.0, 20.0
-AGES = 257
 
-
-class SRM0(AbstractNeuron):
+class SRM0(AbstractRenewalNeuron):
     r"""Spike response model with escape noise: u = h + eta(a), rho = f(u), and rho = 0 within the dead time.
 
     The input potential h = b + kappa * I, kappa(s) = exp(-s/tau_m)/tau_m, is not reset by a spike; the refractory
@@ -46,17 +44,17 @@ class SRM0(AbstractNeuron):
     Raises `ValueError` unless `tau_m` > 0.
     """
 
-    tau_m: Float[Array, "#neurons"]
+    tau_m: Float[Array, "*#neurons"]
     escape: AbstractEscape
     refractory: AbstractRefractory
     has_moderate_kernel: bool = eqx.field(static=True)
 
     def __init__(
         self,
-        tau_m: ArrayLike = 10e-3,
+        tau_m: Numbers = 10e-3,
         escape: AbstractEscape | None = None,
         refractory: AbstractRefractory | None = None,
-    ):
+    ) -> None:
         self.tau_m = plausibility.time_constant("SRM0.tau_m", tau_m)
         self.escape = ExponentialEscape() if escape is None else escape
         self.refractory = ExponentialRefractory() if refractory is None else refractory
@@ -65,7 +63,7 @@ class SRM0(AbstractNeuron):
         self.has_moderate_kernel = kernel_is_moderate(self.escape, self.refractory)
 
     @property
-    def dead_time(self) -> Float[Array, "#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def dead_time(self) -> Float[Array, "*#neurons"]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.refractory.dead_time
 
     @property
@@ -79,66 +77,49 @@ class SRM0(AbstractNeuron):
     def mark(self, potential: Float[Array, "..."]) -> None:
         return None
 
-    @property
-    def is_separable(self) -> bool:
-        """Whether rho(h, a) = f(h) ratio(a) may be computed as such: f turns sums into products."""
-        return self.has_moderate_kernel and isinstance(
-            self.escape, AbstractSeparableEscape
-        )
-
-    @property
-    def shares_ratio(self) -> bool:
-        """Whether it is also one ratio(a) for all neurons."""
-        if not self.is_separable:
-            return False
-        age = jnp.zeros((), self.dead_time.dtype)
-        return jax.eval_shape(lambda: self.ratio(age) * self.dead_time).size == 1
-
-    def ratio(self, age: Float[Array, "..."]) -> Float[Array, "..."]:
-        """What refractoriness makes of the escape rate, where neurons are separable."""
-        assert isinstance(self.escape, AbstractSeparableEscape)
-        return self.escape.ratio(self.refractory(age))
+    def separate(self) -> Factors | None:
+        ratio = ratio_of(self.escape)
+        if ratio is None or not self.has_moderate_kernel:
+            return None
+        return Factors(self.escape, lambda age: ratio(self.refractory(age)))
 
     def hazard(
-        self,
-        potential: Float[Array, "..."],
-        age: Float[Array, "..."],
-        mark: None,
+        self, potential: Float[Array, "..."], age: Float[Array, "..."], mark: None
     ) -> Float[Array, "..."]:
         offset = self.refractory(age)
         # A table over ages times a vector over neurons, when neurons share their kernel.
         is_table = jnp.size(offset) < jnp.size(potential + offset)
-        if is_table and self.is_separable:
-            assert isinstance(self.escape, AbstractSeparableEscape)
-            return self.escape(potential) * self.escape.ratio(offset)
+        ratio = ratio_of(self.escape)
+        if is_table and ratio is not None and self.has_moderate_kernel:
+            return self.escape(potential) * ratio(offset)
         return self.escape(potential + offset)
+
+    def successive_hazards(
+        self,
+        ends: Sequence[Float[Array, "..."]],
+        potentials: Sequence[Float[Array, "..."]],
+        ages: Sequence[Float[Array, "..."]],
+        marks: Sequence[None],
+        dt: float,
+    ) -> list[Float[Array, "..."]]:
+        offsets = at_successive_ages(self.refractory, ages, dt)
+        ratio = ratio_of(self.escape)
+        if ratio is None or not self.has_moderate_kernel:
+            steps = zip(potentials, offsets, strict=True)
+            return [self.escape(h + offset) for h, offset in steps]
+        steps = zip(mean_rates(self.escape, ends), offsets, strict=True)
+        return [mean * ratio(offset) for mean, offset in steps]
 
 
 @broadcasts
 def kernel_is_moderate(escape: AbstractEscape, refractory: AbstractRefractory) -> bool:
-    """Whether both factors of a separable hazard keep to numbers whose product is right; not known of traced values."""
+    """Whether SRM0 may separate its hazard; not known of traced values."""
     if not validation.is_concrete((escape, refractory)):
         return False
     with jax.ensure_compile_time_eval():
-        return bool(ratios_are_moderate(escape, refractory))
-
-
-def ratios_are_moderate(
-    escape: AbstractEscape, refractory: AbstractRefractory
-) -> Bool[Array, ""]:
-    # Parameters of several types are not yet cast to one of them.
-    dtype = jnp.result_type(float)
-    escape, refractory = jax.tree.map(lambda x: x.astype(dtype), (escape, refractory))
-    if not isinstance(escape, AbstractSeparableEscape):
-        return jnp.asarray(False)
-    ages = np.linspace(refractory.shortest_dead_time, refractory.memory, AGES)
-    ratio = escape.ratio(refractory(jnp.asarray(ages[:, None], dtype)))
-    lowest, highest = math.exp(LOWEST_RATIO), math.exp(HIGHEST_RATIO)
-    return (jnp.min(ratio) >= lowest) & (jnp.max(ratio) < 0.999 * highest)
-
-
-def factors_are_right(neuron: AbstractNeuron) -> Bool[Array, ""]:
-    """Whether what was decided when the neuron was made still holds for parameters that have changed since."""
-    if not isinstance(neuron, SRM0) or not neuron.is_separable:
-        return jnp.asarray(True)
-    return ratios_are_moderate(neuron.escape, neuron.refractory)
+        escape, refractory = in_one_precision((escape, refractory))
+        ratio = ratio_of(escape)
+        if ratio is None:
+            return False
+        first, last = refractory.shortest_dead_time, refractory.memory
+        return bool(is_moderate(lambda age: ratio(refractory(age)), first, last))

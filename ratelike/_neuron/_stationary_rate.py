@@ -4,19 +4,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._neuron import AbstractNeuron, check_dead_time
+from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._neuron import _renewal as renewal
 from ratelike._neuron._escape_rates import check_escape_rates
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._types import Numbers
 
 
 @broadcasts
 def stationary_rate(
-    neuron: AbstractNeuron, potential: ArrayLike, dt: float
-) -> Float[Array, "... neurons"]:
+    neuron: AbstractNeuronModel, potential: Numbers, dt: float
+) -> Float[Array, "..."]:
     r"""g(h) in hertz: the rate of the discrete renewal process at constant input potential h.
 
     With survivors S_0 = 1, S_{k+1} = S_k (1 - p_k), and an absorbing last bin K, the mean interval is
@@ -34,7 +35,7 @@ def stationary_rate(
     not fit the neuron, for an escape rate that is negative or not finite, unless `dt` > 0, and for a dead time that is
     not a multiple of `dt`.
     """
-    validation.instance("neuron", neuron, AbstractNeuron)
+    validation.instance("neuron", neuron, AbstractNeuronModel)
     validation.finite_leaves("neuron", neuron)
     check_escape_rates("neuron", neuron)
     potential = validation.parameter("potential", potential)

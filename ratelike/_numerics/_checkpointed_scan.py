@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable
 
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from ratelike._numerics._time_blocks import in_blocks, in_time
+from ratelike._types import PyTree
 
 
 def checkpointed_scan(

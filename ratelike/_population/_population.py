@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ratelike._neuron import AbstractNeuron
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._recurrence import Recurrence
 from ratelike._population._sums import tree_sum
@@ -34,7 +34,7 @@ class Population(eqx.Module):
     its own, because tiles belong to several networks, and that sums over tiles are kept apart.
     """
 
-    neuron: AbstractNeuron
+    neuron: AbstractNeuronModel
     bias: Float[Array, " neurons"]
     encoder: Float[Array, "tiles latents tile"]
     decoder: Float[Array, "tiles tile columns"]  # of the latents, and of the spikes
@@ -58,7 +58,7 @@ class Population(eqx.Module):
 
 
 def population_of(
-    neuron: AbstractNeuron,
+    neuron: AbstractNeuronModel,
     bias: Float[Array, " neurons"],
     encoder: Float[Array, "neurons latents"],
     decoder: Float[Array, "neurons latents_out"],

@@ -1,16 +1,18 @@
 """The exponential refractory kernel."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
-from ratelike._refractory._base import AbstractRefractory, checked_span
+from ratelike._refractory._base import AbstractRecursiveRefractory, checked_span
 from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
-class ExponentialRefractory(AbstractRefractory):
+class ExponentialRefractory(AbstractRecursiveRefractory):
     r"""eta(a) = -amplitude exp(-a / tau) up to a = memory, constant beyond; no spike while a < dead_time.
 
     `amplitude` has the units of the potential, all else is in seconds. All but `memory` may be one value per neuron.
@@ -46,13 +48,13 @@ class ExponentialRefractory(AbstractRefractory):
         return -self.amplitude * self._recovery(age)
 
     def at_successive_ages(
-        self, age: Float[Array, "..."], step: float, count: int
+        self, ages: Sequence[Float[Array, "..."]], step: float
     ) -> list[Float[Array, "..."]]:
-        """eta(age), eta(age + step), ..., with one exponential for all of them."""
+        """With one exponential for all of them."""
         factor = jnp.exp(-step / self.tau)
         lowest = self._recovery(jnp.full_like(self.tau, self.memory))
-        recovery = [self._recovery(age)]
-        while len(recovery) < count:
+        recovery = [self._recovery(ages[0])]
+        while len(recovery) < len(ages):
             recovery.append(jnp.maximum(recovery[-1] * factor, lowest))
         return [-self.amplitude * value for value in recovery]
 

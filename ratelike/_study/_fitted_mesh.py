@@ -13,7 +13,6 @@ from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback
 from ratelike._network._streamed import StreamedLayer
 from ratelike._neuron import chosen_neurons
-from ratelike._neuron._history import expected_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._drive import Input, grid_increments
@@ -99,7 +98,7 @@ def fitted_age_mesh(
 
 
 def _has_mark(layer: Layer) -> bool:
-    return expected_neuron(layer.neuron).mark(jnp.zeros(())) is not None
+    return layer.neuron.expected.mark(jnp.zeros(())) is not None
 
 
 def _sample(layer: AbstractLayer) -> Layer:

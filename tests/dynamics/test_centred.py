@@ -64,7 +64,7 @@ SOFTPLUS = Escape(
 class Type(NamedTuple):
     """`potential(hs, age, mark)` is u; the mark is hs in the step of the last spike, before the first one the bias."""
 
-    ours: rl.extend.AbstractNeuron
+    ours: rl.extend.AbstractNeuronModel
     escape: Escape
     potential: Callable
     memory: float
@@ -248,7 +248,7 @@ def test_variance_of_a_readout_is_that_of_all_spike_trains():
 
 @populations("exponential")
 def test_conventional_rate_is_one_over_the_mean_interval(names):
-    rates = activity(names, rl.ConventionalRate(rl.DirectGain())) / DT
+    rates = activity(names, rl.ConventionalRate(rl.DirectRate())) / DT
     for column, name in enumerate(names):
         kind = TYPES[name]
         hs = acting(kind.escape, potentials(BIASES[name], INCREMENTS[:, 0]))
@@ -265,7 +265,7 @@ def test_stationary_rate_is_one_over_the_mean_interval_and_what_rates_settle_to(
     np.testing.assert_allclose(run.increments[0][-1] / DT, exact, rtol=1e-9)
 
 
-DYNAMICS = [rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectGain())]
+DYNAMICS = [rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectRate())]
 
 
 @pytest.mark.parametrize("dt", [0.5e-3, 2e-3])

@@ -91,7 +91,7 @@ def potentials(dtype, reach=np.inf):
 
 @functools.partial(jax.jit, static_argnums=0)
 def both(gain, neuron, h):
-    return gain(neuron, h, DT), rl.DirectGain()(neuron, h, DT)
+    return gain(neuron, h, DT), rl.DirectRate()(neuron, h, DT)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_no_potentials_are_too_far_apart(name, dtype):
     """A relative error of 10^-4 wherever more than 10^-10 spikes fall into a step, and an absolute one of that below."""
     neuron = cast(NEURONS[name](), dtype)
     h = potentials(dtype, ADAPTIVE_REACH if name == "adaptive" else np.inf)
-    found, exact = both(rl.ChebyshevGain(), neuron, h)
+    found, exact = both(rl.ChebyshevRate(), neuron, h)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-10 / DT)
     assert float(exact.min()) * DT < 1e-10 < 0.02 < float(exact.max()) * DT
 
@@ -111,7 +111,7 @@ def test_types_of_a_mixture_have_a_table_each():
     kind = np.arange(potentials(float).shape[1]) % 2
     mixture = rl.Mixture([NEURONS["sharp"](), rl.LIF(memory=50e-3)], kind)
     h = potentials(jnp.float64)
-    found, exact = both(rl.ChebyshevGain(), mixture, h)
+    found, exact = both(rl.ChebyshevRate(), mixture, h)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-10 / DT)
 
 
@@ -149,7 +149,7 @@ def test_an_outlier_changes_no_bit_of_the_others():
     neuron = cast(rl.SRM0(), jnp.float32)
     h = 1.0 + jax.random.normal(jax.random.key(0), (16, 64), jnp.float32)
     outliers = h.at[3, 5].set(1e6).at[7, 6].set(-200.0)
-    gain = jax.jit(lambda h: rl.ChebyshevGain()(neuron, h, DT))
+    gain = jax.jit(lambda h: rl.ChebyshevRate()(neuron, h, DT))
     same = np.asarray(h == outliers)
     np.testing.assert_array_equal(gain(h)[same], gain(outliers)[same])
     assert same.sum() == h.size - 2
@@ -184,7 +184,7 @@ def test_gradients_are_those_of_the_definition(name):
 
     slopes = [
         jax.jit(jax.grad(total, argnums=(0, 1)), static_argnums=2)(neuron, h, gain)
-        for gain in (rl.ChebyshevGain(), rl.DirectGain())
+        for gain in (rl.ChebyshevRate(), rl.DirectRate())
     ]
     for one, other in zip(*map(jax.tree.leaves, slopes), strict=True):
         scale = float(jnp.abs(other).max())
@@ -196,9 +196,9 @@ def test_a_rate_that_no_potential_changes_is_interpolated_too(rate):
     """Of an interval without length, values and slopes are finite."""
     neuron = cast(short(ConstantEscape(jnp.asarray(rate))), jnp.float32)
     h = jnp.asarray([[-1e6, -3.0, 0.0, 7.0, 1e6]], jnp.float32)
-    gain = rl.ChebyshevGain()
+    gain = rl.ChebyshevRate()
     np.testing.assert_allclose(
-        gain(neuron, h, DT), rl.DirectGain()(neuron, h, DT), rtol=2e-5, atol=1e-10
+        gain(neuron, h, DT), rl.DirectRate()(neuron, h, DT), rtol=2e-5, atol=1e-10
     )
     slope = jax.grad(lambda h: gain(neuron, h, DT).sum())(h)
     np.testing.assert_allclose(slope, 0.0, atol=1e-2)
@@ -207,9 +207,9 @@ def test_a_rate_that_no_potential_changes_is_interpolated_too(rate):
 def test_a_batch_takes_one_way():
     """In a batch the definition is evaluated for all where one needs it, and else for none."""
     neuron = cast(short(SquareEscape(jnp.asarray(4.0))), jnp.float64)
-    rates = jax.vmap(lambda h: rl.ChebyshevGain()(neuron, h, DT))
+    rates = jax.vmap(lambda h: rl.ChebyshevRate()(neuron, h, DT))
     corner = 5.0 * np.exp(-50e-3 / 20e-3)  # where refractoriness is least
     h = jnp.asarray([[[1.0, 2.0]], [[corner + 1e-3, 30.0]]])
-    exact = rl.DirectGain()(neuron, h, DT)
+    exact = rl.DirectRate()(neuron, h, DT)
     np.testing.assert_allclose(jax.jit(rates)(h), exact, rtol=1e-4)
     assert str(jax.make_jaxpr(rates)(h)).count("cond[") == 2

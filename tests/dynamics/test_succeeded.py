@@ -12,7 +12,7 @@ import ratelike as rl
 NAN = jnp.nan
 GRID, KEY = rl.TimeGrid(1e-3, 7), jax.random.key(0)
 INCREMENTS = np.full((7, 2), 1e-3)
-DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectGain()))
+DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectRate()))
 
 
 class NaNAbove(rl.extend.AbstractEscape):

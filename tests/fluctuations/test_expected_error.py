@@ -26,7 +26,7 @@ from ratelike._fluctuations._expected_error import folded_mean
 from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._fluctuations._probes import advance_probe, random_signs
-from ratelike._neuron._renewal import ages
+from ratelike._neuron._ages import ages
 from ratelike._numerics._tile_random import tile_keys
 from ratelike._signal._membrane import leak_of
 from tests.oracles import systems

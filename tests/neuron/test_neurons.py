@@ -12,6 +12,7 @@ from scipy import special
 
 import ratelike as rl
 from ratelike._escape import _base as escape_base
+from ratelike._neuron import _renewal_neuron as renewal_neuron
 from ratelike._refractory import _base as refractory_base
 from tests.oracles import neurons, systems
 from tests.oracles.neurons import DT, NUM_STEPS, TYPES
@@ -133,7 +134,7 @@ def test_memories_off_the_grid(names):
     activity = run(names, parameters, rl.GeneralisedRate(), grid=grid).activity
     exact = exact_activity(names, parameters, dt=dt)
     np.testing.assert_allclose(activity, exact, rtol=1e-11)
-    gain = rl.ConventionalRate(rl.DirectGain())
+    gain = rl.ConventionalRate(rl.DirectRate())
     static = run(names, parameters, gain, grid=grid)
     for i, (kind, s, d, _) in enumerate(members(names, parameters)):
         h = np.asarray(static.potential[:, i])
@@ -412,7 +413,7 @@ def saturated(names, dtype):
     )
 
 
-DIRECT = rl.ConventionalRate(rl.DirectGain())
+DIRECT = rl.ConventionalRate(rl.DirectRate())
 
 
 LIFS = [name for name in TYPES if "LIF" in name]
@@ -450,7 +451,7 @@ def test_gradients_stay_finite_under_saturation(names, dynamics, dtype):
 
 def test_an_interpolated_gain_stays_finite_over_any_range():
     """No rate exceeds one spike per step."""
-    gain = rl.ChebyshevGain()
+    gain = rl.ChebyshevRate()
     for dtype in (jnp.float32, jnp.float64):
         h = jnp.asarray([[-1e4, -90.0, 1.0, 1e4]], dtype)
         neuron = jax.tree.map(lambda x, to=dtype: x.astype(to), rl.LIF())
@@ -579,6 +580,6 @@ def test_a_mixture_cast_as_a_whole_stays_the_same_mixture():
     np.testing.assert_allclose(single.hazard(h, age, single.mark(h)), a, rtol=1e-5)
 
 
-@pytest.mark.parametrize("module", [escape_base, refractory_base])
+@pytest.mark.parametrize("module", [escape_base, refractory_base, renewal_neuron])
 def test_the_examples_of_a_users_own_neuron(module):
     assert doctest.testmod(module, raise_on_error=True).attempted >= 6

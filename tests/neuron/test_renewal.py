@@ -151,8 +151,8 @@ def test_interpolated_gain_is_the_gain(dtype, tolerances):
     neuron = jax.tree.map(lambda x: x.astype(dtype), rl.SRM0())
     for spread, tolerance in zip((0.0, 1.0, 3.0), tolerances, strict=True):
         h = 1.0 + spread * jax.random.normal(jax.random.key(0), (32, 512), dtype)
-        direct = rl.DirectGain()(neuron, h, 0.5e-3)
-        interpolated = rl.ChebyshevGain()(neuron, h, 0.5e-3)
+        direct = rl.DirectRate()(neuron, h, 0.5e-3)
+        interpolated = rl.ChebyshevRate()(neuron, h, 0.5e-3)
         np.testing.assert_allclose(interpolated, direct, rtol=tolerance)
 
 
@@ -173,14 +173,14 @@ def test_gradients_of_the_conventional_network():
         )
 
     values = (jnp.asarray(1.0), jnp.asarray(5.0))
-    for dynamics in (rl.ConventionalRate(), rl.ConventionalRate(rl.DirectGain())):
+    for dynamics in (rl.ConventionalRate(), rl.ConventionalRate(rl.DirectRate())):
         reverse = jax.grad(loss)(values, dynamics)
         for index in range(2):
             direction = tuple(float(i == index) * 1e-5 for i in range(2))
             up, down = (
                 loss(
                     tuple(v + s * d for v, d in zip(values, direction, strict=True)),
-                    rl.ConventionalRate(rl.DirectGain()),
+                    rl.ConventionalRate(rl.DirectRate()),
                 )
                 for s in (1, -1)
             )
@@ -218,7 +218,7 @@ def test_heterogeneous_populations_are_their_neurons_one_by_one():
         )
         return trajectory.recordings[0].activity
 
-    for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectGain())):
+    for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate(rl.DirectRate())):
         together = activity(tau_m, rate, amplitude, dynamics, 3)
         for i in range(3):
             alone = activity(tau_m[i], rate[i], amplitude[i], dynamics, 1)

@@ -121,7 +121,7 @@ def test_a_kernel_that_has_outgrown_its_neuron_is_told():
         grid, zeros = rl.TimeGrid(DT, 5), jnp.zeros((5, 1))
         return rl.simulate(edited, zeros, grid, rl.GeneralisedRate()).succeeded
 
-    with pytest.raises(ValueError, match="refractory must keep between"):
+    with pytest.raises(ValueError, match="must keep the ratio"):
         run(sharp.escape.width)
     succeeded = jax.jit(jax.vmap(run))(jnp.asarray([1.0, 0.01]))
     np.testing.assert_array_equal(succeeded[:, 0], [True, False])

@@ -76,7 +76,7 @@ def test_what_is_no_convergence_is_refused():
     stacked = xr.concat([dataset, dataset], dim="num_latents")
     with pytest.raises(ValueError, match="one point of its other dimensions, num_lat"):
         rl.study.from_dataset(stacked)
-    with pytest.raises(ValueError, match=r"must be a ratelike\.Convergence or"):
+    with pytest.raises(ValueError, match=r"must be a ratelike\.study\.Convergence or"):
         rl.study.to_dataset(3.0)  # pyright: ignore[reportArgumentType]
     study = ragged()
     study = rl.study.Convergence(study.generalised, study.conventional, ragged(trials=(4, 2, 2)).rates)  # fmt: skip
@@ -227,7 +227,7 @@ def test_a_real_trajectory():
     network = plain(3, 2, key=jax.random.key(0))
     increments = np.zeros((GRID.num_steps, 2))
     trajectory = rl.simulate(
-        network, increments, GRID, rl.ConventionalRate(rl.DirectGain()), record={0: [2]}
+        network, increments, GRID, rl.ConventionalRate(rl.DirectRate()), record={0: [2]}
     )
     dataset = rl.study.to_dataset(trajectory)
     np.testing.assert_allclose(dataset["time"][-1], GRID.duration)

@@ -378,7 +378,7 @@ def identity_of_much():
     return hash_of(describe([*things, lambda key: things]))
 
 
-FAST = rl.ConventionalRate(rl.DirectGain())
+FAST = rl.ConventionalRate(rl.DirectRate())
 
 
 class Noise(rl.extend.AbstractDrive):
