@@ -50,8 +50,8 @@ from ratelike._escape import (
 )
 from ratelike._estimator._base import AbstractEstimator, Sample, Trial
 from ratelike._network import AbstractLayer
+from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._nodes import AbstractNodes
-from ratelike._network._relay import AbstractConnectivity
 from ratelike._neuron import (
     AbstractClosure,
     AbstractNeuron,

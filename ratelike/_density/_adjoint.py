@@ -23,8 +23,8 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike._density._firing import AgeRatio, separable_fired_mass, sum_over_ages
 from ratelike._density._merge_schedule import Merge, MergeSchedule
 from ratelike._density._merging import mass_after_step, materialise
-from ratelike._numerics._batch_cond import one_way_for_all
-from ratelike._numerics._exponential import exp_of_few
+from ratelike._numerics._batch_cond import batch_cond
+from ratelike._numerics._exponential import exp_up_to_4
 from ratelike._numerics._products import matmul
 from ratelike._signal._membrane import UNROLL
 
@@ -59,9 +59,7 @@ Derivatives = tuple[Steps, tuple[Steps, AgeFactor, Bins]]
 
 def block_derivatives(block: DensityBlock) -> Derivatives:
     """By the adjoint equation wherever that is accurate."""
-    choose = one_way_for_all(
-        _is_well_conditioned, _by_adjoint_equation, _by_solving_again
-    )
+    choose = batch_cond(_is_well_conditioned, _by_adjoint_equation, _by_solving_again)
     return choose(block)
 
 
@@ -96,7 +94,7 @@ def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
         x_bar = jnp.where(slots == newborn_slot, x_bar_joining, x_bar)
         mass = jnp.where(slots == len(slots) - 1, staying, mass)
         mass = jnp.where(slots == newborn_slot, joining, mass)
-        mass = mass * exp_of_few(neuron_factor * age_factor[:, None])
+        mass = mass * exp_up_to_4(neuron_factor * age_factor[:, None])
         kappa_of_last = kappa_of_last * jnp.exp(-neuron_factor * age_factor[-1])
         neuron_factor_bar = matmul(age_factor[None], x_bar)[0]
         age_factor_bar = matmul(x_bar, neuron_factor[:, None])[:, 0]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ratelike._numerics._batch_cond import one_way_for_all
+from ratelike._numerics._batch_cond import batch_cond
 from ratelike._numerics._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
 from ratelike._numerics._products import matmul
 
@@ -131,7 +131,7 @@ def _fired_mass_or_probability(
     ) -> Bool[Array, ""]:
         return _largest(exponent) * ratio.largest <= SMALL
 
-    choose = one_way_for_all(is_small, by(one_minus_exp_of_small), by(one_minus_exp))
+    choose = batch_cond(is_small, by(one_minus_exp_of_small), by(one_minus_exp))
     return choose(mass, exponent, age_ratio, upper_fraction)
 
 

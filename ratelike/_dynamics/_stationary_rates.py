@@ -15,8 +15,8 @@ from ratelike._neuron import AbstractNeuronModel, is_homogeneous
 from ratelike._neuron._ages import num_ages
 from ratelike._neuron._base import Elementwise
 from ratelike._neuron._renewal import stationary_rate
-from ratelike._numerics._batch_cond import any_of_all
-from ratelike._numerics._chebyshev import cells_of, interpolated
+from ratelike._numerics._batch_cond import any_of_batch
+from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 
 # No more than so many spikes per step are as good as none.
 SILENT = 1e-12
@@ -109,18 +109,18 @@ def _with_table(
 
     # Where the cells lie is a device of the interpolation and has no derivative.
     lowest, highest = jax.lax.stop_gradient(_active(direct, dt, dtype))
-    cells = jax.lax.stop_gradient(cells_of(logarithm, lowest, highest, num_cells))
-    table = interpolated(jax.checkpoint(logarithm), cells)
+    cells = jax.lax.stop_gradient(adaptive_cells(logarithm, lowest, highest, num_cells))
+    table = chebyshev_interpolant(jax.checkpoint(logarithm), cells)
 
     def by_table(potential: Float[Array, "..."]) -> Float[Array, "..."]:
         return jnp.exp(jnp.minimum(table(potential), -math.log(dt)))
 
     def in_part(potential: Float[Array, "..."]) -> Float[Array, "..."]:
         trusted = table.trusts(potential)
-        anew = jax.lax.cond(any_of_all(~trusted), direct, jnp.zeros_like, potential)
+        anew = jax.lax.cond(any_of_batch(~trusted), direct, jnp.zeros_like, potential)
         return jnp.where(trusted, by_table(potential), anew)
 
-    doubtful = any_of_all(~table.trusted)
+    doubtful = any_of_batch(~table.trusted)
 
     def rate(potential: Float[Array, "..."]) -> Float[Array, "..."]:
         # Reverse mode keeps nothing of what may not be needed.

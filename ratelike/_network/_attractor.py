@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
@@ -11,11 +10,11 @@ from ratelike._network._feedback import Feedback
 from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._numerics._gaussian import trapezoidal
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
 from ratelike._types import Numbers
 
-# The trapezoidal rule converges geometrically for a smooth function times a Gaussian.
-NODES = np.linspace(-8.0, 8.0, 129)
+RULE = trapezoidal(129, largest=8.0)
 
 
 @broadcasts
@@ -66,7 +65,7 @@ def attractor_network(
     validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
 
-    def draw(tile_key):
+    def draw(tile_key: Array) -> Float[Array, "tile patterns"]:
         numbers = jax.random.normal(tile_key, (TILE * num_patterns,), spread.dtype)
         return numbers.reshape(TILE, num_patterns)
 
@@ -85,14 +84,14 @@ def _decoder(
     """(phi(xi) - mean) / var, in seconds."""
     dt = fine_step(neuron, bias)
 
-    def phi(xi):
+    def phi(
+        xi: Float[Array, "*#patterns #neurons"],
+    ) -> Float[Array, "*patterns neurons"]:
         return stationary_rate(neuron, bias + spread * xi, dt)
 
-    weights = np.exp(-(NODES**2) / 2.0)
-    weights = jnp.asarray(weights / weights.sum(), patterns.dtype)
-    rates = jax.vmap(phi)(jnp.asarray(NODES, patterns.dtype))
-    mean = jnp.tensordot(weights, rates, axes=1)
-    variance = jnp.mean(jnp.tensordot(weights, (rates - mean) ** 2, axes=1))
+    rates = jax.vmap(phi)(jnp.asarray(RULE.nodes, patterns.dtype))
+    mean = RULE.mean(rates)
+    variance = jnp.mean(RULE.mean((rates - mean) ** 2))
     rounding = 100.0 * jnp.finfo(variance.dtype).eps * jnp.max(jnp.abs(mean))
     if validation.is_concrete(variance) and not float(variance) > float(rounding) ** 2:
         raise ValueError(

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
+from ratelike._network._mean_slope import check_slope, mean_slope
 from ratelike._network._nodes import AbstractNodes
-from ratelike._network._relay import check_slope, gaussian_gain
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._types import Numbers
@@ -59,7 +59,7 @@ def infinite_relay_network(
         own_bias = validation.parameter("bias", bias)
         if own_bias.ndim != 0:
             validation.shape("bias", own_bias, ("nodes",))
-        alike = gaussian_gain(neuron, own_bias, spread)
+        alike = mean_slope(neuron, own_bias, spread)
     elif num_parameters == 0:
         raise ValueError(
             "num_parameters must be at least 1 where neuron or bias is a function of them, got 0"
@@ -77,7 +77,7 @@ def infinite_relay_network(
         )
         if own_bias.ndim != 0:
             validation.shape("bias", own_bias, (len(weights),))
-        slopes = gaussian_gain(own, own_bias, spread) if alike is None else alike
+        slopes = mean_slope(own, own_bias, spread) if alike is None else alike
         shares = jnp.asarray(weights, dtype=slopes.dtype)
         slope = jnp.sum(shares * jnp.broadcast_to(slopes, shares.shape))
         check_slope(slope, own_bias, spread)

@@ -5,22 +5,26 @@ import abc
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._numerics._gaussian import gauss_hermite
 
 # More nodes than these are a mistake: a product rule in too many dimensions.
 MOST_NODES = 2**20
+
+# Points and weights.
+Rule = tuple[
+    Float[np.ndarray, "nodes latents_and_parameters"], Float[np.ndarray, " nodes"]
+]
 
 
 class AbstractNodes(eqx.Module):
     """Points x_q and weights w_q with E f(x) ~ sum_q w_q f(x_q), x standard normal."""
 
     @abc.abstractmethod
-    def __call__(
-        self, num_latents: int, num_parameters: int, layer: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (nodes, latents + parameters) and weights (nodes,), which add up to 1, in float64.
+    def __call__(self, num_latents: int, num_parameters: int, layer: int) -> Rule:
+        """Points and weights, the latter of sum 1, in float64.
 
         Functions are odd in the first `num_latents` coordinates, or nearly: nodes should come in pairs there.
         """
@@ -48,16 +52,14 @@ class GaussHermite(AbstractNodes):
                 f"GaussHermite.smallest_weight must be less than 1, got {self.smallest_weight:g}"
             )
 
-    def __call__(
-        self, num_latents: int, num_parameters: int, layer: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, num_latents: int, num_parameters: int, layer: int) -> Rule:
         dimensions = num_latents + num_parameters
         if self.num_nodes**dimensions > MOST_NODES:
             raise ValueError(
                 f"GaussHermite.num_nodes must be at most 2^(20 / {dimensions}) in {dimensions} dimensions, "
                 f"got {self.num_nodes}; use QuasiMonteCarlo"
             )
-        nodes, weights = np.polynomial.hermite_e.hermegauss(self.num_nodes)
+        nodes, weights = gauss_hermite(self.num_nodes)
         points = np.stack(np.meshgrid(*[nodes] * dimensions, indexing="ij"), axis=-1)
         products = weights
         for _ in range(dimensions - 1):
@@ -77,7 +79,7 @@ class QuasiMonteCarlo(AbstractNodes):
     *Limit.* In many dimensions, and for functions as steep as a high escape rate, the error falls more like
     1/sqrt(`num_points`): compare two numbers of points or two keys.
 
-    Owen, J. Complexity 14, 466 (1998); `scipy.stats.qmc.Sobol`.
+    Owen, J. Complexity 14, 466 (1998); `scipy.stats.qmc.MultivariateNormalQMC`.
 
     Raises `ValueError` unless `num_points` is a power of two and more than twice the number of latents, and for a
     missing, raw or traced key.
@@ -96,10 +98,8 @@ class QuasiMonteCarlo(AbstractNodes):
             )
         self.key = validation.typed_key("QuasiMonteCarlo.key", key)
 
-    def __call__(
-        self, num_latents: int, num_parameters: int, layer: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        from scipy import special, stats  # slow to import
+    def __call__(self, num_latents: int, num_parameters: int, layer: int) -> Rule:
+        from scipy.stats import qmc  # slow to import
 
         if not validation.is_concrete(self.key):
             raise ValueError(
@@ -110,11 +110,8 @@ class QuasiMonteCarlo(AbstractNodes):
                 f"QuasiMonteCarlo.num_points must be more than twice the {num_latents} latents, got {self.num_points}"
             )
         seed = np.asarray(jax.random.key_data(jax.random.fold_in(self.key, layer)))
-        sobol = stats.qmc.Sobol(
-            num_latents + num_parameters, rng=np.random.default_rng(seed)
-        )
-        uniform = sobol.random_base2(self.num_points.bit_length() - 2)
-        normal = special.ndtri(np.clip(uniform, 2.0**-31, 1.0 - 2.0**-31))
+        mean, rng = np.zeros(num_latents + num_parameters), np.random.default_rng(seed)
+        normal = qmc.MultivariateNormalQMC(mean, rng=rng).random(self.num_points // 2)
         directions, others = normal[:, :num_latents], normal[:, num_latents:]
         factor = np.linalg.cholesky(directions.T @ directions / len(directions))
         directions = np.linalg.solve(factor, directions.T).T

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
-from ratelike._network._relay import AbstractConnectivity, relay_connectivity
+from ratelike._network._connectivity import AbstractConnectivity
+from ratelike._network._relay import relay_connectivity
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike._numerics._products import matmul
 
 # By the decay of its last coefficients a cell's error is estimated, and above this not trusted.
-TRUSTED = 3e-5
+TRUSTED_ERROR = 3e-5
 SAMPLES_PER_STRETCH = 10
 # Cells for each unit of the integral of sqrt |f''|, of which a transition from one slope to another by 1 takes pi.
 CELLS_PER_BEND = 20.0
@@ -72,7 +72,7 @@ def look_up(table: Array, index: Integer[Array, "*shape"]) -> Array:
     return table.at[index].get(mode="promise_in_bounds")
 
 
-def cells_of(
+def adaptive_cells(
     function: Callable[[Float[Array, " points"]], Float[Array, " points"]],
     lowest: Float[Array, ""],
     highest: Float[Array, ""],
@@ -110,7 +110,7 @@ def cells_of(
     )
 
 
-def interpolated(
+def chebyshev_interpolant(
     function: Callable[[Float[Array, "nodes cells"]], Float[Array, "nodes cells"]],
     cells: Cells,
 ) -> Piecewise:
@@ -126,7 +126,7 @@ def interpolated(
     values = values + missed * matmul(to_slopes, values)
     coefficients = matmul(to_powers, values)
     last = jnp.abs(matmul(to_chebyshev[-3:], values))
-    accurate = last[2] + last[1] / 4 + last[0] / 16 < TRUSTED
+    accurate = last[2] + last[1] / 4 + last[0] / 16 < TRUSTED_ERROR
     # A jump beside the outermost node shows where neighbours meet, at the same rounded number.
     edge = (cells.centre + cells.half)[:-1]
     below, above = (
@@ -134,7 +134,7 @@ def interpolated(
         for of in (slice(None, -1), slice(1, None))
     )
     gap = jnp.abs(above - below)
-    meets = jnp.pad(gap < 2.0 * TRUSTED, 1, constant_values=True)
+    meets = jnp.pad(gap < 2.0 * TRUSTED_ERROR, 1, constant_values=True)
     return Piecewise(cells, coefficients, accurate & meets[:-1] & meets[1:])
 
 

@@ -1,11 +1,11 @@
-"""The chance to fire in a step, 1 - exp(-x), and exp(x), at the price of a polynomial."""
+"""1 - exp(-x) and exp(x) at the price of a polynomial."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 # (1 - exp(-y)) / y on [0, 1.1], Chebyshev interpolant of degree 6: relative error 6e-9.
-_COEFFICIENTS = (
+_ONE_MINUS_EXP_COEFFICIENTS = (
     0.9999999962,
     -0.4999996614,
     0.1666616779,
@@ -15,7 +15,7 @@ _COEFFICIENTS = (
     0.0001238745408,
 )
 # exp(y) on [0, 1], Chebyshev interpolant of degree 6: relative error 4e-8.
-_OF_EXP = (
+_EXP_COEFFICIENTS = (
     1.000000038,
     0.9999963001,
     0.5000588308,
@@ -58,11 +58,11 @@ def one_minus_exp_of_small(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return _one_minus_exp(x) if x.dtype == jnp.float32 else one_minus_exp(x)
 
 
-def exp_of_few(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def exp_up_to_4(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """exp(x) for 0 <= x <= 4: in float32 by a polynomial in x / 4, relative error below 10^-6."""
     if x.dtype != jnp.float32:
         return jnp.exp(x)
-    return _fourth_power(_polynomial(_OF_EXP, 0.25 * x))
+    return _fourth_power(_polynomial(_EXP_COEFFICIENTS, 0.25 * x))
 
 
 def _fourth_power(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -71,7 +71,7 @@ def _fourth_power(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def _one_minus_exp(y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    return _polynomial(_COEFFICIENTS, y) * y
+    return _polynomial(_ONE_MINUS_EXP_COEFFICIENTS, y) * y
 
 
 def _polynomial(

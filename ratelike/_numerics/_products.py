@@ -1,4 +1,4 @@
-"""Matrix products, in full precision and rounded the same beside whatever else."""
+"""Matrix products in full precision, and such as round a tile alike whatever is computed beside it."""
 
 import functools
 
@@ -11,10 +11,10 @@ matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 @jax.custom_jvp
-def matrix_product(
+def tiled_matmul(
     left: Float[Array, "tiles rows inner"], right: Float[Array, "tiles inner columns"]
 ) -> Float[Array, "tiles rows columns"]:
-    """A matrix product for each tile, rounded the same beside whatever else.
+    """A matrix product for each tile, rounded alike whatever is computed beside it.
 
     The order in which a library adds up a matrix product depends on the shape. `vmap` would turn a batch of activities
     into more rows, and so change the last bit: here a batch becomes more tiles instead.
@@ -22,11 +22,11 @@ def matrix_product(
     return _product_of_tiles(left, right)
 
 
-@matrix_product.defjvp
+@tiled_matmul.defjvp
 def _(primals, tangents):
     (left, right), (dleft, dright) = primals, tangents
     tangent = matmul(dleft, right) + matmul(left, dright)
-    return matrix_product(left, right), tangent
+    return tiled_matmul(left, right), tangent
 
 
 @jax.custom_batching.custom_vmap

@@ -7,7 +7,7 @@ else is computed beside them (a batch, another chunk of the layer, another devic
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._numerics._products import matrix_product
+from ratelike._numerics._products import tiled_matmul
 from ratelike._numerics._tile_random import TILE, num_tiles
 
 
@@ -23,7 +23,7 @@ def encode(
         paths = jnp.broadcast_to(increments, shape)
     else:
         paths = jnp.swapaxes(increments, 0, 1)
-    currents = jnp.swapaxes(matrix_product(paths, encoder), 0, 1)
+    currents = jnp.swapaxes(tiled_matmul(paths, encoder), 0, 1)
     return currents.reshape(-1, tiles * TILE)[:, :num_neurons]
 
 
@@ -36,7 +36,7 @@ def decode(
     tiles = decoder.shape[0]
     padded = jnp.pad(activity, ((0, 0), (0, tiles * TILE - num_neurons)))
     padded = jnp.swapaxes(padded.reshape(num_steps, tiles, TILE), 0, 1)
-    return jnp.swapaxes(matrix_product(padded, decoder), 0, 1)
+    return jnp.swapaxes(tiled_matmul(padded, decoder), 0, 1)
 
 
 def in_tiles(

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._numerics._products import matrix_product
+from ratelike._numerics._products import tiled_matmul
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._sums import tree_sum
@@ -75,7 +75,7 @@ def recurrence_of(
     own_weight = None
     if not self_connection:
         # The diagonal of far more than is needed, but rounded the same beside whatever else.
-        within_tiles = matrix_product(encoders, jnp.swapaxes(decoders, 1, 2))
+        within_tiles = tiled_matmul(encoders, jnp.swapaxes(decoders, 1, 2))
         products = jnp.diagonal(within_tiles, axis1=1, axis2=2).reshape(-1)
         own_weight = products[:num_neurons] * _weight_in_mean(pool, num_neurons)
     return Recurrence(

@@ -8,7 +8,7 @@ import pytest
 
 import ratelike as rl
 from ratelike._density import _adjoint
-from ratelike._numerics._exponential import exp_of_few
+from ratelike._numerics._exponential import exp_up_to_4
 
 OURS = rl.GeneralisedRate()
 THEIRS = rl.GeneralisedRate(adjoint=diffrax.RecursiveCheckpointAdjoint())
@@ -74,7 +74,7 @@ def test_both_ways_through_a_block(monkeypatch, backwards):
     def one_way(condition, if_true, if_false):
         return if_true if backwards else if_false
 
-    monkeypatch.setattr(_adjoint, "one_way_for_all", one_way)
+    monkeypatch.setattr(_adjoint, "batch_cond", one_way)
     # Other dynamics, so that nothing comes from a cache.
     dynamics = rl.GeneralisedRate(max_steps=1000 + backwards)
     point = values(seed=1)
@@ -128,7 +128,7 @@ def test_a_single_step():
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1.2e-6), (float, 1e-14)])
 def test_exponentials(dtype, tolerance):
     x = np.linspace(0.0, 4.0, 100_001).astype(dtype)
-    up = exp_of_few(jnp.asarray(x))
+    up = exp_up_to_4(jnp.asarray(x))
     np.testing.assert_allclose(up, np.exp(x.astype(float)), rtol=tolerance)
 
 

@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Array
 
 import ratelike as rl
-from ratelike._numerics._chebyshev import cells_of, interpolated
+from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 
 DT = 0.5e-3
 
@@ -122,7 +122,7 @@ def test_cells_follow_the_bends_of_a_function():
         return jnp.minimum(x - 1e4, 0.0) - jnp.log1p(jnp.exp(-jnp.abs(x - 1e4)))
 
     ends = jnp.float32(1e4 - 20.0), jnp.float32(1e4 + 2000.0)
-    table = interpolated(bend, cells_of(bend, *ends, 384))
+    table = chebyshev_interpolant(bend, adaptive_cells(bend, *ends, 384))
     assert bool(table.trusted.all())
     x = jnp.linspace(*ends, 20_001, dtype=jnp.float32)
     exact = -np.logaddexp(0.0, 1e4 - np.asarray(x, float))
@@ -137,7 +137,7 @@ def test_cells_beside_a_jump_are_not_trusted():
         def jump(x):
             return jnp.where(x > place, 1.0, 0.0)
 
-        table = interpolated(jump, cells_of(jump, *ends, 16))
+        table = chebyshev_interpolant(jump, adaptive_cells(jump, *ends, 16))
         x = place + jnp.asarray([-1e-6, 1e-6])
         return table.trusts(x) & (jnp.abs(table(x) - jump(x)) > 1e-4)
 

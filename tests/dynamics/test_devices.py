@@ -15,8 +15,10 @@ STUDY = Path(__file__).parents[1] / "processes" / "devices_study.py"
     ("parts", "comparisons"),
     [
         pytest.param(["neurons"], 7, id="neurons"),
-        pytest.param(["fluctuations"], 3, id="fluctuations"),
-        pytest.param(["study", "trials"], 3, id="studies", marks=pytest.mark.slow),
+        pytest.param(["fluctuations"], 1, id="fluctuations"),
+        pytest.param(
+            ["study", "trials", "slopes"], 4, id="studies", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_one_two_and_eight_devices_agree(parts, comparisons):
