@@ -41,7 +41,12 @@ def rate(network: rl.Network, problem: Problem, key: jax.Array) -> jax.Array:
 
 def spikes_expected(network, problem: Problem, key: jax.Array) -> jax.Array:
     return rl.expected_spiking_loss(
-        network, problem.increments, problem.grid, problem.target, num_probes=2
+        network,
+        problem.increments,
+        problem.grid,
+        problem.target,
+        num_probes=2,
+        key=key,
     )
 
 

@@ -65,7 +65,12 @@ class Task(eqx.Module):
     def expected_error(self, network: rl.Network, key: jax.Array) -> jax.Array:
         increments = self.draw(key)
         return rl.expected_error(
-            network, increments, self.grid, burn_in=BURN_IN, num_probes=PROBES
+            network,
+            increments,
+            self.grid,
+            burn_in=BURN_IN,
+            num_probes=PROBES,
+            key=jax.random.key(0),  # the same probes in every step
         )
 
 

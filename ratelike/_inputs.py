@@ -23,7 +23,7 @@ from ratelike._signal._grid import TimeGrid
 class Inputs(NamedTuple):
     """What a run needs besides network, grid and dynamics, after all checks."""
 
-    path: diffrax.AbstractPath
+    path: diffrax.AbstractPath[Any]
     key: Array | None
     recorded: dict[int, Integer[Array, " recorded"]]  # neurons to record, by layer
 
@@ -77,7 +77,7 @@ def check_layers(
 
 def _checked_path(
     drive: Any, grid: TimeGrid, num_latents: int, dtype: jnp.dtype
-) -> diffrax.AbstractPath:
+) -> diffrax.AbstractPath[Any]:
     path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
         own = path.grid

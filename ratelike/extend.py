@@ -2,10 +2,10 @@
 
 Neurons
     AbstractNeuron                what fires: a mark left by the last spike, and a hazard
-    AbstractSeparableNeuron       one of hazard f(h) ratio(a), which is faster
+    AbstractSeparableNeuron       one whose hazard is a function of the potential times one of age, which is faster
     AbstractRenewalNeuron         one that decides by its parameters whether its hazard is such a product
-    AbstractNeuronModel           any neuron, as the dynamics see it
-    Factors                       what `AbstractNeuronModel.separate` returns
+    AbstractNeuronModel           all that dynamics ask of a neuron: for those that remember more than their last spike
+    Factors                       what a separable neuron returns
     AbstractEscape                escape rate: one elementwise function
     AbstractInvertibleEscape      one that knows the potential of a mean rate
     AbstractSeparableEscape       one with f(u + offset) = f(u) ratio(offset), which is faster
@@ -26,6 +26,8 @@ Input
 
 Dynamics
     AbstractDynamics              how a layer responds to a path
+    Population                    what runs: neurons with the connections that they use
+    Decoded                       sums over the neurons of a population
     LayerOutput                   what a dynamics returns
     Recording                     what it recorded of chosen neurons
     RefractoryDensity             what the density's `diffrax.SaveAt(fn=...)` gets
@@ -61,6 +63,7 @@ from ratelike._neuron._base import Factors
 from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
+from ratelike._population._population import Decoded, Population
 from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
 from ratelike._training._domains import AbstractDomain
@@ -85,8 +88,10 @@ __all__ = [
     "AbstractSeparableEscape",
     "AbstractSeparableNeuron",
     "AbstractStationaryRate",
+    "Decoded",
     "Factors",
     "LayerOutput",
+    "Population",
     "Recording",
     "RefractoryDensity",
     "Sample",

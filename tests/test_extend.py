@@ -236,11 +236,12 @@ class Poisson(rl.extend.AbstractDynamics):
     def check(self, name, layer, grid):
         pass
 
-    def __call__(self, layer, path, grid, *, tile_keys, recorded):
-        dX = rl.extend.grid_increments(path, grid, layer.dtype)
-        activity = 10.0 * (grid.dt + dX @ layer.encoder.T)
-        decoded = (activity @ layer.decoder)[:, None]
-        return rl.extend.LayerOutput(decoded, None, None, jnp.isfinite(decoded).all())
+    def __call__(self, population, path, grid, *, tile_keys, recorded):
+        dX = rl.extend.grid_increments(path, grid, population.bias.dtype)
+        activity = 10.0 * (grid.dt + population.currents(dX))
+        decoded = population.decode(activity)
+        succeeded = jnp.isfinite(decoded.latents).all()
+        return rl.extend.LayerOutput(decoded, None, None, succeeded)
 
 
 class Definition(rl.extend.AbstractStationaryRate):
@@ -257,7 +258,7 @@ class Silent(rl.extend.AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = False
 
-    def __call__(self, sample, layer, increments, grid, recorded):
+    def __call__(self, sample, population, increments, grid, recorded):
         return sample(*jax.lax.stop_gradient((layer, increments)), recorded)
 
     def mean_loss(self, trial, keys):

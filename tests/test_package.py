@@ -5,10 +5,12 @@ import pydoc
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ratelike as rl
+from tests.quick import QUICK
 
 CHECK = """
 import sys, jax
@@ -109,3 +111,12 @@ def test_all_names_can_be_imported_at_once():
     exec("from ratelike import *", names)
     # Pictures are there if they have been imported before.
     assert set(names) - {"__builtins__", "plot"} == names_of(rl) | set(NAMESPACES)
+
+
+def test_the_quick_tests_exist_and_are_of_every_folder():
+    tests = Path(__file__).parent
+    for file, names in QUICK.items():
+        text = (tests / file).read_text()
+        assert all(f"\ndef {name}(" in text for name in (names or "").split()), file
+    folders = {path.parent for path in tests.rglob("test_*.py")}
+    assert folders == {(tests / file).parent for file in QUICK}

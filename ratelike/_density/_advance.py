@@ -1,7 +1,7 @@
 """One step of the grid: a part of the mass fires, and all cohorts grow older."""
 
 import jax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._firing import (
     Hazard,
@@ -22,6 +22,7 @@ from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._state import CohortDensity
 from ratelike._density._upper_fraction import mass_and_fraction_after_step
+from ratelike._types import PyTree
 
 Bins = Float[Array, "bins neurons"]
 Marks = PyTree[Float[Array, "bins neurons"]]

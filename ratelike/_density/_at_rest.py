@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._neuron import AbstractNeuronModel
+from ratelike._types import PyTree
 
 
 def never_fired(

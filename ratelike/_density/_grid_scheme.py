@@ -2,12 +2,13 @@
 
 import functools
 import math
+from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._density import _reverse as reverse
@@ -36,6 +37,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class GridScheme(AbstractScheme):
@@ -83,7 +85,7 @@ class GridScheme(AbstractScheme):
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:

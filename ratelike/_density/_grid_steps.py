@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import diffrax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike._density._state import Scalar
+from ratelike._types import PyTree
 
 
 class GridSteps(diffrax.AbstractStepSizeController):

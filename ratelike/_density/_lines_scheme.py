@@ -1,5 +1,7 @@
 """The method of lines, under any diffrax solver for ordinary differential equations."""
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -61,7 +63,7 @@ class LinesScheme(AbstractScheme):
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike._density._merging import with_row
+from ratelike._types import PyTree
 
 # Masses and marks.
 Rows = tuple[Float[Array, "dead neurons"], PyTree[Float[Array, "dead neurons"]]]

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._at_rest import never_fired
@@ -12,6 +12,7 @@ from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._state import BlockOutput, CohortDensity, GridState
 from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._population import Population
+from ratelike._types import PyTree
 
 
 class RenewalProblem(eqx.Module):

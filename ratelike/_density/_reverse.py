@@ -9,7 +9,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._adjoint import DensityBlock, block_derivatives
 from ratelike._density._renewal_problem import RenewalProblem
@@ -22,6 +22,7 @@ from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._membrane import potentials_at_ends
+from ratelike._types import PyTree
 
 
 class Ends(eqx.Module):

@@ -7,11 +7,11 @@ import diffrax
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from ratelike import _validation as validation
 from ratelike._density._state import RefractoryDensity
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 def check_saved_times(name: str, saveat: diffrax.SaveAt | None, grid: TimeGrid) -> None:

@@ -8,7 +8,7 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from equinox import AbstractVar
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density._saved import seeing_densities
 from ratelike._density._state import RefractoryDensity
@@ -17,6 +17,7 @@ from ratelike._neuron import AbstractNeuronModel
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class SolveOptions(eqx.Module):
@@ -57,7 +58,7 @@ class AbstractScheme(eqx.Module):
     def solve(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:

@@ -6,16 +6,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._neuron._ages import in_seconds
+from ratelike._types import PyTree
 
 if TYPE_CHECKING:
     from ratelike._density._renewal_problem import RenewalProblem
 
 # A time, as diffrax types it.
-Scalar = float | Float[Array | np.ndarray, ""]
+Scalar = int | float | Float[Array | np.ndarray, ""]
 # Mean, and standard deviation, of the age index in each bin.
 Ages = tuple[Float[Array, "*steps bins"], Float[Array, "*steps bins"]]
 

@@ -1,7 +1,7 @@
 """What every dynamics does: turn a layer and its incoming path into outgoing increments."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -36,7 +36,7 @@ class AbstractDynamics(eqx.Module):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from ratelike._dynamics._finite import all_finite
 from ratelike._numerics._time_blocks import in_blocks, in_time
@@ -17,6 +17,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import leak_of
+from ratelike._types import PyTree
 
 # If that is more than one block. The same for runs of all lengths: the last bit of a matrix product depends on how many
 # rows it has.

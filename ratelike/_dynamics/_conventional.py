@@ -1,6 +1,6 @@
 """The conventional rate: a static function of the potential."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class ConventionalRate(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,

@@ -3,15 +3,18 @@
 Spikes are a comparison, which hides a NaN: no neuron fires. So not only what is decoded is looked at.
 """
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool
 
 from ratelike._neuron import factors_are_right
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import GridPath
+from ratelike._types import PyTree
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -24,7 +27,7 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def made_sense(
-    population: Population, path: diffrax.AbstractPath, output: LayerOutput
+    population: Population, path: diffrax.AbstractPath[Any], output: LayerOutput
 ) -> Bool[Array, ""]:
     """The dynamics succeeded, with finite parameters, input and potentials, and a finite result.
 

@@ -1,7 +1,7 @@
 """The generalised rate: the expected activity of each neuron, given its own input."""
 
 from types import NoneType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -64,10 +64,10 @@ class GeneralisedRate(AbstractDynamics):
 
     def __init__(
         self,
-        solver: diffrax.AbstractSolver | None = None,
-        stepsize_controller: diffrax.AbstractStepSizeController | None = None,
+        solver: diffrax.AbstractSolver[Any] | None = None,
+        stepsize_controller: diffrax.AbstractStepSizeController[Any, Any] | None = None,
         adjoint: diffrax.AbstractAdjoint | None = None,
-        progress_meter: diffrax.AbstractProgressMeter | None = None,
+        progress_meter: diffrax.AbstractProgressMeter[Any] | None = None,
         saveat: diffrax.SaveAt | None = None,
         age_step: float | None = None,
         max_steps: int = 1_000_000,
@@ -144,7 +144,7 @@ class GeneralisedRate(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None = None,

@@ -1,11 +1,12 @@
 """A layer as chunks of neurons, each small enough for the processor's cache."""
 
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Int
 
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._finite import made_sense
@@ -14,6 +15,7 @@ from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 # With several devices a population is cut into at least so many chunks, on any smaller number of devices too.
 FEWEST_CHUNKS = 8
@@ -33,7 +35,7 @@ class LayerRun(eqx.Module):
 def run_layer(
     dynamics: AbstractDynamics,
     stage: AbstractStage,
-    path: diffrax.AbstractPath,
+    path: diffrax.AbstractPath[Any],
     grid: TimeGrid,
     *,
     key: Array | None,

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import diffrax
 import jax
@@ -20,7 +21,7 @@ RunStage = Callable[..., LayerRun]
 def run_layers(
     dynamics: AbstractDynamics,
     stages: Sequence[AbstractStage],
-    path: diffrax.AbstractPath,
+    path: diffrax.AbstractPath[Any],
     grid: TimeGrid,
     *,
     key: Array | None,

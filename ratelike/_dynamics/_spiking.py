@@ -1,12 +1,12 @@
 """Neurons that fire."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, PyTree
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
@@ -28,6 +28,7 @@ from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 # Steps that share one random number are unrolled; more of them compile longer and gain nothing.
 LONGEST_BLOCK = 8
@@ -56,7 +57,7 @@ class Spiking(AbstractDynamics):
     estimator: AbstractEstimator
     needs_key: ClassVar[bool] = True
 
-    def __init__(self, estimator: AbstractEstimator | None = None):
+    def __init__(self, estimator: AbstractEstimator | None = None) -> None:
         self.estimator = Refuse() if estimator is None else estimator
         validation.instance("Spiking.estimator", self.estimator, AbstractEstimator)
 
@@ -79,7 +80,7 @@ class Spiking(AbstractDynamics):
     def __call__(
         self,
         population: Population,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         grid: TimeGrid,
         *,
         tile_keys: Array | None,

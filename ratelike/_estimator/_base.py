@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
@@ -47,8 +47,8 @@ class AbstractEstimator(eqx.Module):
     @abc.abstractmethod
     def mean_loss(
         self,
-        trial: "Callable[[AbstractEstimator, Array], Trial]",
-        keys: Array,
+        trial: "RunTrial",
+        keys: Key[Array, " trials"],
     ) -> Float[Array, ""]:
         """The mean loss of a trial for each key, with the derivative that the estimator stands for."""
 
@@ -58,3 +58,7 @@ class Trial(eqx.Module):
 
     loss: Float[Array, ""]
     log_likelihood: Float[Array, ""]  # 0 unless the estimator keeps it
+
+
+# Runs one trial with an estimator and a key.
+RunTrial = Callable[[AbstractEstimator, Key[Array, ""]], Trial]

@@ -5,9 +5,13 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Integer, Key
 
-from ratelike._estimator._base import AbstractEstimator
+from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
+from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
+from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 
 class Refuse(AbstractEstimator):
@@ -21,7 +25,14 @@ class Refuse(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = False
 
-    def __call__(self, sample, population, increments, grid, recorded):
+    def __call__(
+        self,
+        sample: Sample,
+        population: Population,
+        increments: Float[Array, "time *tiles latents"],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
         population, increments = refuse_derivatives(
             (population, increments),
             "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a "
@@ -31,7 +42,9 @@ class Refuse(AbstractEstimator):
         )
         return sample(population, increments, recorded)
 
-    def mean_loss(self, trial, keys) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)
 
 

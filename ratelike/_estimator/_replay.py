@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._estimator._base import Sample
 from ratelike._neuron import AbstractNeuronModel
@@ -14,6 +14,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import potentials_at_ends
+from ratelike._types import PyTree
 
 
 class Replay(eqx.Module):

@@ -4,11 +4,14 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, Key
 
-from ratelike._estimator._base import AbstractEstimator
+from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
 from ratelike._estimator._refuse import refuse_derivatives
 from ratelike._estimator._replay import Replay, replay
+from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
+from ratelike._signal._grid import TimeGrid
 
 
 class ScoreFunction(AbstractEstimator):
@@ -33,7 +36,14 @@ class ScoreFunction(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, population, increments, grid, recorded):
+    def __call__(
+        self,
+        sample: Sample,
+        population: Population,
+        increments: Float[Array, "time *tiles latents"],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
         population, increments = refuse_derivatives(
             (population, increments),
             "Spiking(ScoreFunction()) cannot be differentiated by itself: the derivative of an expected loss needs the "
@@ -42,7 +52,9 @@ class ScoreFunction(AbstractEstimator):
         )
         return sample(population, increments, recorded)
 
-    def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         trials = jax.vmap(lambda key: trial(_GivenSpikes(), key))(keys)
         count = keys.shape[0]
         others = (jnp.sum(trials.loss) - trials.loss) / (count - 1)
@@ -60,12 +72,21 @@ class _GivenSpikes(AbstractEstimator):
     allows_feedback: ClassVar[bool] = True
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, population, increments, grid, recorded):
+    def __call__(
+        self,
+        sample: Sample,
+        population: Population,
+        increments: Float[Array, "time *tiles latents"],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
         given = replay(sample, population, increments, grid)
         saved = log_likelihood(given)
         return given.layer_output(population, given.spikes, recorded, saved)
 
-    def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         raise NotImplementedError("ScoreFunction takes the mean")
 
 

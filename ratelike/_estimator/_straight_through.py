@@ -4,11 +4,14 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer, Key
 
-from ratelike._estimator._base import AbstractEstimator
+from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
 from ratelike._estimator._replay import replay
 from ratelike._numerics._exponential import one_minus_exp
+from ratelike._population._output import LayerOutput
+from ratelike._population._population import Population
+from ratelike._signal._grid import TimeGrid
 
 
 class StraightThrough(AbstractEstimator):
@@ -33,12 +36,21 @@ class StraightThrough(AbstractEstimator):
     allows_feedback: ClassVar[bool] = False
     keeps_spikes: ClassVar[bool] = True
 
-    def __call__(self, sample, population, increments, grid, recorded):
+    def __call__(
+        self,
+        sample: Sample,
+        population: Population,
+        increments: Float[Array, "time *tiles latents"],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+    ) -> LayerOutput:
         given = replay(sample, population, increments, grid)
         probability = one_minus_exp(given.spent)
         # The difference is zero, and its derivative is that of p.
         surrogate = probability - jax.lax.stop_gradient(probability)
         return given.layer_output(population, given.spikes + surrogate, recorded)
 
-    def mean_loss(self, trial, keys: Array) -> Float[Array, ""]:
+    def mean_loss(
+        self, trial: RunTrial, keys: Key[Array, " trials"]
+    ) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike import _validation as validation
-from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
-from ratelike._inputs import checked_inputs
+from ratelike._fluctuations._inputs import (
+    FluctuationInputs,
+    checked_fluctuation_inputs,
+)
+from ratelike._fluctuations._network import output_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._signal._drive import Input
@@ -29,6 +30,7 @@ def expected_error(
     burn_in: int = 0,
     num_probes: int = 4,
     key: Array | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, ""]:
     r"""Predicts mean |y_spiking - y_rate|, over outputs and the steps after the first `burn_in`, without a spike.
 
@@ -40,8 +42,10 @@ def expected_error(
     last layer's own variance is exact (`readout_variance`); for a network of one layer that is all. What the earlier
     layers pass on is sampled: `num_probes` realisations of linear noise run through the linearised layers, in the
     same pass as the rate. Given their sample x, E|dy| is taken exactly, as the mean of a folded Gaussian of mean x and
-    of the last layer's variance, so that few probes give no bias. They are pseudo-random with a fixed `key`
-    unless another is given: the prediction is a deterministic, smooth function of the network.
+    of the last layer's variance, so that few probes give no bias. `key` determines the probes, so that the prediction is
+    a deterministic, smooth function of the network; a network of one layer has none and needs no key.
+    The neurons of each layer are shared out among the devices of `mesh`, as by `simulate`; how many these are changes no
+    bit of the result.
 
     *Limits.* The law of the outputs is taken to be Gaussian. Where few spikes reach an output it is not, whatever the
     variance, and the prediction of E|dy| is too large: 2.1 times with 0.04 spikes of all neurons within tau_m, 1.2 times with 0.24, 1.03 times with
@@ -53,16 +57,29 @@ def expected_error(
     Schwalger, Deger and Gerstner, PLoS Comput. Biol. 13, e1005507 (2017).
 
     Raises `ValueError` as `simulate` does, for a layer with feedback, unless 0 <= burn_in < number of steps, for
-    `num_probes` < 1, and for a raw key.
+    `num_probes` < 1, for a raw key, and for a missing one where the network has more than one layer.
     """
-    arguments = checked(network, increments, grid, burn_in, num_probes, key)
-    check_fluctuations(network)
-    return _expected_error(network, *arguments)
+    inputs = checked_fluctuation_inputs(
+        network,
+        increments,
+        grid,
+        burn_in=burn_in,
+        num_probes=num_probes,
+        key=key,
+        mesh=mesh,
+    )
+    return _expected_error(network, inputs, grid, mesh)
 
 
 @eqx.filter_jit
-def _expected_error(network, path, grid, burn_in, num_probes, key):
-    outputs = output_fluctuations(network, path, grid, key, num_probes)
+def _expected_error(
+    network: Network,
+    inputs: FluctuationInputs,
+    grid: TimeGrid,
+    mesh: jax.sharding.Mesh | None,
+) -> Float[Array, ""]:
+    path, burn_in, num_probes, key = inputs
+    outputs = output_fluctuations(network, path, grid, key, num_probes, mesh)
     own = outputs.own[burn_in:, None]
     passed_on = outputs.passed_on
     if passed_on is None:
@@ -71,21 +88,15 @@ def _expected_error(network, path, grid, burn_in, num_probes, key):
 
 
 def folded_mean(
-    mean: Float[Array, "*shape"], variance: Float[Array, "*shape"]
+    mean: Float[Array, "*shape"], variance: Float[Array, "*#shape"]
 ) -> Float[Array, "*shape"]:
-    r"""E|x| of a Gaussian: sqrt(2/pi) sigma exp(-mu^2 / (2 sigma^2)) + mu erf(mu / (sqrt(2) sigma))."""
+    r"""E|x| of a Gaussian: sqrt(2/pi) sigma exp(-mu^2 / (2 sigma^2)) + mu erf(mu / (sqrt(2) sigma)).
+
+    The variance may have axes of size 1, along which it is the same for all means.
+    """
     spreads = variance > 0.0
     sigma = jnp.sqrt(jnp.where(spreads, variance, 1.0))
     ratio = jnp.clip(mean / sigma, -CERTAIN, CERTAIN)
     spread = math.sqrt(2.0 / math.pi) * sigma * jnp.exp(-0.5 * ratio**2)
     folded = spread + mean * jax.scipy.special.erf(math.sqrt(0.5) * ratio)
     return jnp.where(spreads, folded, jnp.abs(mean))
-
-
-def checked(network, increments, grid, burn_in, num_probes, key):
-    """Path, grid, burn-in, number of probes and key, after all checks."""
-    num_probes = validation.count("num_probes", num_probes)
-    key = jax.random.key(0) if key is None else validation.typed_key("key", key)
-    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
-    burn_in = validation.burn_in(burn_in, grid.num_steps)
-    return path, grid, burn_in, num_probes, key

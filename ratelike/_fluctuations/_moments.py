@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._fluctuations._density import Step, shift
+from ratelike._signal._membrane import Leak
 
 
 class Moments(NamedTuple):
@@ -29,11 +30,9 @@ def no_spikes_yet(distribution: Float[Array, "ages neurons"]) -> Moments:
     return Moments(jnp.zeros_like(distribution), jnp.zeros_like(distribution[0]))
 
 
-def advance_moments(
-    moments: Moments, step: Step, decay: Float[Array, ""], jump: Float[Array, ""]
-) -> Moments:
-    """One step; `decay` is a, `jump` is b."""
-    rate = step.activity
+def advance_moments(moments: Moments, step: Step, leak: Leak) -> Moments:
+    """One step; a and b are the decay and the scale of the output membrane's leak."""
+    (decay, jump), rate = leak, step.activity
     with_spike = jnp.sum(step.probability * moments.covariance, axis=0)
     variance = (
         decay**2 * moments.variance

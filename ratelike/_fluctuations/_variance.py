@@ -2,13 +2,16 @@
 
 from typing import cast
 
+import diffrax
 import equinox as eqx
+import jax
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._fluctuations._layer import Readout, layer_fluctuations
-from ratelike._fluctuations._network import check_layer_fluctuations
+from ratelike._fluctuations._block import Readout
+from ratelike._fluctuations._inputs import check_layer_fluctuations
+from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
@@ -24,6 +27,7 @@ def readout_variance(
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, "time latents"]:
     r"""Var of the output membranes y = kappa * dX of `layer` with spiking neurons, given its input; latents squared.
 
@@ -33,13 +37,13 @@ def readout_variance(
     spikes of step n, as in `trajectory.outputs`.
 
     `increments` as in `simulate`; `tau_m` is the membrane time constant of the output units in seconds, by default
-    the mean of the neurons'. Takes about twice the time of a rate solve. Differentiable in reverse and forward mode;
+    the mean of the neurons'; `mesh` as in `expected_error`. Takes about twice the time of a rate solve. Differentiable in reverse and forward mode;
     reverse mode keeps about sqrt(steps) densities of 256 neurons.
 
     Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
     """
-    network, path = _checked_layer(layer, increments, grid, tau_m)
-    return _variance(network, path, grid)
+    network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
+    return _variance(network, path, grid, mesh)
 
 
 @broadcasts
@@ -49,49 +53,75 @@ def readout_covariance(
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, "time latents latents"]:
     r"""Cov(y_k, y_l) = (1/N^2) sum_j D_jk D_jl Var_j: as `readout_variance`, which is its diagonal."""
-    network, path = _checked_layer(layer, increments, grid, tau_m)
-    return _covariance(network, path, grid)
+    network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
+    return _covariance(network, path, grid, mesh)
 
 
 @eqx.filter_jit
-def _variance(network, path, grid):
+def _variance(
+    network: Network,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    mesh: jax.sharding.Mesh | None,
+) -> Float[Array, "time latents"]:
     decoder = network.layers[0].decoder
-    return _weighted(network, path, grid, decoder**2)
+    return _sum_over_neurons(network, path, grid, decoder**2, mesh)
 
 
 @eqx.filter_jit
-def _covariance(network, path, grid):
+def _covariance(
+    network: Network,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    mesh: jax.sharding.Mesh | None,
+) -> Float[Array, "time latents latents"]:
     decoder = network.layers[0].decoder
     latents = decoder.shape[-1]
     products = decoder[:, :, None] * decoder[:, None, :]
-    columns = _weighted(network, path, grid, products.reshape(-1, latents**2))
+    products = products.reshape(-1, latents**2)
+    columns = _sum_over_neurons(network, path, grid, products, mesh)
     return columns.reshape(-1, latents, latents)
 
 
-def _weighted(network, path, grid, weights):
-    layer = network.layers[0]
-    dtype = layer.encoder.dtype
-    network, weights = cast_to((network, weights), dtype)
-    layer = network.layers[0]
+def _sum_over_neurons(
+    network: Network,
+    path: diffrax.AbstractPath,
+    grid: TimeGrid,
+    decoder_products: Float[Array, "neurons columns"],
+    mesh: jax.sharding.Mesh | None,
+) -> Float[Array, "time columns"]:
+    """(1/N^2) sum_j D_jk D_jl Var_j."""
+    dtype = network.layers[0].encoder.dtype
+    network, decoder_products = cast_to((network, decoder_products), dtype)
     fluctuations = layer_fluctuations(
-        layer,
+        network.layers[0],
         grid_increments(path, grid, dtype),
         None,
         grid,
         noise=None,
-        readout=Readout(network.output_tau_m, weights),
+        readout=Readout(network.output_tau_m, decoder_products),
+        mesh=mesh,
     )
     return cast(Array, fluctuations.variance)
 
 
-def _checked_layer(layer, increments, grid, tau_m):
+def _checked_layer(
+    layer: Layer,
+    increments: Input,
+    grid: TimeGrid,
+    tau_m: ArrayLike | None,
+    mesh: jax.sharding.Mesh | None,
+) -> tuple[Network, diffrax.AbstractPath]:
+    """A network of the layer alone, whose output membranes have the time constant `tau_m`, and its input."""
     validation.instance("layer", layer, Layer)
     check_layer_fluctuations("layer", layer)
     if tau_m is not None:
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())
+    if mesh is not None:
+        validation.instance("mesh", mesh, jax.sharding.Mesh)
     network = Network([layer], tau_m)
-    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
-    return network, path
+    return network, checked_inputs(network, increments, grid, GeneralisedRate()).path

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
@@ -12,6 +12,7 @@ from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
+from ratelike._types import Numbers
 
 # The trapezoidal rule converges geometrically for a smooth function times a Gaussian.
 NODES = np.linspace(-8.0, 8.0, 129)
@@ -24,8 +25,8 @@ def attractor_network(
     num_neurons: int,
     num_patterns: int,
     key: Array,
-    gain: ArrayLike = 1.0,
-    bias: ArrayLike = 0.0,
+    gain: Numbers = 1.0,
+    bias: Numbers = 0.0,
     delay: float | None = None,
 ) -> Network:
     r"""One recurrent layer, without self-connections, that stores random patterns xi_mu, iid standard normal:
@@ -77,7 +78,7 @@ def attractor_network(
 
 def _decoder(
     neuron: AbstractNeuronModel,
-    bias: Float[Array, "#neurons"],
+    bias: Float[Array, "*#neurons"],
     spread: Float[Array, ""],
     patterns: Float[Array, "neurons patterns"],
 ) -> Float[Array, "neurons patterns"]:

@@ -3,10 +3,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._population._recurrence import Recurrence, recurrence_of
+from ratelike._types import Numbers
 
 
 class Feedback(eqx.Module):
@@ -39,11 +40,11 @@ class Feedback(eqx.Module):
 
     def __init__(
         self,
-        encoder: ArrayLike,
-        decoder: ArrayLike,
+        encoder: Numbers,
+        decoder: Numbers,
         delay: float | None = None,
         self_connection: bool = False,
-    ):
+    ) -> None:
         self.encoder = validation.parameter("Feedback.encoder", encoder)
         validation.shape("Feedback.encoder", self.encoder, ("neurons", "latents"))
         if 0 in self.encoder.shape:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
@@ -12,6 +12,7 @@ from ratelike._network._nodes import AbstractNodes
 from ratelike._network._relay import check_slope, gaussian_gain
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._types import Numbers
 
 Parameters = Float[Array, "nodes parameters"]
 
@@ -24,7 +25,7 @@ def infinite_relay_network(
     depth: int,
     nodes: AbstractNodes,
     gain: float = 1.0,
-    bias: ArrayLike | Callable[[Parameters], ArrayLike] = 1.0,
+    bias: Numbers | Callable[[Parameters], Numbers] = 1.0,
     num_parameters: int = 0,
 ) -> Network:
     r"""What `relay_network` becomes for N -> infinity: the mean over neurons is the expectation over their encoders,

@@ -5,10 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network._layer import AbstractLayer
+from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
@@ -25,8 +26,8 @@ class Network(eqx.Module):
     output_tau_m: Float[Array, ""]
 
     def __init__(
-        self, layers: Sequence[AbstractLayer], output_tau_m: ArrayLike | None = None
-    ):
+        self, layers: Sequence[AbstractLayer], output_tau_m: Numbers | None = None
+    ) -> None:
         validation.instance("Network.layers", layers, Iterable)
         self.layers = tuple(layers)
         for index, layer in enumerate(self.layers):

@@ -38,7 +38,7 @@ class GaussHermite(AbstractNodes):
     num_nodes: int = eqx.field(static=True)
     smallest_weight: float = eqx.field(static=True)
 
-    def __init__(self, num_nodes: int = 16, smallest_weight: float = 1e-10):
+    def __init__(self, num_nodes: int = 16, smallest_weight: float = 1e-10) -> None:
         self.num_nodes = validation.count("GaussHermite.num_nodes", num_nodes)
         self.smallest_weight = validation.number(
             "GaussHermite.smallest_weight", smallest_weight, at_least=0.0
@@ -48,7 +48,9 @@ class GaussHermite(AbstractNodes):
                 f"GaussHermite.smallest_weight must be less than 1, got {self.smallest_weight:g}"
             )
 
-    def __call__(self, num_latents, num_parameters, layer):
+    def __call__(
+        self, num_latents: int, num_parameters: int, layer: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         dimensions = num_latents + num_parameters
         if self.num_nodes**dimensions > MOST_NODES:
             raise ValueError(
@@ -84,7 +86,7 @@ class QuasiMonteCarlo(AbstractNodes):
     num_points: int = eqx.field(static=True)
     key: Array
 
-    def __init__(self, num_points: int, *, key: Array):
+    def __init__(self, num_points: int, *, key: Array) -> None:
         self.num_points = validation.count(
             "QuasiMonteCarlo.num_points", num_points, at_least=2
         )
@@ -94,7 +96,9 @@ class QuasiMonteCarlo(AbstractNodes):
             )
         self.key = validation.typed_key("QuasiMonteCarlo.key", key)
 
-    def __call__(self, num_latents, num_parameters, layer):
+    def __call__(
+        self, num_latents: int, num_parameters: int, layer: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         from scipy import special, stats  # slow to import
 
         if not validation.is_concrete(self.key):

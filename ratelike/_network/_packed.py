@@ -1,12 +1,14 @@
 """Several networks of one size in one run: tiles of neurons, for which one compiled program serves all sizes."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from ratelike._network._feedback import Feedback
 from ratelike._network._layer import Layer
@@ -18,6 +20,7 @@ from ratelike._population._population import Decoded, Population, population_of
 from ratelike._population._recurrence import recurrence_of
 from ratelike._population._sums import map_over_chunks
 from ratelike._signal._drive import GridPath
+from ratelike._types import PyTree
 
 
 class PackedStage(AbstractStage):
@@ -77,10 +80,10 @@ class PackedStage(AbstractStage):
 
     def path(
         self,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         first_tile: Int[Array, ""] | None,
         num_tiles: int | None,
-    ) -> diffrax.AbstractPath:
+    ) -> diffrax.AbstractPath[Any]:
         assert isinstance(path, GridPath)
         return GridPath(_tiles(path.values, first_tile, num_tiles, axis=1), path.grid)
 

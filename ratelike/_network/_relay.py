@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._network._layer import Layer
@@ -17,6 +17,7 @@ from ratelike._neuron import AbstractNeuronModel, check_neuron, fine_step
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
+from ratelike._types import Numbers
 
 
 @broadcasts
@@ -28,7 +29,7 @@ def relay_network(
     depth: int,
     key: Array,
     gain: float = 1.0,
-    bias: ArrayLike = 1.0,
+    bias: Numbers = 1.0,
 ) -> Network:
     r"""A random network whose layers hand on latents of about unit variance.
 
@@ -97,7 +98,7 @@ class RelayConnectivity(AbstractConnectivity):
     num_latents_out: int = eqx.field(static=True)
     spread: Float[Array, ""]  # standard deviation of the encoder's entries
     readout: Float[Array, ""]  # decoder per encoder
-    bias: Float[Array, "#neurons"]
+    bias: Float[Array, "*#neurons"]
 
     def encoder(self, tile_key: Array) -> Float[Array, "tile latents"]:
         # Drawn flat: the same numbers as a matrix of them, for a seventh of the compile time.
@@ -113,7 +114,7 @@ class RelayConnectivity(AbstractConnectivity):
 
 
 def relay_connectivity(
-    neuron: AbstractNeuronModel, num_latents: int, gain: ArrayLike, bias: Array
+    neuron: AbstractNeuronModel, num_latents: int, gain: Numbers, bias: Array
 ) -> RelayConnectivity:
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())
@@ -146,15 +147,15 @@ def check_slope(slope: Array, bias: Array, gain: Array) -> None:
 
 def gaussian_gain(
     neuron: AbstractNeuronModel,
-    bias: Float[Array, "#neurons"],
+    bias: Float[Array, "*#neurons"],
     gain: Float[Array, ""],
-) -> Float[Array, "#neurons"]:
+) -> Float[Array, "*#neurons"]:
     r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
 
     The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`.
     """
 
-    def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "#neurons"]]:
+    def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "*#neurons"]]:
         return functools.partial(_gain_of_type, each)
 
     return neuron.by_type(of_type)(bias, gain)
@@ -162,9 +163,9 @@ def gaussian_gain(
 
 def _gain_of_type(
     neuron: AbstractNeuronModel,
-    bias: Float[Array, "#neurons"],
+    bias: Float[Array, "*#neurons"],
     gain: Float[Array, ""],
-) -> Float[Array, "#neurons"]:
+) -> Float[Array, "*#neurons"]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(64)
     weights = weights / weights.sum()
     dt = fine_step(neuron, bias)

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -48,10 +49,10 @@ class AbstractStage(eqx.Module):
     @abc.abstractmethod
     def path(
         self,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         first_tile: Int[Array, ""] | None,
         num_tiles: int | None,
-    ) -> diffrax.AbstractPath:
+    ) -> diffrax.AbstractPath[Any]:
         """The part of the incoming path that a chunk receives."""
 
     @abc.abstractmethod
@@ -95,10 +96,10 @@ class LayerStage(AbstractStage):
 
     def path(
         self,
-        path: diffrax.AbstractPath,
+        path: diffrax.AbstractPath[Any],
         first_tile: Int[Array, ""] | None,
         num_tiles: int | None,
-    ) -> diffrax.AbstractPath:
+    ) -> diffrax.AbstractPath[Any]:
         return path
 
     def tile_keys(

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Integer
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
@@ -12,6 +12,7 @@ from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._population import Population, population_of
+from ratelike._types import Numbers
 
 
 class StreamedLayer(AbstractLayer):
@@ -39,7 +40,7 @@ class StreamedLayer(AbstractLayer):
         *,
         num_neurons: int,
         key: Array,
-    ):
+    ) -> None:
         validation.instance("StreamedLayer.neuron", neuron, AbstractNeuronModel)
         validation.instance(
             "StreamedLayer.connectivity", connectivity, AbstractConnectivity
@@ -144,7 +145,7 @@ def streamed_relay_network(
     depth: int,
     key: Array,
     gain: float = 1.0,
-    bias: ArrayLike = 1.0,
+    bias: Numbers = 1.0,
 ) -> Network:
     """`relay_network` of `StreamedLayer`s: the same network, neuron by neuron, in memory that does not grow with it.
 

@@ -5,7 +5,6 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from ratelike import _validation as validation
 from ratelike._escape import (
@@ -14,6 +13,7 @@ from ratelike._escape import (
     SigmoidEscape,
     SoftplusEscape,
 )
+from ratelike._types import PyTree
 
 # Fine around zero, and far: whether the argument of an exponential is clamped shows at large potentials only.
 _HALF = np.geomspace(1e-2, 1e4, 25)

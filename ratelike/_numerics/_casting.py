@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
+
+from ratelike._types import PyTree
 
 
 def cast_to(tree: PyTree[Array], dtype: jnp.dtype) -> PyTree[Array]:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 
 import jax
-from jaxtyping import PyTree
 
 from ratelike._numerics._time_blocks import in_blocks, in_time
+from ratelike._types import PyTree
 
 
 def checkpointed_scan(

@@ -1,9 +1,10 @@
 """What a population hands on, and what was recorded of it."""
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._population._population import Decoded
+from ratelike._types import PyTree
 
 
 class Recording(eqx.Module):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
-RunChunk = Callable[[Int[Array, ""]], PyTree]
+# Of the number of a chunk, and of arrays that all chunks share.
+RunChunk = Callable[..., PyTree]
 
 # Sums that are kept side by side before they are added; a power of two, so that the tree stays the same.
 KEPT_SUMS = 64
@@ -25,25 +26,30 @@ def tree_sum(terms: Float[Array, "time terms *rest"]) -> Float[Array, "time *res
 
 
 def sum_over_chunks(
-    run_chunk: RunChunk, count: int, mesh: Mesh | None = None
+    run_chunk: RunChunk, count: int, mesh: Mesh | None = None, *arrays: PyTree[Array]
 ) -> PyTree:
-    """run_chunk(0) + ... + run_chunk(count - 1), leaf by leaf; of truth values, whether all hold.
+    """run_chunk(0, *arrays) + ... + run_chunk(count - 1, *arrays), leaf by leaf; of truth values, whether all hold.
 
     The chunks run one after the other, or shared out among the devices of `mesh`, on all of which the result is.
-    Memory grows with the logarithm of `count`. Leaves are arrays over time, or truth values.
+    Memory grows with the logarithm of `count`. Leaves are arrays over time, or truth values. With a mesh, what is to
+    be differentiated and may itself be such a sum has to be among `arrays`: JAX does not differentiate it where
+    `run_chunk` closes over it.
     """
     if mesh is None:
         run_chunk, count = _grouped(run_chunk, count, KEPT_SUMS, at_most=KEPT_SUMS)
-        return _sum(jax.lax.map(run_chunk, jnp.arange(count, dtype=jnp.int32)))
+        return _sum(map_over_chunks(run_chunk, count, None, *arrays))
     at_most = KEPT_SUMS * mesh.size
     run_chunk, count = _grouped(run_chunk, count, 2, at_most=at_most)
-    return _sum(map_over_chunks(_or_zero(run_chunk, count), count, mesh))
+    return _sum(map_over_chunks(_or_zero(run_chunk, count), count, mesh, *arrays))
 
 
-def map_over_chunks(run_chunk: RunChunk, count: int, mesh: Mesh | None) -> PyTree:
-    """run_chunk(0), ..., run_chunk(count - 1), stacked; with the chunks shared out among the devices of `mesh`."""
+def map_over_chunks(
+    run_chunk: RunChunk, count: int, mesh: Mesh | None, *arrays: PyTree[Array]
+) -> PyTree:
+    """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays), stacked; shared out among the devices of `mesh`."""
     if mesh is None:
-        return jax.lax.map(run_chunk, jnp.arange(count, dtype=jnp.int32))
+        numbers = jnp.arange(count, dtype=jnp.int32)
+        return jax.lax.map(lambda index: run_chunk(index, *arrays), numbers)
     each = -(-count // mesh.size)
     # A caller's mesh may have explicit axes, of which nothing here speaks.
     mesh = Mesh(mesh.devices, mesh.axis_names)
@@ -51,18 +57,18 @@ def map_over_chunks(run_chunk: RunChunk, count: int, mesh: Mesh | None) -> PyTre
     @functools.partial(
         jax.shard_map,
         mesh=mesh,
-        in_specs=(),
+        in_specs=PartitionSpec(),
         out_specs=PartitionSpec(),
         # What a chunk draws and solves is not known to be the same or different on devices.
         check_vma=False,
     )
-    def on_each_device():
+    def on_each_device(*arrays: PyTree[Array]) -> PyTree:
         first = jax.lax.axis_index(mesh.axis_names) * each
         mine = first.astype(jnp.int32) + jnp.arange(each, dtype=jnp.int32)
-        outputs = jax.lax.map(run_chunk, mine)
+        outputs = jax.lax.map(lambda index: run_chunk(index, *arrays), mine)
         return jax.lax.all_gather(outputs, mesh.axis_names, tiled=True)
 
-    return jax.tree.map(lambda x: x[:count], on_each_device())
+    return jax.tree.map(lambda x: x[:count], on_each_device(*arrays))
 
 
 def _grouped(
@@ -77,22 +83,23 @@ def _grouped(
 def _of_groups(run_chunk: RunChunk, count: int, group: int) -> RunChunk:
     one = _or_zero(run_chunk, count)
 
-    def run_group(index: Int[Array, ""]) -> PyTree:
+    def run_group(index: Int[Array, ""], *arrays: PyTree[Array]) -> PyTree:
         members = index * group + jnp.arange(group, dtype=jnp.int32)
-        return _sum(jax.lax.map(one, members))
+        return _sum(jax.lax.map(lambda member: one(member, *arrays), members))
 
     return run_group
 
 
 def _or_zero(run_chunk: RunChunk, count: int) -> RunChunk:
     """Beyond the last chunk there is nothing to run and nothing to add."""
-    shapes = jax.eval_shape(run_chunk, jnp.zeros((), jnp.int32))
 
-    def zero(index: Int[Array, ""]) -> PyTree:
-        return jax.tree.map(_zero, shapes)
+    def one(index: Int[Array, ""], *arrays: PyTree[Array]) -> PyTree:
+        shapes = jax.eval_shape(run_chunk, index, *arrays)
 
-    def one(index: Int[Array, ""]) -> PyTree:
-        return jax.lax.cond(index < count, run_chunk, zero, index)
+        def zero(*_: PyTree[Array]) -> PyTree:
+            return jax.tree.map(_zero, shapes)
+
+        return jax.lax.cond(index < count, run_chunk, zero, index, *arrays)
 
     return one
 

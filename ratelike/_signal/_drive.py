@@ -176,7 +176,7 @@ def as_path(
 
 
 def grid_increments(
-    path: diffrax.AbstractPath, grid: TimeGrid, dtype: DTypeLike
+    path: diffrax.AbstractPath[Any], grid: TimeGrid, dtype: DTypeLike
 ) -> Float[Array, "time *tiles latents"]:
     """X(t_{n+1}) - X(t_n) of any diffrax path; of a `GridPath` in its own type, and for each tile where it has tiles."""
     if isinstance(path, GridPath):

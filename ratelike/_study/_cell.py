@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, Key, PyTree, Real
+from jaxtyping import Array, Float, Integer, Key, Real
 
 from ratelike._dynamics._finite import not_finite_error
 from ratelike._network import Network
@@ -16,6 +16,7 @@ from ratelike._signal._grid import TimeGrid
 from ratelike._study._checks import check_is_network
 from ratelike._study._study import Study
 from ratelike._study._tiles import errors_of_tiles
+from ratelike._types import PyTree
 
 
 class Cell(eqx.Module):

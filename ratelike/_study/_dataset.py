@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import ArrayLike
 
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
 from ratelike._io._version import __version__
@@ -16,6 +15,7 @@ from ratelike._io._xarray import Dataset, make_dataset
 from ratelike._simulate import Trajectory
 from ratelike._study._cell import Cell
 from ratelike._study._result import Convergence
+from ratelike._types import Numbers
 
 
 def to_dataset(
@@ -38,10 +38,10 @@ def to_dataset(
         variables, coordinates = _of_trajectory(result)
     else:
         raise ValueError(
-            f"result must be a ratelike.Convergence or a ratelike.Trajectory, got {result!r}"
+            f"result must be a ratelike.study.Convergence or a ratelike.Trajectory, got {result!r}"
         )
     attributes = {"ratelike_version": __version__, **(attributes or {})}
-    return make_dataset("to_dataset", variables, coordinates, attributes)
+    return make_dataset("study.to_dataset", variables, coordinates, attributes)
 
 
 def from_dataset(dataset: Dataset) -> Convergence:
@@ -122,7 +122,7 @@ def _of_trajectory(result: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
     def add(
         name: str,
         dimensions: str | tuple[str, ...],
-        values: ArrayLike,
+        values: Numbers,
         units: str,
         meaning: str,
     ) -> None:

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ratelike import _validation as validation
 from ratelike._study._cell import Cell
 
-# Wraps the cells of a study, to show how far it is: `ratelike.Progress()`, `tqdm.tqdm`.
+# Wraps the cells of a study, to show how far it is: `ratelike.study.Progress()`, `tqdm.tqdm`.
 ProgressBar = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -29,7 +29,7 @@ class Execution:
     `mesh`
         The neurons of a cell, and so its networks, are shared out among the devices of a `jax.make_mesh`.
     `progress`
-        Wraps the iterable of cells: `ratelike.Progress()` and `tqdm.tqdm` do.
+        Wraps the iterable of cells: `ratelike.study.Progress()` and `tqdm.tqdm` do.
     `on_cell`
         Is called with every finished `Cell`, to save it: what is finished is not lost if a later cell fails.
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Float, Real, Shaped
+from jaxtyping import Float, Real, Shaped
 
 from ratelike import _validation as validation
+from ratelike._types import Numbers
 
 
 class Slope(eqx.Module):
@@ -26,9 +27,7 @@ class SizeCurve(eqx.Module):
     sizes: tuple[int, ...]
     values: tuple[Real[np.ndarray, "_"], ...]  # (trials,) of each size
 
-    def __init__(
-        self, sizes: Sequence[int], values: Sequence[ArrayLike | Sequence[float]]
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], values: Sequence[Numbers]) -> None:
         validation.instance("SizeCurve.sizes", sizes, Sequence)
         if not isinstance(values, (Sequence, np.ndarray)):
             raise ValueError(
@@ -71,7 +70,7 @@ class SizeCurve(eqx.Module):
     def slope(self, min_size: int = 1, *, level: float = 0.95) -> Slope:
         r"""Least-squares slope of log(mean) against log(N) over sizes of at least `min_size`.
 
-        All these sizes have the same weight, however many trials there are: the slope is a property of the curve,
+        All these sizes count alike, however many trials there are: the slope is a property of the curve,
         also where that is bent. For the interval, with n_i trials of mean m_i and standard deviation s_i at size i,
 
             value = sum_i w_i log m_i,    its standard error = c sqrt(sum_i w_i^2 / n_i),

@@ -11,9 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
 
 from ratelike._io._atomic import write_atomically
+from ratelike._types import PyTree
 
 KIND = b"ratelike fit 2, sha256 "  # the first line, with the digest of all that follows
 

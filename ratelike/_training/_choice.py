@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import PyTree
 
 from ratelike._network import Network
 from ratelike._training._domains import AbstractDomain, Unconstrained
 from ratelike._training._trained import Trained
+from ratelike._types import PyTree
 
 Where = Callable[[Network], PyTree]
 
@@ -20,7 +20,7 @@ Where = Callable[[Network], PyTree]
 class _Placeholder:
     """Takes the place of an array of the network while `where` chooses; it is no number, so that nothing can be computed from it."""
 
-    def __init__(self, index: int, name: str):
+    def __init__(self, index: int, name: str) -> None:
         self.index, self.name = index, name
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:

@@ -14,6 +14,7 @@ from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
 from ratelike._simulate import simulate
+from ratelike._types import Numbers
 
 
 @broadcasts
@@ -23,7 +24,7 @@ def solve_decoders(
     grid: TimeGrid,
     target: Float[ArrayLike, "time latents_out"],
     *,
-    ridge: ArrayLike,
+    ridge: Numbers,
     burn_in: int = 0,
     dynamics: AbstractDynamics | None = None,
 ) -> Network:
@@ -78,7 +79,7 @@ def solve_decoders(
 def _ridge_regression(
     features: Float[Array, "time neurons"],
     target: Float[Array, "time latents"],
-    ridge: Float[Array, "#neurons"],
+    ridge: Float[Array, "*#neurons"],
 ) -> Float[Array, "neurons latents"]:
     """Argmin of mean_n |features D - target|^2 + sum_j ridge_j |D_j|^2: least squares with the ridge as more rows."""
     num_steps, num_neurons = features.shape

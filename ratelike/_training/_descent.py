@@ -6,10 +6,11 @@ from typing import Any, cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer, PyTree
+from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._network import Network
 from ratelike._training._trained import Trained
+from ratelike._types import PyTree
 
 Loss = Callable[[Network, Array], Float[Array, ""]]
 

@@ -4,9 +4,10 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from ratelike import _validation as validation
+from ratelike._types import PyTree
 
 
 class AbstractDomain(eqx.Module):

@@ -34,13 +34,17 @@ class FitError(RuntimeError):
     `network` is the last one at which both were finite (None if there was none), `history` the losses up to it.
     """
 
+    step: int
+    network: Network | None
+    history: Float[np.ndarray, " steps"]
+
     def __init__(
         self,
         message: str,
         step: int,
         network: Network | None,
         history: Float[np.ndarray, " steps"],
-    ):
+    ) -> None:
         Exception.__init__(self, message)
         self.step, self.network, self.history = step, network, history
 

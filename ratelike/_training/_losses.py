@@ -1,13 +1,18 @@
 """What a network is trained for: squared errors of its outputs, of the rate and of the spikes expected."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._fluctuations._expected_error import checked
-from ratelike._fluctuations._network import check_fluctuations, output_fluctuations
+from ratelike._fluctuations._inputs import (
+    FluctuationInputs,
+    checked_fluctuation_inputs,
+)
+from ratelike._fluctuations._network import output_fluctuations
+from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._signal._drive import Input
@@ -20,7 +25,7 @@ def rate_loss(
     network: Network,
     increments: Input,
     grid: TimeGrid,
-    target: Float[Array, "time latents"],
+    target: Float[ArrayLike, "time latents"],
     *,
     burn_in: int = 0,
     dynamics: GeneralisedRate | None = None,
@@ -36,9 +41,10 @@ def rate_loss(
     """
     dynamics = GeneralisedRate() if dynamics is None else dynamics
     validation.instance("dynamics", dynamics, GeneralisedRate)
-    checked(network, increments, grid, burn_in, 1, None)
+    path = checked_inputs(network, increments, grid, dynamics).path
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
     target = _checked_target(target, network, grid)
-    outputs = simulate(network, increments, grid, dynamics).outputs
+    outputs = simulate(network, path, grid, dynamics).outputs
     return _mean_square(outputs, target, burn_in)
 
 
@@ -47,31 +53,47 @@ def expected_spiking_loss(
     network: Network,
     increments: Input,
     grid: TimeGrid,
-    target: Float[Array, "time latents"],
+    target: Float[ArrayLike, "time latents"],
     *,
     burn_in: int = 0,
     num_probes: int = 4,
     key: Array | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, ""]:
     r"""Expected mean squared error of the *spiking* network's outputs at its own number of neurons, without a spike:
 
         E (y_spiking - target)^2 = (y_rate - target)^2 + Var y_spiking.
 
     For one layer it is exact, as `readout_variance` is, and deterministic. For more layers the variance that the
-    earlier ones pass on is that of linear noise, estimated without bias by `num_probes` pseudo-random probes, and a
-    shift of the mean of order 1/N is left out: see `expected_error`, also for cost and differentiation.
+    earlier ones pass on is that of linear noise, estimated without bias by `num_probes` probes, which are drawn from
+    `key`, and a shift of the mean of order 1/N is left out: see `expected_error`, also for `mesh`, cost and
+    differentiation.
 
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """
-    arguments = checked(network, increments, grid, burn_in, num_probes, key)
-    check_fluctuations(network)
+    inputs = checked_fluctuation_inputs(
+        network,
+        increments,
+        grid,
+        burn_in=burn_in,
+        num_probes=num_probes,
+        key=key,
+        mesh=mesh,
+    )
     target = _checked_target(target, network, grid)
-    return _expected_spiking_loss(network, *arguments, target)
+    return _expected_spiking_loss(network, inputs, grid, target, mesh)
 
 
 @eqx.filter_jit
-def _expected_spiking_loss(network, path, grid, burn_in, num_probes, key, target):
-    fluctuations = output_fluctuations(network, path, grid, key, num_probes)
+def _expected_spiking_loss(
+    network: Network,
+    inputs: FluctuationInputs,
+    grid: TimeGrid,
+    target: Float[Array, "time latents"],
+    mesh: jax.sharding.Mesh | None,
+) -> Float[Array, ""]:
+    path, burn_in, num_probes, key = inputs
+    fluctuations = output_fluctuations(network, path, grid, key, num_probes, mesh)
     loss = _mean_square(fluctuations.outputs, target, burn_in)
     loss = loss + jnp.mean(fluctuations.own[burn_in:])
     if fluctuations.passed_on is not None:
@@ -79,11 +101,17 @@ def _expected_spiking_loss(network, path, grid, burn_in, num_probes, key, target
     return loss
 
 
-def _mean_square(outputs, target, burn_in: int) -> Float[Array, ""]:
+def _mean_square(
+    outputs: Float[Array, "time latents"],
+    target: Float[Array, "time latents"],
+    burn_in: int,
+) -> Float[Array, ""]:
     return jnp.mean((outputs - target.astype(outputs.dtype))[burn_in:] ** 2)
 
 
-def _checked_target(target, network: Network, grid: TimeGrid) -> Array:
+def _checked_target(
+    target: ArrayLike, network: Network, grid: TimeGrid
+) -> Float[Array, "time latents"]:
     target = validation.signal("target", target)
     latents = network.layers[-1].num_latents_out
     validation.shape("target", target, (grid.num_steps, latents))

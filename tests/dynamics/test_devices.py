@@ -15,6 +15,7 @@ STUDY = Path(__file__).parents[1] / "processes" / "devices_study.py"
     ("parts", "comparisons"),
     [
         pytest.param(["neurons"], 7, id="neurons"),
+        pytest.param(["fluctuations"], 3, id="fluctuations"),
         pytest.param(["study", "trials"], 3, id="studies", marks=pytest.mark.slow),
     ],
 )

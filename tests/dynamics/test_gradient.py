@@ -98,7 +98,12 @@ def variance(values):
 
 def expected_error(values):
     return rl.expected_error(
-        network(values, 2), values["increments"], GRID, burn_in=5, num_probes=1
+        network(values, 2),
+        values["increments"],
+        GRID,
+        burn_in=5,
+        num_probes=1,
+        key=jax.random.key(0),
     )
 
 

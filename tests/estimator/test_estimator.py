@@ -137,7 +137,7 @@ def test_likelihoods_of_all_spike_trains_are_those_of_enumeration(marked):
     trains = np.array(list(itertools.product((0.0, 1.0), repeat=num_steps)))
 
     def likelihood(train):
-        def sample(layer, increments, recorded):
+        def sample(population, increments, recorded):
             recording = rl.extend.Recording(recorded, train[:, None], train[:, None])
             return eqx.tree_at(
                 lambda out: out.recording,
@@ -146,10 +146,11 @@ def test_likelihoods_of_all_spike_trains_are_those_of_enumeration(marked):
                 is_leaf=lambda x: x is None,
             )
 
-        return jnp.exp(log_likelihood(replay(sample, layer, increments, grid)))
+        return jnp.exp(log_likelihood(replay(sample, population, increments, grid)))
 
+    population = layer.population()
     silent = rl.Spiking()(
-        layer,
+        population,
         rl.GridPath(increments, grid),
         grid,
         tile_keys=tile_keys(KEY, layer.num_neurons),

@@ -3,6 +3,8 @@
 Statistical tests have fixed keys, stated tolerances, and a sabotage that must fail.
 """
 
+from functools import partial
+
 import diffrax
 import equinox as eqx
 import jax
@@ -12,6 +14,7 @@ import pytest
 from scipy import stats
 
 import ratelike as rl
+from ratelike._fluctuations._block import Noise
 from ratelike._fluctuations._density import (
     Density,
     acting_between,
@@ -20,11 +23,12 @@ from ratelike._fluctuations._density import (
     shift,
 )
 from ratelike._fluctuations._expected_error import folded_mean
-from ratelike._fluctuations._layer import Noise, layer_fluctuations
+from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._fluctuations._probes import advance_probe, random_signs
 from ratelike._neuron._ages import ages
 from ratelike._numerics._tile_random import tile_keys
+from ratelike._signal._membrane import leak_of
 from tests.oracles import systems
 
 NEURON = rl.SRM0(
@@ -70,6 +74,7 @@ def test_linear_noise_has_the_exact_variance(memory):
     layer = rl.Layer(neuron, np.zeros((1, 1)), np.ones((1, 1)), 0.3)
     grid = rl.TimeGrid(dt, num_steps)
     age = ages(neuron, dt, jnp.float64)
+    leak = leak_of(jnp.asarray(10e-3), dt)
     a = np.exp(-dt / 10e-3)
 
     def trace(noise):
@@ -81,7 +86,7 @@ def test_linear_noise_has_the_exact_variance(memory):
             step = react(neuron, age, dt, density, acting)
             scaled = zeta * jnp.sqrt(step.survivors * step.probability + 1e-300)
             probe, activity = advance_probe(
-                probe, None, scaled, density, step, acting, neuron, jnp.asarray(a)
+                probe, None, scaled, density, step, acting, neuron, leak
             )
             density = Density(
                 density.potential, shift(step.activity, step.survivors), None
@@ -102,7 +107,9 @@ def test_the_answer_to_a_fluctuation_is_the_derivative_of_the_rate(neuron):
     layer = eqx.tree_at(lambda x: x.neuron, layer, neuron)
     grid, increments = rl.TimeGrid(1e-3, 30), white_noise(30)
     probes = 0.01 * jax.random.normal(jax.random.key(2), (30, 2, 4))
-    ours = layer_fluctuations(layer, increments, probes, grid, noise=None, readout=None)
+    ours = layer_fluctuations(
+        layer, increments, probes, grid, noise=None, readout=None, mesh=None
+    )
 
     def rate(increments):
         dynamics = rl.GeneralisedRate(adjoint=diffrax.ForwardMode())
@@ -151,7 +158,9 @@ def test_noise_of_steps_probes_and_neurons_is_independent():
     layer, grid = memoryless_layer(np.eye(num_neurons)), rl.TimeGrid(dt, num_steps)
     noise = Noise(jax.random.key(0), 2)
     zeros = jnp.zeros((num_steps, 1))
-    run = layer_fluctuations(layer, zeros, None, grid, noise=noise, readout=None)
+    run = layer_fluctuations(
+        layer, zeros, None, grid, noise=noise, readout=None, mesh=None
+    )
     p = -np.expm1(-dt * 40.0 * np.exp(1.0))
     signs = np.asarray(run.probes) * num_neurons / np.sqrt(p * (1.0 - p))
     np.testing.assert_allclose(np.abs(signs), 1.0, rtol=1e-10)
@@ -176,7 +185,7 @@ def test_noise_of_layers_is_independent():
     def run(layer, state, key):
         noise = None if key is None else Noise(key, 1)
         rate, probes, _ = layer_fluctuations(
-            layer, state[0], state[1], grid, noise=noise, readout=None
+            layer, state[0], state[1], grid, noise=noise, readout=None, mesh=None
         )
         return rate, probes
 
@@ -192,7 +201,7 @@ def test_noise_of_layers_is_independent():
     def both(key):
         path = rl.GridPath(increments, grid)
         network = rl.Network(layers, 1e-9)  # the outputs are the increments, over dt
-        return output_fluctuations(network, path, grid, key, 1).passed_on[:, 0, 0]
+        return output_fluctuations(network, path, grid, key, 1, None).passed_on[:, 0, 0]
 
     keys = jax.random.split(jax.random.key(0), 3 * 4096).reshape(3, -1)
     together, first, second = (
@@ -259,7 +268,9 @@ def test_predicts_error_and_loss_of_a_small_deep_network():
     assert abs(np.mean(predictions) - error) < tolerance, (predictions, error)
     # Numbers of Python, which mix with NumPy's under strict promotion; arrays of JAX do not.
     expected = float(
-        rl.expected_spiking_loss(network, increments, grid, target, **arguments)
+        rl.expected_spiking_loss(
+            network, increments, grid, target, key=jax.random.key(0), **arguments
+        )
     )
     rate = float(rl.rate_loss(network, increments, grid, target, burn_in=100))
     assert abs(expected - loss) < 0.05 * loss + 3.9 * loss_spread, (expected, loss)
@@ -278,7 +289,8 @@ def test_predicts_the_error_of_a_large_network_within_three_percent(depth):
     network = relay(4096, depth, 10, rl.SRM0(), jnp.float32)
     grid, increments = rl.TimeGrid(0.5e-3, 1600), white_noise(1600, 10, 0.5e-3)
     (error, _), _ = measured(network, increments, grid, 400, 12)
-    prediction = rl.expected_error(network, increments, grid, burn_in=400)
+    key = jax.random.key(0)
+    prediction = rl.expected_error(network, increments, grid, burn_in=400, key=key)
     assert abs(prediction / error - 1.0) < 0.03, (prediction, error)
 
 
@@ -302,7 +314,7 @@ def test_loss_of_two_layers_is_rate_loss_plus_variance_plus_mean_square_of_the_p
     network = rl.Network([rl.Layer(neuron, [[8.0]], [[2e-3]], 1.0) for _ in range(2)])
     rate = rl.simulate(network, increments, grid, rl.GeneralisedRate()).outputs
     path = rl.GridPath(increments, grid)
-    fluctuations = output_fluctuations(network, path, grid, key, 2)
+    fluctuations = output_fluctuations(network, path, grid, key, 2, None)
     own, probes = np.asarray(fluctuations.own), np.asarray(fluctuations.passed_on)
     squares = np.mean(probes[10:] ** 2)
     assert squares > 0.1 * own[10:].mean()
@@ -316,12 +328,13 @@ def test_loss_of_two_layers_is_rate_loss_plus_variance_plus_mean_square_of_the_p
 def test_same_key_same_prediction():
     network, grid, increments = relay(70, 2), rl.TimeGrid(1e-3, 9), white_noise(9)
 
-    def predict(key=None):
+    def predict(seed):
+        key = jax.random.key(seed)
         return rl.expected_error(network, increments, grid, num_probes=1, key=key)
 
-    assert predict() == predict() == predict(jax.random.key(0))
-    assert predict() != predict(jax.random.key(1))
-    np.testing.assert_allclose(jax.jit(predict)(), predict(), rtol=1e-12)
+    assert predict(0) == predict(0)
+    assert predict(0) != predict(1)
+    np.testing.assert_allclose(jax.jit(lambda: predict(0))(), predict(0), rtol=1e-12)
 
 
 def test_arguments_are_checked():
@@ -333,9 +346,16 @@ def test_arguments_are_checked():
         predict(network, increments, grid, burn_in=5)
     with pytest.raises(ValueError, match=r"num_probes must be .* at least 1, got 0"):
         predict(network, increments, grid, num_probes=0)
+    with pytest.raises(ValueError, match="mesh must be an instance of Mesh"):
+        predict(network, increments, grid, mesh=2)
+    target = np.zeros((5, 4))
+    for call in (predict, partial(rl.expected_spiking_loss, target=target)):
+        with pytest.raises(ValueError, match=r"key must be .* random key, got None"):
+            call(network, increments, grid)
     with pytest.raises(ValueError, match="key must be a typed JAX random key"):
         predict(network, increments, grid, key=jax.random.PRNGKey(0))
-    for loss in (rl.rate_loss, rl.expected_spiking_loss):
+    spiking_loss = partial(rl.expected_spiking_loss, key=jax.random.key(0))
+    for loss in (rl.rate_loss, spiking_loss):
         with pytest.raises(ValueError, match=r"target must have shape \(5, 4\)"):
             loss(network, increments, grid, np.zeros((4, 4)))
         with pytest.raises(ValueError, match=r"target must be finite, got nan"):

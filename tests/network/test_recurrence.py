@@ -13,8 +13,9 @@ from scipy import integrate
 
 import ratelike as rl
 from ratelike._estimator._score_function import _GivenSpikes
+from ratelike._network._packed import pack
 from ratelike._numerics._tile_random import per_neuron, standard_exponential, tile_keys
-from ratelike._study._tiles import _outputs, cut_into_tiles
+from ratelike._study._tiles import _outputs
 
 DT, NUM_STEPS, TAU_M = 1e-3, 80, 10e-3
 GRID = rl.TimeGrid(DT, NUM_STEPS)
@@ -373,7 +374,7 @@ def test_tiles_of_recurrent_networks_are_the_networks_one_by_one():
     networks = [made(first), made({name: value[::-1] for name, value in first.items()})]
     drives = jnp.stack([first["increments"][:12], first["increments"][12:24]])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
-    tiles = cut_into_tiles(stacked, drives, jax.random.split(KEY), NEURONS, 5)
+    tiles = pack(stacked, drives, jax.random.split(KEY), NEURONS, 5)
     run = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None)[:2])
     outputs, rates = run(tiles)
     for index, (network, drive) in enumerate(zip(networks, drives, strict=True)):

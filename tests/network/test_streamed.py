@@ -19,7 +19,7 @@ DYNAMICS = (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
 def small_parts(monkeypatch):
     """More parts than one group takes, so that sums are nested."""
     monkeypatch.setattr(_chunk_size, "LARGEST", 128)
-    monkeypatch.setattr(_sums, "GROUP", 4)
+    monkeypatch.setattr(_sums, "KEPT_SUMS", 4)
 
 
 def run(network, dynamics, record=None):

@@ -45,6 +45,30 @@ def neurons():
             same(name, run(make_network, dynamics, other), one)
 
 
+def fluctuations():
+    """Six blocks of neurons in each of two layers, the second of which hears the noise of the first."""
+    grid = rl.TimeGrid(1e-3, 20)
+    neuron = rl.SRM0(refractory=rl.ExponentialRefractory(memory=20e-3))
+    network = rl.relay_network(
+        neuron, num_neurons=1500, num_latents=3, depth=2, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(grid)
+
+    def error(increments, mesh):
+        key = jax.random.key(2)
+        return rl.expected_error(
+            network, increments, grid, num_probes=1, key=key, mesh=mesh
+        )
+
+    alone = error(increments, None)
+    for count in (1, 8):
+        same(f"error {count}", [error(increments, mesh(count))], [alone])
+    slope, gradient = (jax.grad(error)(increments, each) for each in (None, mesh(8)))
+    # In the derivative devices add up what they contribute in another order.
+    apart = np.abs(gradient - slope).max() / np.abs(slope).max()
+    print("gradient", "same" if apart < 1e-5 else f"DIFFERENT: {apart}", flush=True)
+
+
 def study():
     """A convergence study, whose cells hold several networks."""
 
@@ -95,4 +119,9 @@ def trials():
 if __name__ == "__main__":
     assert jax.device_count() == 8
     for name in sys.argv[1:]:
-        {"neurons": neurons, "study": study, "trials": trials}[name]()
+        {
+            "neurons": neurons,
+            "fluctuations": fluctuations,
+            "study": study,
+            "trials": trials,
+        }[name]()

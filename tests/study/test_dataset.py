@@ -76,7 +76,7 @@ def test_what_is_no_convergence_is_refused():
     stacked = xr.concat([dataset, dataset], dim="num_latents")
     with pytest.raises(ValueError, match="one point of its other dimensions, num_lat"):
         rl.study.from_dataset(stacked)
-    with pytest.raises(ValueError, match=r"must be a ratelike\.Convergence or"):
+    with pytest.raises(ValueError, match=r"must be a ratelike\.study\.Convergence or"):
         rl.study.to_dataset(3.0)  # pyright: ignore[reportArgumentType]
     study = ragged()
     study = rl.study.Convergence(study.generalised, study.conventional, ragged(trials=(4, 2, 2)).rates)  # fmt: skip

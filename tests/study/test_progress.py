@@ -5,13 +5,17 @@ import sys
 from concurrent.futures import Future
 from types import SimpleNamespace
 
+import filelock
 import jax
 import numpy as np
 import pytest
 
 import ratelike as rl
 from ratelike._study._progress import CellsInOrder
-from ratelike._study._sweep._runner import _MissingCells
+from ratelike._study._sweep._measure import MeasureNetwork
+from ratelike._study._sweep._plan import PlannedCell
+from ratelike._study._sweep._runner import Runner, _MissingCells
+from tests.processes.sweep_study import GRID, plain, projection
 
 
 class Timed:
@@ -166,7 +170,7 @@ def test_no_standard_error_and_a_file_that_can_only_be_written_to(monkeypatch):
     ]
 
 
-def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
+def test_studies_say_how_many_cells_run_at_a_time(monkeypatch, tmp_path):
     def made_up(study, size, run, *_):
         return rl.study.Cell(size, run, *np.ones((3, 1)), neuron_steps=7)
 
@@ -191,7 +195,12 @@ def test_studies_say_how_many_cells_run_beside_each_other(monkeypatch):
         execution=rl.study.Execution(workers=3, progress=progress),
     )
     assert seen == [(CellsInOrder, 4, 3)]
-    assert _MissingCells(SimpleNamespace(slots="abc"), [1, 2]).at_once == 3
+    slots = jax.devices()[:1] * 3
+    measure = MeasureNetwork(plain, GRID, projection)
+    key = jax.random.key(0)
+    runner = Runner(tmp_path, "hash", measure, key, slots, filelock.FileLock)
+    cells = _MissingCells(runner, [PlannedCell(0, 0, 0, {}, {})] * 2)
+    assert (len(cells), cells.at_once) == (2, 3)
 
 
 def test_arguments_that_make_no_sense():

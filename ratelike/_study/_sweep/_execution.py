@@ -27,7 +27,7 @@ class SweepExecution:
         `functools.partial(filelock.SoftFileLease, lease_duration=60)` claims by files and a heartbeat instead. All
         processes that share a folder have to claim alike; another claim is refused.
     `progress`
-        Wraps the iterable of unfinished cells: `ratelike.Progress()` and `tqdm.tqdm` do.
+        Wraps the iterable of unfinished cells: `ratelike.study.Progress()` and `tqdm.tqdm` do.
 
     Raises `ValueError` for counts < 1, no devices, and what should be a function or a device and is not.
     """

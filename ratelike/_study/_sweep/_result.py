@@ -106,7 +106,9 @@ class SweepResult:
         }
         coordinates["trial"] = ("trial", np.arange(counts.max(initial=0)))
         attributes = {**self._attributes(), **(attributes or {})}
-        return make_dataset("SweepResult.dataset", variables, coordinates, attributes)
+        return make_dataset(
+            "study.SweepResult.dataset", variables, coordinates, attributes
+        )
 
     def _at(self, *labels: Label) -> list[FinishedCell]:
         """The blocks of the point with these labels, in order."""

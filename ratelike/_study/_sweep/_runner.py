@@ -201,7 +201,7 @@ class _MissingCells:
 
     @property
     def at_once(self) -> int:
-        """Cells that are computed at the same time, for `ratelike.Progress`."""
+        """Cells that are computed at the same time, for `ratelike.study.Progress`."""
         return len(self.runner.slots)
 
     def __len__(self) -> int:

@@ -1,0 +1,60 @@
+"""Checks of the arguments of everything that predicts fluctuations."""
+
+from typing import NamedTuple
+
+import diffrax
+import jax
+from jaxtyping import Array
+
+from ratelike import _validation as validation
+from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._inputs import checked_inputs
+from ratelike._network import AbstractLayer, Network, check_population
+from ratelike._neuron import check_renewal
+from ratelike._signal._drive import Input
+from ratelike._signal._grid import TimeGrid
+
+
+class FluctuationInputs(NamedTuple):
+    """What a prediction needs besides network, grid and devices, after all checks."""
+
+    path: diffrax.AbstractPath
+    burn_in: int  # steps
+    num_probes: int
+    key: Array | None  # of the probes
+
+
+def checked_fluctuation_inputs(
+    network: Network,
+    increments: Input,
+    grid: TimeGrid,
+    *,
+    burn_in: int,
+    num_probes: int,
+    key: Array | None,
+    mesh: jax.sharding.Mesh | None,
+) -> FluctuationInputs:
+    """Raises `ValueError` for arguments that are wrong by themselves or do not fit each other: see `expected_error`."""
+    path = checked_inputs(network, increments, grid, GeneralisedRate()).path
+    for index, layer in enumerate(network.layers):
+        check_layer_fluctuations(f"network.layers[{index}]", layer)
+    burn_in = validation.burn_in(burn_in, grid.num_steps)
+    num_probes = validation.count("num_probes", num_probes)
+    if mesh is not None:
+        validation.instance("mesh", mesh, jax.sharding.Mesh)
+    # The last layer draws nothing.
+    if network.depth > 1 or key is not None:
+        key = validation.typed_key("key", key)
+    return FluctuationInputs(path, burn_in, num_probes, key)
+
+
+def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:
+    """The theory holds for the layer: its neurons spike, are renewal neurons, and are independent given their input."""
+    what = "the variance of its spikes"
+    check_population(name, layer, what)
+    check_renewal(f"{name}.neuron", layer.neuron, what)
+    if layer.feedback is not None:
+        raise ValueError(
+            f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
+            f"their input; got {validation.shown(layer.feedback)}"
+        )

@@ -1,0 +1,68 @@
+"""The tests of `pytest -m quick`: some of every folder, about two minutes on two cores.
+
+Of a test with parameters the first case; of a file with None every test.
+"""
+
+QUICK: dict[str, str | None] = {
+    "density/test_adjoint.py": "test_exponentials test_a_single_step",
+    "density/test_age_mesh.py": """
+        test_cohorts_are_unbroken_and_retire_at_the_memory test_bad_tolerance
+        test_a_graded_mesh_conserves_probability_and_gives_gradients""",
+    "density/test_firing.py": None,
+    "dynamics/test_centred.py": """
+        test_generalised_rate_is_the_sum_over_all_spike_trains test_spikes_follow_the_same_law
+        test_shortest_interval_is_the_dead_time""",
+    "dynamics/test_conventional.py": "test_cells_beside_a_jump_are_not_trusted",
+    "dynamics/test_generalised.py": """
+        test_equals_the_sum_over_all_spike_trains test_mass_is_conserved_and_never_negative
+        test_float32_agrees_with_float64""",
+    "dynamics/test_layers.py": "test_layers_in_a_loop_are_those_run_apart",
+    "dynamics/test_parts.py": "test_parts_change_no_bit",
+    "dynamics/test_spiking.py": """
+        test_no_neuron_fires_within_its_dead_time_nor_without_hazard
+        test_first_neurons_of_a_larger_network_are_the_smaller_network
+        test_differentiating_through_spikes_is_refused""",
+    "dynamics/test_succeeded.py": "test_an_escape_rate_that_turns_to_nan",
+    "estimator/test_estimator.py": "test_likelihoods_of_all_spike_trains_are_those_of_enumeration",
+    "fluctuations/test_expected_error.py": "test_mean_of_a_folded_gaussian test_arguments_are_checked",
+    "fluctuations/test_variance.py": "test_of_memoryless_neurons_it_is_the_closed_form",
+    "network/test_infinite.py": "test_what_cannot_be_is_refused",
+    "network/test_recurrence.py": """
+        test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
+    "network/test_streamed.py": """
+        test_connections_are_those_of_the_stored_network test_grouped_sums_are_one_tree""",
+    "neuron/test_adaptation.py": """
+        test_spikes_follow_the_hazard_of_their_own_history test_what_is_not_supported_is_refused""",
+    "neuron/test_neurons.py": """
+        test_generalised_rate_is_the_sum_over_all_spike_trains test_stationary_rate_is_the_renewal_sum
+        test_escape_rates_are_their_formula_and_finite_everywhere
+        test_kernels_are_their_formula_and_constant_beyond_their_memory""",
+    "neuron/test_renewal.py": """
+        test_dead_time_alone_in_discrete_time test_is_the_fixed_point_of_the_markov_chain_of_ages
+        test_firing_probability_in_float32""",
+    "plot/test_plot.py": "test_convergence test_traces test_raster test_density test_weights",
+    "signal/test_drive.py": """
+        test_halving_dt_refines_the_same_path test_grid_path_is_piecewise_linear
+        test_outputs_are_the_filtered_increments""",
+    "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
+    "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
+    "study/test_size_curve.py": """
+        test_slope_of_a_power_law test_interval_of_the_slope_in_closed_form test_interval_of_the_mean_in_closed_form
+        test_error_of_lists_and_integers_is_that_of_arrays""",
+    "study/test_progress.py": None,
+    "study/test_sweep.py": "test_identity_of_functions test_refuses",
+    "study/test_sweep_identity.py": "test_types_and_shapes_tell_values_apart",
+    "test_extend.py": """
+        test_every_abstract_class_is_implemented_here test_an_escape_rate test_a_kernel test_nodes test_a_drive
+        test_a_domain""",
+    "test_package.py": None,
+    "training/test_decoders.py": "test_bad_arguments",
+    "training/test_fit.py": """
+        test_plain_descent_is_the_closed_form_and_leaves_the_rest_alone
+        test_positive_constants_stay_positive_in_every_step test_bad_arguments""",
+    "validation/test_bad_calls.py": "test_nonsense_is_refused_by_name",
+    "validation/test_plausibility.py": "test_milliseconds",
+    "validation/test_rank_promotion.py": "test_all_dynamics_run_and_are_differentiated",
+    "validation/test_validation.py": """
+        test_a_number_that_makes_no_sense test_a_key_is_one_typed_key test_what_does_not_fit test_simulate_refuses""",
+}
