@@ -12,12 +12,13 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from ratelike._density._at_rest import never_fired
 from ratelike._density._merging import mean_of_members
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._hazards import firing_probability, hazard
+from ratelike._types import PyTree
 
 
 class Density(eqx.Module):

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from ratelike._fluctuations._block import (
     Fluctuations,
@@ -19,6 +19,7 @@ from ratelike._network import Layer
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._sums import KEPT_SUMS, sum_over_chunks
 from ratelike._signal._grid import TimeGrid
+from ratelike._types import PyTree
 
 # Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
 NEURONS_AT_ONCE = 4 * TILE

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, Integer, UInt32
 
 from ratelike._fluctuations._density import (
@@ -14,6 +15,7 @@ from ratelike._fluctuations._density import (
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._membrane import Leak
+from ratelike._types import PyTree
 
 
 def advance_probe(
@@ -51,7 +53,11 @@ def advance_probe(
     activity = jnp.sum(fired, axis=0)
     survivors = probe.age_distribution - fired
 
-    def mark_after(potential, mark, survivors):
+    def mark_after(
+        potential: Float[Array, " neurons"],
+        mark: PyTree[Float[Array, "ages neurons"]],
+        survivors: Float[Array, "ages neurons"],
+    ) -> PyTree[Float[Array, "ages neurons"]]:
         return shift_mark(neuron.mark(potential), mark, survivors)
 
     _, mark = jax.jvp(
@@ -70,7 +76,11 @@ def transition_deviation(step: Step) -> Float[Array, "ages neurons"]:
 
 
 def random_signs(
-    keys: Array, index: Integer[Array, ""], num_probes: int, num_ages: int, dtype
+    keys: Array,
+    index: Integer[Array, ""],
+    num_probes: int,
+    num_ages: int,
+    dtype: DTypeLike,
 ) -> list[Float[Array, "ages neurons"]]:
     """Fair signs +1 and -1 of step `index`, one list entry for each probe; each random word gives 32 of them.
 
@@ -78,7 +88,7 @@ def random_signs(
     """
     num_words = -(-num_ages // 32)
 
-    def draw(tile_key):
+    def draw(tile_key: Array) -> UInt32[Array, "probes words tile"]:
         step_key = jax.random.fold_in(tile_key, index)
         return jax.random.bits(step_key, (num_probes, num_words, TILE), jnp.uint32)
 

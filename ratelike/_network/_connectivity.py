@@ -18,6 +18,6 @@ class AbstractConnectivity(eqx.Module):
     ) -> tuple[
         Float[Array, "tile latents"],
         Float[Array, "tile latents_out"],
-        Float[Array, "#tile"],
+        Float[Array, "*#tile"],
     ]:
         """Encoder, decoder and bias of a tile of neurons, of which there are `ratelike.extend.TILE`."""

@@ -25,12 +25,12 @@ def mean_slope(
     """
 
     def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "*#neurons"]]:
-        return functools.partial(_of_type, each)
+        return functools.partial(_slope_of_type, each)
 
     return neuron.by_type(of_type)(bias, gain)
 
 
-def _of_type(
+def _slope_of_type(
     neuron: AbstractNeuronModel,
     bias: Float[Array, "*#neurons"],
     gain: Float[Array, ""],
@@ -48,7 +48,9 @@ def _of_type(
     return rule.mean(jax.vmap(slope)(jnp.asarray(rule.nodes, dtype=gain.dtype)))
 
 
-def check_slope(slope: Array, bias: Array, gain: Array) -> None:
+def check_slope(
+    slope: Float[Array, ""], bias: Float[Array, "*#neurons"], gain: Float[Array, ""]
+) -> None:
     """The rate depends on the potential, so that decoders can hand a signal on."""
     if not validation.is_concrete((slope, bias, gain)):
         return

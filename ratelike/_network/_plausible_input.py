@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ratelike import _validation as validation
 from ratelike._network import Layer, Network
@@ -17,7 +18,7 @@ from ratelike._validation._plausibility import warn
 NEURONS = 64
 # Escape widths from the potential at rest. Even deterministic neurons are seldom driven by more than a few dozen.
 LARGEST_DRIVE = 50.0
-# A hazard of so much in one step leaves e^-10 of the neurons silent.
+# A hazard of so much in one step leaves a fraction e^-10 of the neurons silent.
 CERTAIN = 10.0
 # Widths from which on it is worth a look: nearer, an exponential rate of 10 Hz is not certain in a step of 0.1 ms.
 FAR_ABOVE = 9.0
@@ -53,7 +54,13 @@ def warn_of_input(network: Network, path: Any, grid: TimeGrid) -> None:
         _warn_of_saturation(layer, bias + mean, threshold, width, grid.dt)
 
 
-def _warn_of_saturation(layer: Layer, potential, threshold, width, dt: float) -> None:
+def _warn_of_saturation(
+    layer: Layer,
+    potential: Float[np.ndarray, " neurons"],
+    threshold: Float[np.ndarray, " neurons"],
+    width: Float[np.ndarray, " neurons"],
+    dt: float,
+) -> None:
     distance = float(np.median((potential - threshold) / width))
     if distance < FAR_ABOVE:
         return

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ratelike import _validation as validation
 from ratelike._network._connectivity import AbstractConnectivity
@@ -64,7 +64,7 @@ def _encoders(
 ) -> Float[Array, "depth neurons latents"]:
     """One layer after the other: XLA takes long to compile a generator of random numbers for arrays of many axes."""
 
-    def of_layer(index):
+    def of_layer(index: Int[Array, ""]) -> Float[Array, "neurons latents"]:
         keys = tile_keys(jax.random.fold_in(key, index), num_neurons)
         return per_neuron(relay.encoder, keys, num_neurons)
 
@@ -88,7 +88,13 @@ class RelayConnectivity(AbstractConnectivity):
         numbers = jax.lax.optimization_barrier(numbers)
         return self.spread * numbers.reshape(TILE, self.num_latents)
 
-    def __call__(self, tile_key: Array):
+    def __call__(
+        self, tile_key: Array
+    ) -> tuple[
+        Float[Array, "tile latents"],
+        Float[Array, "tile latents_out"],
+        Float[Array, "*#tile"],
+    ]:
         encoder = jax.lax.optimization_barrier(self.encoder(tile_key))
         return encoder, self.readout * encoder, self.bias
 

@@ -1,6 +1,6 @@
 """A choice between two ways of computing something, made once for a whole batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,14 @@ def batch_cond(
     condition, if_true, if_false = map(broadcasts, (condition, if_true, if_false))
 
     @jax.custom_batching.custom_vmap
-    def choose(*arrays):
+    def choose(*arrays: PyTree[Array]) -> PyTree:
         return jax.lax.cond(jnp.all(condition(*arrays)), if_true, if_false, *arrays)
 
     @choose.def_vmap
-    def _(axis_size, in_batched, *arrays):
-        def batched(x, is_batched):
+    def _(
+        axis_size: int, in_batched: Sequence[PyTree[bool]], *arrays: PyTree[Array]
+    ) -> tuple[PyTree, PyTree[bool]]:
+        def batched(x: Array, is_batched: bool) -> Array:
             return x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
 
         arrays = jax.tree.map(batched, arrays, tuple(in_batched))
@@ -47,5 +49,7 @@ def any_of_batch(x: Bool[Array, "..."]) -> Bool[Array, ""]:
 
 
 @any_of_batch.def_vmap
-def _(axis_size, in_batched, x):
+def _(
+    axis_size: int, in_batched: Sequence[bool], x: Bool[Array, "..."]
+) -> tuple[Bool[Array, ""], bool]:
     return any_of_batch(x), False

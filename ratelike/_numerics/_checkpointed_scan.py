@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import jax
+from jaxtyping import Array
 
 from ratelike._numerics._time_blocks import in_blocks, in_time
 from ratelike._types import PyTree
@@ -26,11 +27,11 @@ def checkpointed_scan(
     block = math.isqrt(num_steps - 1) + 1
     num_blocks = -(-num_steps // block)
 
-    def cut(values):
+    def cut(values: Array) -> Array:
         return in_blocks(values, num_blocks, block)
 
     # Inside a scan XLA cannot merge the two computations of a block, so the costly barrier against it is not needed.
-    def one_block(state, block_inputs):
+    def one_block(state: PyTree, block_inputs: PyTree) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(one_step, state, block_inputs)
 
     one_step = jax.checkpoint(step, prevent_cse=False)

@@ -48,7 +48,9 @@ def one_minus_exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @one_minus_exp.defjvp
-def _derivative(primals, tangents):
+def _derivative(
+    primals: tuple[Float[Array, "*shape"]], tangents: tuple[Float[Array, "*shape"]]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     p = one_minus_exp(*primals)
     return p, (1.0 - p) * tangents[0]
 

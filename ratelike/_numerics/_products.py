@@ -1,6 +1,7 @@
 """Matrix products in full precision, and such as round a tile alike whatever is computed beside it."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,20 +24,36 @@ def tiled_matmul(
 
 
 @tiled_matmul.defjvp
-def _(primals, tangents):
+def _(
+    primals: tuple[
+        Float[Array, "tiles rows inner"], Float[Array, "tiles inner columns"]
+    ],
+    tangents: tuple[
+        Float[Array, "tiles rows inner"], Float[Array, "tiles inner columns"]
+    ],
+) -> tuple[Float[Array, "tiles rows columns"], Float[Array, "tiles rows columns"]]:
     (left, right), (dleft, dright) = primals, tangents
     tangent = matmul(dleft, right) + matmul(left, dright)
     return tiled_matmul(left, right), tangent
 
 
 @jax.custom_batching.custom_vmap
-def _product_of_tiles(left, right):
+def _product_of_tiles(
+    left: Float[Array, "tiles rows inner"], right: Float[Array, "tiles inner columns"]
+) -> Float[Array, "tiles rows columns"]:
     return matmul(left, right)
 
 
 @_product_of_tiles.def_vmap
-def _(axis_size, in_batched, left, right):
-    def batched(tiles, is_batched):
+def _(
+    axis_size: int,
+    in_batched: Sequence[bool],
+    left: Float[Array, "*batch tiles rows inner"],
+    right: Float[Array, "*other_batch tiles inner columns"],
+) -> tuple[Float[Array, "batch tiles rows columns"], bool]:
+    def batched(
+        tiles: Float[Array, "*batch tiles rows columns"], is_batched: bool
+    ) -> Float[Array, "batch_and_tiles rows columns"]:
         if not is_batched:
             tiles = jnp.broadcast_to(tiles, (axis_size, *tiles.shape))
         return tiles.reshape(-1, *tiles.shape[2:])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
 TILE = 64
@@ -36,7 +37,7 @@ def per_neuron(
 
 
 def standard_exponential(
-    tile_key: Array, index: Integer[Array, ""], dtype
+    tile_key: Array, index: Integer[Array, ""], dtype: DTypeLike
 ) -> Float[Array, " tile"]:
     """Exp(1) variates for block number `index`, from 32 random bits each, the same for float32 and float64 up to rounding.
 
