@@ -1,42 +1,43 @@
 """Abstract classes for neurons, connections, inputs and dynamics of your own, and the types that their methods use.
 
 Neurons
-    AbstractNeuron             what fires: a mark left by the last spike, and a hazard
-    AbstractSeparableNeuron    one whose hazard is a function of the potential times one of age, which is faster
-    AbstractNeuronModel        all that dynamics ask of a neuron: for those that remember more than their last spike
-    Factors                    what a separable neuron returns
-    AbstractEscape             escape rate: one elementwise function
-    AbstractInvertibleEscape   one that knows the potential of a mean rate
-    AbstractSeparableEscape    one with f(u + offset) = f(u) ratio(offset), which is faster
-    AbstractRefractory         refractory kernel: one elementwise function and its memory
-    AbstractRecursiveRefractory  one that follows from its value a step before, which is faster
-    AbstractClosure            how a rate stands for the spikes before the last one
-    Term                       what a closure returns
+    AbstractNeuron                what fires: a mark left by the last spike, and a hazard
+    AbstractSeparableNeuron       one of hazard f(h) ratio(a), which is faster
+    AbstractRenewalNeuron         one that decides by its parameters whether its hazard is such a product
+    AbstractNeuronModel           any neuron, as the dynamics see it
+    Factors                       what `AbstractNeuronModel.separate` returns
+    AbstractEscape                escape rate: one elementwise function
+    AbstractInvertibleEscape      one that knows the potential of a mean rate
+    AbstractSeparableEscape       one with f(u + offset) = f(u) ratio(offset), which is faster
+    AbstractRefractory            refractory kernel: one elementwise function and its memory
+    AbstractRecursiveRefractory   one that follows from its value a step before, which is faster
+    AbstractClosure               how a rate stands for the spikes before the last one
+    Term                          what a closure returns
 
 Networks
-    AbstractLayer              a population, wherever its connections are kept
-    AbstractConnectivity       connections drawn tile by tile, for StreamedLayer
-    TILE                       neurons in a tile
-    AbstractNodes              nodes and weights of an infinite network
+    AbstractLayer                 a population, wherever its connections are kept
+    AbstractConnectivity          connections drawn tile by tile, for StreamedLayer
+    TILE                          neurons in a tile
+    AbstractNodes                 nodes and weights of an infinite network
 
 Input
-    AbstractDrive              anything that knows its increments on a grid
-    grid_increments            increments of any diffrax path
+    AbstractDrive                 anything that knows its increments on a grid
+    grid_increments               increments of any diffrax path
 
 Dynamics
-    AbstractDynamics           how a layer responds to a path
-    Population                 what runs: neurons with the connections that they use
-    Decoded                    sums over the neurons of a population
-    LayerOutput                what a dynamics returns
-    Recording                  what it recorded of chosen neurons
-    RefractoryDensity          what the density's `diffrax.SaveAt(fn=...)` gets
-    AbstractStationaryRate     how the conventional rate is evaluated
+    AbstractDynamics              how a layer responds to a path
+    Population                    what runs: neurons with the connections that they use
+    Decoded                       sums over the neurons of a population
+    LayerOutput                   what a dynamics returns
+    Recording                     what it recorded of chosen neurons
+    RefractoryDensity             what the density's `diffrax.SaveAt(fn=...)` gets
+    AbstractStationaryRate        how the conventional rate is evaluated
 
 Training
-    AbstractEstimator          gradient of sampled spikes
-    Sample                     what an estimator calls to draw spikes
-    Trial                      one run of a sampled loss
-    AbstractDomain             values that a trained array may take
+    AbstractEstimator             gradient of sampled spikes
+    Sample                        what an estimator calls to draw spikes
+    Trial                         one run of a sampled loss
+    AbstractDomain                values that a trained array may take
 """
 
 from ratelike._density._state import RefractoryDensity
@@ -55,6 +56,7 @@ from ratelike._neuron import (
     AbstractClosure,
     AbstractNeuron,
     AbstractNeuronModel,
+    AbstractRenewalNeuron,
     AbstractSeparableNeuron,
 )
 from ratelike._neuron._base import Factors
@@ -62,8 +64,7 @@ from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
-from ratelike._refractory import AbstractRefractory
-from ratelike._refractory._base import AbstractRecursiveRefractory
+from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
 from ratelike._training._domains import AbstractDomain
 
@@ -83,6 +84,7 @@ __all__ = [
     "AbstractNodes",
     "AbstractRecursiveRefractory",
     "AbstractRefractory",
+    "AbstractRenewalNeuron",
     "AbstractSeparableEscape",
     "AbstractSeparableNeuron",
     "AbstractStationaryRate",

@@ -80,6 +80,116 @@ class Reset(rl.extend.AbstractNeuron):
         return 10.0 * jnp.exp(potential - 5.0 * jnp.exp(-age / 20e-3))
 
 
+class Recovering(rl.extend.AbstractSeparableNeuron):
+    """The same, with both factors of its hazard."""
+
+    tau_m: Array
+    dead_time: Array
+    shortest_dead_time: float = eqx.field(static=True)
+    memory: float = eqx.field(static=True)
+
+    def escape_rate(self, potential: Array) -> Array:
+        return 10.0 * jnp.exp(potential)
+
+    def ratio(self, age: Array) -> Array:
+        return jnp.exp(-5.0 * jnp.exp(-age / 20e-3))
+
+    def successive_ratios(self, ages, step: float) -> list[Array]:
+        return [self.ratio(age) for age in ages]
+
+
+class Choosing(rl.extend.AbstractRenewalNeuron):
+    """The same, of which one says whether it separates them."""
+
+    tau_m: Array
+    dead_time: Array
+    shortest_dead_time: float = eqx.field(static=True)
+    memory: float = eqx.field(static=True)
+    separates: bool = eqx.field(static=True)
+
+    def mark(self, potential: Array) -> PyTree:
+        return None
+
+    def hazard(self, potential: Array, age: Array, mark: PyTree) -> Array:
+        return self._rate(potential) * self._ratio(age)
+
+    def separate(self) -> rl.extend.Factors | None:
+        return rl.extend.Factors(self._rate, self._ratio) if self.separates else None
+
+    def successive_hazards(self, ends, potentials, ages, marks, dt):
+        steps = zip(potentials, ages, strict=True)
+        return [self._rate(h) * self._ratio(age) for h, age in steps]
+
+    def _rate(self, potential: Array) -> Array:
+        return 10.0 * jnp.exp(potential)
+
+    def _ratio(self, age: Array) -> Array:
+        return jnp.exp(-5.0 * jnp.exp(-age / 20e-3))
+
+
+class Wrapped(rl.extend.AbstractNeuronModel):
+    """All that another neuron is."""
+
+    inner: rl.extend.AbstractNeuronModel
+    is_renewal: ClassVar[bool] = True
+    can_spike: ClassVar[bool] = True
+
+    tau_m = property(lambda self: self.inner.tau_m)
+    dead_time = property(lambda self: self.inner.dead_time)
+    shortest_dead_time = property(lambda self: self.inner.shortest_dead_time)
+    memory = property(lambda self: self.inner.memory)
+    escape = property(lambda self: self.inner.escape)
+    expected = property(lambda self: self)
+    types = property(lambda self: {"": self})
+
+    def mark(self, *args):
+        return self.inner.mark(*args)
+
+    def hazard(self, *args):
+        return self.inner.hazard(*args)
+
+    def successive_hazards(self, *args):
+        return self.inner.successive_hazards(*args)
+
+    def separate(self):
+        return self.inner.separate()
+
+    def faded(self, *args):
+        return self.inner.faded(*args)
+
+    def mark_after_spike(self, *args):
+        return self.inner.mark_after_spike(*args)
+
+    def initial_trace(self, *args):
+        return self.inner.initial_trace(*args)
+
+    def newborn(self, *args):
+        return self.inner.newborn(*args)
+
+    def stationary_mark(self, *args):
+        return self.inner.stationary_mark(*args)
+
+    def select(self, values):
+        return self.inner.select(values)
+
+
+class Falling(rl.extend.AbstractRecursiveRefractory):
+    """`rl.ExponentialRefractory()`, from one age to the next."""
+
+    dead_time: Array
+    memory: float = eqx.field(static=True)
+    shortest_dead_time: float = eqx.field(static=True)
+
+    def __call__(self, age: Array) -> Array:
+        return -5.0 * jnp.exp(-jnp.minimum(age, self.memory) / 20e-3)
+
+    def at_successive_ages(self, ages, step: float) -> list[Array]:
+        eta, least = [self(ages[0])], self(jnp.full_like(ages[0], self.memory))
+        while len(eta) < len(ages):
+            eta.append(jnp.minimum(eta[-1] * jnp.exp(-step / 20e-3), least))
+        return eta
+
+
 class MeanOnly(rl.extend.AbstractClosure):
     """`rl.MeanTrace()`."""
 
@@ -235,9 +345,38 @@ def test_a_separable_escape_rate_and_a_neuron_are_the_librarys_own():
     np.testing.assert_allclose(outputs(relay(reset)), theirs, atol=1e-2)
 
 
-def test_a_kernel():
+@pytest.mark.parametrize("neuron", [Recovering, Choosing])
+def test_neurons_of_two_factors(neuron):
+    """Both ways to the hazard; that of f(hs) needs no hs, which the other one approximates."""
+    numbers = jnp.asarray(10e-3), jnp.asarray(2e-3), 2e-3, 100e-3
+    theirs = outputs(relay(rl.SRM0()))
+    kinds = [(True,), (False,)] if neuron is Choosing else [()]
+    for kind in kinds:
+        own = outputs(relay(neuron(*numbers, *kind)))
+        np.testing.assert_allclose(own, theirs, atol=1e-2)
+        if kind != (False,):
+            np.testing.assert_allclose(own, theirs, rtol=1e-9)
+        assert jnp.isfinite(outputs(relay(neuron(*numbers, *kind)), rl.Spiking())).all()
+
+
+def test_a_neuron_model():
+    for dynamics in (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate()):
+        own, theirs = (
+            outputs(relay(neuron), dynamics)
+            for neuron in (Wrapped(rl.SRM0()), rl.SRM0())
+        )
+        np.testing.assert_array_equal(own, theirs)
+
+
+def test_kernels():
     kernel = Linear(jnp.asarray(2e-3), 40e-3, 2e-3)
     assert jnp.isfinite(outputs(relay(rl.SRM0(refractory=kernel)))).all()
+    kernel = Falling(jnp.asarray(2e-3), 100e-3, 2e-3)
+    own, theirs = (
+        outputs(relay(neuron), rl.Spiking())
+        for neuron in (rl.SRM0(refractory=kernel), rl.SRM0())
+    )
+    np.testing.assert_allclose(own, theirs, rtol=1e-9)
 
 
 def test_a_closure():

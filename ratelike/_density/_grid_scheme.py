@@ -32,7 +32,7 @@ from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._ages import oldest_age
 from ratelike._numerics._time_blocks import in_time
-from ratelike._population._chunk_size import part_size
+from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._drive import grid_increments
@@ -69,7 +69,7 @@ class GridScheme(AbstractScheme):
             return None
         schedule = self.solver.mesh.schedule_of(neuron, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # masses, and upper fractions
-        return part_size(arrays * schedule.num_bins, schedule.dead)
+        return chunk_size(arrays * schedule.num_bins, schedule.dead)
 
     def block(self, grid: TimeGrid, memory: int) -> int:
         """Steps of the grid in one step of the solver: about twice the root of all; one where the caller looks at each."""

@@ -25,7 +25,7 @@ class AbstractDynamics(eqx.Module):
     ) -> int | None:
         """How many neurons should advance together, `TILE` times a power of two, or None for a whole layer.
 
-        A layer is a sum over neurons: parts that stay in the processor's cache run one after the other.
+        A layer is a sum over neurons: chunks that stay in the processor's cache run one after the other.
         """
 
     @abc.abstractmethod

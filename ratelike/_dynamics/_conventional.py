@@ -12,7 +12,7 @@ from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
-from ratelike._population._chunk_size import part_size
+from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
@@ -39,7 +39,7 @@ class ConventionalRate(AbstractDynamics):
         validation.instance("ConventionalRate.rate", self.rate, AbstractStationaryRate)
 
     def neurons_at_once(self, neuron: AbstractNeuronModel, grid: TimeGrid) -> int:
-        return part_size(BLOCK, 2 * STEPS_CODED_AT_ONCE)
+        return chunk_size(BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)

@@ -1,6 +1,6 @@
 """Whether what came out of a layer means anything.
 
-Spikes are a comparison, which hides a NaN: nobody fires. So not only what is decoded is looked at.
+Spikes are a comparison, which hides a NaN: no neuron fires. So not only what is decoded is looked at.
 """
 
 from typing import Any

@@ -23,7 +23,7 @@ from ratelike._neuron import (
 from ratelike._neuron._ages import oldest_age
 from ratelike._neuron._hazards import successive_hazards
 from ratelike._numerics._tile_random import per_neuron, standard_exponential
-from ratelike._population._chunk_size import part_size
+from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
@@ -66,7 +66,7 @@ class Spiking(AbstractDynamics):
     ) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return part_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
+        return chunk_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)
@@ -160,6 +160,6 @@ def _advance(
             neuron.faded(mark_after, dt),
         )
         spikes.append(fired.astype(spike_threshold.dtype))
-    # A hazard that is NaN never passes the threshold, without a word: the age keeps it, until the end of the simulation.
+    # A sum that is NaN exceeds no threshold, without a word: the age keeps it, until the end of the simulation.
     age_after = jnp.where(jnp.isnan(summed), summed, age_after)
     return _Neurons(age_after, mark_after), jnp.stack(spikes)

@@ -11,7 +11,7 @@ from ratelike._types import Numbers
 
 # A neuron whose kernel takes exp(-45) from exp(60) still fires in every step that it may; and times the largest ratio
 # exp(20) it is finite in float32.
-LARGEST_EXPONENT = 60.0
+CERTAIN_TO_FIRE = 60.0
 LARGEST_RATIO = 20.0
 
 
@@ -39,7 +39,7 @@ class ExponentialEscape(AbstractSeparableEscape):
 
     def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         exponent = (potential - self.threshold) / self.width
-        return self.rate * jnp.exp(jnp.minimum(exponent, LARGEST_EXPONENT))
+        return self.rate * jnp.exp(jnp.minimum(exponent, CERTAIN_TO_FIRE))
 
     def acting(
         self, start: Float[Array, "..."], end: Float[Array, "..."]

@@ -19,7 +19,7 @@ class StreamedLayer(AbstractLayer):
     """A population whose encoders, decoders and biases follow from a key: memory does not grow with its size.
 
     Tile number t of the neurons has the connections `connectivity(fold_in(key, t))`. Whatever the dynamics, neurons run
-    in parts, each of which draws its connections, runs over all of time and is added up; the result is that of
+    in chunks, each of which draws its connections, runs over all of time and is added up; the result is that of
     `stored()`, bit for bit. Drawing costs as much as a few time steps.
 
     All neurons share the parameters of `neuron`. Training needs stored connections.

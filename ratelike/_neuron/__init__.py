@@ -19,6 +19,9 @@ from ratelike._neuron._lif import LIF as LIF
 from ratelike._neuron._mixture import Mixture as Mixture
 from ratelike._neuron._renewal_neuron import AbstractNeuron as AbstractNeuron
 from ratelike._neuron._renewal_neuron import (
+    AbstractRenewalNeuron as AbstractRenewalNeuron,
+)
+from ratelike._neuron._renewal_neuron import (
     AbstractSeparableNeuron as AbstractSeparableNeuron,
 )
 from ratelike._neuron._srm0 import SRM0 as SRM0

@@ -15,6 +15,7 @@ from ratelike._neuron._base import AbstractNeuronModel, one_by_one
 from ratelike._neuron._closure import (
     AbstractClosure,
     Adaptation,
+    MeanTrace,
     QuasiRenewal,
 )
 from ratelike._refractory import AbstractRefractory, ExponentialRefractory
@@ -193,7 +194,7 @@ def _width(
     width = getattr(escape, "width", None)
     if isinstance(width, jax.Array):
         return width
-    if not closure.needs_width:
+    if isinstance(closure, MeanTrace):
         return jnp.ones(())  # of no consequence
     raise ValueError(
         "AdaptiveSRM.escape must have a `width`, by which QuasiRenewal averages an exponential escape rate, "

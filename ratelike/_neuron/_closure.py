@@ -5,7 +5,6 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -52,8 +51,6 @@ class Term(eqx.Module):
 class AbstractClosure(eqx.Module):
     """Replaces the spikes before the last one by traces of the neuron's own expected activity."""
 
-    needs_width: ClassVar[bool]  # of the escape rate
-
     @abc.abstractmethod
     def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         """How many powers of each exponential are needed; `strengths` are amplitudes in escape widths."""
@@ -75,8 +72,6 @@ class MeanTrace(AbstractClosure):
     underestimates the hazard by about half the variance of the after-potentials in squared widths. Works with every
     escape rate.
     """
-
-    needs_width: ClassVar[bool] = False
 
     def orders(self, strengths: Sequence[Float[Array, "*#neurons"]]) -> tuple[int, ...]:
         return (1,) * len(strengths)
@@ -113,7 +108,6 @@ class QuasiRenewal(AbstractClosure):
 
     tolerance: float = eqx.field(static=True)
     powers: int | None = eqx.field(static=True)
-    needs_width: ClassVar[bool] = True
 
     def __init__(self, tolerance: float = 1e-3, powers: int | None = None) -> None:
         self.tolerance = validation.number(

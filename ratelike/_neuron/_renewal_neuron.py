@@ -16,7 +16,11 @@ from ratelike._neuron._base import (
 
 
 class AbstractRenewalNeuron(AbstractNeuronModel):
-    """A renewal neuron: a spike sets its mark, which stays; there are no traces, and `expected` is the neuron itself."""
+    """A renewal neuron: a spike sets its mark, which stays; there are no traces, and `expected` is the neuron itself.
+
+    To be derived from where a neuron decides by its parameters whether it separates its hazard, as `SRM0` does; then it
+    gives `separate` and `successive_hazards` itself. Else `AbstractNeuron` and `AbstractSeparableNeuron` do that.
+    """
 
     is_renewal: ClassVar[bool] = True
     can_spike: ClassVar[bool] = True
@@ -50,10 +54,6 @@ class AbstractRenewalNeuron(AbstractNeuronModel):
     ) -> Mark:
         return self.mark(potential)
 
-
-class AbstractRenewalType(AbstractRenewalNeuron):
-    """A renewal neuron of one type, which is no mixture."""
-
     @property
     def types(self) -> dict[str, AbstractNeuronModel]:
         return {"": self}
@@ -64,7 +64,7 @@ class AbstractRenewalType(AbstractRenewalNeuron):
         return values[0]
 
 
-class AbstractNeuron(AbstractRenewalType):
+class AbstractNeuron(AbstractRenewalNeuron):
     """A renewal neuron that is known by its hazard: for a neuron of your own.
 
     It needs the four fields (or properties) `tau_m`, `dead_time`, `shortest_dead_time` and `memory`, and the methods
@@ -110,7 +110,7 @@ class AbstractNeuron(AbstractRenewalType):
         return one_by_one(self, potentials, ages, marks)
 
 
-class AbstractSeparableNeuron(AbstractRenewalType):
+class AbstractSeparableNeuron(AbstractRenewalNeuron):
     """A renewal neuron whose hazard is a function of the potential times one of age: rho(h, a) = f(h) ratio(a).
 
     All neurons with one ratio share it: no exponential is left for each neuron and age, and the derivative of a

@@ -11,7 +11,7 @@ from ratelike import _validation as validation
 from ratelike._escape import AbstractEscape, ExponentialEscape, ratio_of
 from ratelike._neuron._base import Factors, mean_rates
 from ratelike._neuron._factors import in_one_precision, is_moderate
-from ratelike._neuron._renewal_neuron import AbstractRenewalType
+from ratelike._neuron._renewal_neuron import AbstractRenewalNeuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._refractory import (
     AbstractRefractory,
@@ -22,7 +22,7 @@ from ratelike._types import Numbers
 from ratelike._validation import _plausibility as plausibility
 
 
-class SRM0(AbstractRenewalType):
+class SRM0(AbstractRenewalNeuron):
     r"""Spike response model with escape noise: u = h + eta(a), rho = f(u), and rho = 0 within the dead time.
 
     The input potential h = b + kappa * I, kappa(s) = exp(-s/tau_m)/tau_m, is not reset by a spike; the refractory

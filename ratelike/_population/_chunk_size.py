@@ -1,4 +1,4 @@
-"""How many numbers a part of a population may keep while it runs."""
+"""How many numbers a chunk of a population may keep while it runs."""
 
 import jax
 
@@ -6,7 +6,7 @@ from ratelike._numerics._tile_random import TILE
 
 # Half of the second-level cache of a core, in float32.
 IN_CACHE = 2**16
-# On an accelerator parts only bound the memory: 1 GiB in float32.
+# On an accelerator chunks only bound the memory: 1 GiB in float32.
 ON_ACCELERATOR = 2**28
 
 
@@ -14,7 +14,7 @@ ON_ACCELERATOR = 2**28
 LARGEST = 4096
 
 
-def part_size(kept: int, passing: int = 0) -> int:
+def chunk_size(kept: int, passing: int = 0) -> int:
     """Neurons, `TILE` times a power of two.
 
     A neuron has numbers that are `kept` from step to step, and others that are `passing` and need not stay in cache.

@@ -1,6 +1,9 @@
 """Refractory kernels: what the last spike adds to the membrane potential, and for how long no spike can follow it."""
 
 from ratelike._refractory._alpha import AlphaRefractory as AlphaRefractory
+from ratelike._refractory._base import (
+    AbstractRecursiveRefractory as AbstractRecursiveRefractory,
+)
 from ratelike._refractory._base import AbstractRefractory as AbstractRefractory
 from ratelike._refractory._base import at_successive_ages as at_successive_ages
 from ratelike._refractory._exponential import (

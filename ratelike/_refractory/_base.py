@@ -48,7 +48,11 @@ class AbstractRefractory(eqx.Module):
 
 
 class AbstractRecursiveRefractory(AbstractRefractory):
-    """A refractory kernel that follows from its value a step before: cheaper than anew at each age."""
+    """A refractory kernel that follows from its value a step before: cheaper than anew at each age.
+
+    A spiking neuron needs it in the steps of a block. A new one needs `at_successive_ages` beside what an
+    `AbstractRefractory` does.
+    """
 
     @abc.abstractmethod
     def at_successive_ages(

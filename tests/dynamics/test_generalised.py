@@ -297,8 +297,25 @@ def test_what_the_caller_saves_is_the_density():
     assert isinstance(density, rl.extend.RefractoryDensity)
     np.testing.assert_allclose(times, [0.02])
     assert density.age_distribution.shape == (1, 6, 3)
-    plain = rl.simulate(rl.Network([layer]), drive(20), grid, rl.GeneralisedRate())
+    plain, recording = recorded_activity(layer, drive(20), grid)
     assert plain.saved == (None,)
+    np.testing.assert_allclose(density.activity[0], recording.activity[-1])
+    assert density.total_activity is None
+
+
+def test_the_method_of_lines_saves_what_has_been_fired_since_the_beginning():
+    layer = small_layer(srm0(**PARAMETERS))
+    saveat = diffrax.SaveAt(ts=[0.01, 0.02])
+    dynamics = rl.GeneralisedRate(diffrax.Euler(), saveat=saveat)
+    trajectory, recording = recorded_activity(
+        layer, drive(20), rl.TimeGrid(1e-3, 20), dynamics
+    )
+    _, density = trajectory.saved[0]
+    total = np.cumsum(np.asarray(recording.activity), axis=0)[[9, 19]]
+    np.testing.assert_allclose(density.total_activity, total)
+    np.testing.assert_allclose(density.age_distribution.sum(axis=1), 1.0)
+    assert density.age.shape == density.age_distribution.shape[:2]
+    assert density.activity is None
 
 
 def test_a_solver_that_does_not_finish_is_an_error():

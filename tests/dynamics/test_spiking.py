@@ -330,7 +330,7 @@ def test_differentiating_through_spikes_is_refused():
 
 def test_a_longer_run_begins_with_the_shorter_one(monkeypatch):
     """Lengths of any remainder. With so many latents and steps at once, a matrix product of fewer rows rounds otherwise."""
-    monkeypatch.setattr(_blocks, "GROUP", 80)
+    monkeypatch.setattr(_blocks, "STEPS_CODED_AT_ONCE", 80)
     network = rl.relay_network(
         rl.SRM0(), num_neurons=64, num_latents=40, depth=1, key=jax.random.key(0)
     )

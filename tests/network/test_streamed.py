@@ -54,15 +54,15 @@ def test_runs_as_the_stored_network_does(dynamics, small_parts):
 def test_grouped_sums_are_one_tree():
     terms = jax.random.normal(jax.random.key(0), (37, 5, 2))
 
-    def run_part(index):
+    def run_chunk(index):
         return terms[index], index >= 0
 
-    whole = _sums._add((terms, jnp.ones(37, bool)))[0]
+    whole = _sums._sum((terms, jnp.ones(37, bool)))[0]
     for group in (1, 2, 8, 64):
-        grouped, count = _sums._in_groups(run_part, 37, 2, at_most=group)
+        grouped, count = _sums._grouped(run_chunk, 37, 2, at_most=group)
         assert count <= group
         sums = jax.lax.map(grouped, jnp.arange(count, dtype=jnp.int32))
-        np.testing.assert_array_equal(_sums._add(sums)[0], whole)
+        np.testing.assert_array_equal(_sums._sum(sums)[0], whole)
     np.testing.assert_allclose(whole, terms.sum(axis=0), rtol=1e-12)
 
 

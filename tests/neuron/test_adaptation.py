@@ -318,9 +318,9 @@ def test_replay_sees_all_spikes(spikes):
     size = 20
     layer = rl.Layer(adaptive(), np.ones((size, 1)), np.ones((size, 1)), 0.6)
 
-    def sample(layer, increments, recorded):
+    def sample(population, increments, recorded):
         output = rl.Spiking()(
-            layer,
+            population,
             rl.GridPath(increments, GRID),
             GRID,
             tile_keys=jax.random.split(jax.random.key(0), 1),
@@ -328,7 +328,9 @@ def test_replay_sees_all_spikes(spikes):
         )
         return output
 
-    given = jax.jit(lambda: replay(sample, layer, jnp.asarray(INCREMENTS), GRID))()
+    given = jax.jit(
+        lambda: replay(sample, layer.population(), jnp.asarray(INCREMENTS), GRID)
+    )()
     fired = np.asarray(given.spikes)
     assert fired.sum(axis=0).max() >= 3
     h = step_potential()
