@@ -56,7 +56,7 @@ class _BetweenSteps(diffrax.AbstractLocalInterpolation):
         return jax.tree.map(mean, self.y0, self.y1)
 
 
-class AgeShift(diffrax.AbstractSolver):
+class AgeShift(diffrax.AbstractSolver[Any]):
     r"""Moves the age distribution P_k of each neuron by one step of the grid, with the neuron's own p_k:
 
         r = sum_k p_k P_k,   P'_0 = r,   P'_{k+1} = (1 - p_k) P_k,   P'_K = (1 - p_{K-1}) P_{K-1} + (1 - p_K) P_K.
@@ -74,7 +74,7 @@ class AgeShift(diffrax.AbstractSolver):
     """
 
     mesh: AgeMesh
-    term_structure: ClassVar = RenewalTerm
+    term_structure: ClassVar[Any] = RenewalTerm
     interpolation_cls: ClassVar[Callable[..., _BetweenSteps]] = _BetweenSteps
 
     def __init__(self, mesh: AgeMesh | None = None) -> None:
