@@ -15,7 +15,7 @@ from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._firing import Hazard, SeparableHazard, sum_over_ages
 from ratelike._density._refractory_queue import RefractoryQueue
-from ratelike._density._renewal_problem import RenewalProblem
+from ratelike._density._renewal_problem import RenewalProblem, refractory_density
 from ratelike._density._renewal_term import (
     RenewalTerm,
     StepInputs,
@@ -131,7 +131,7 @@ class AgeShift(diffrax.AbstractSolver[Any]):
             queue = RefractoryQueue(queue.rows, age, queue.first)
         output = BlockOutput(activity, acted, arriving)
         y1 = GridState(density, queue, args.schedule.ages(step, dtype), output)
-        ends = dict(y0=y0.refractory_density(args), y1=y1.refractory_density(args))
+        ends = dict(y0=refractory_density(y0, args), y1=refractory_density(y1, args))
         return y1, None, ends, step, diffrax.RESULTS.successful
 
     def func(
