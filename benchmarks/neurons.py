@@ -20,7 +20,7 @@ import numpy as np
 import ratelike as rl
 
 SIZES = (256, 512, 1024, 2048, 4096)
-Make = Callable[[int], rl.extend.AbstractNeuronModel]
+Make = Callable[[int], rl.extend.AbstractNeuron]
 
 
 def srm0(escape=None, refractory=None) -> Make:

@@ -41,9 +41,7 @@ def main() -> None:
             print(f"| {gain:g} | {name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def study(
-    neuron: rl.extend.AbstractNeuronModel, gain: float, options: argparse.Namespace
-):
+def study(neuron: rl.extend.AbstractNeuron, gain: float, options: argparse.Namespace):
     """Errors of the outputs and of the first layer's rate at each step."""
     network = rl.relay_network(
         neuron,

@@ -2,10 +2,10 @@
 
 Neurons
     AbstractNeuron                what fires: a mark left by the last spike, and a hazard
-    AbstractSeparableNeuron       one of hazard f(h) ratio(a), which is faster
+    AbstractSeparableNeuron       one whose hazard is a function of the potential times one of age, which is faster
     AbstractRenewalNeuron         one that decides by its parameters whether its hazard is such a product
-    AbstractNeuronModel           any neuron, as the dynamics see it
-    Factors                       what `AbstractNeuronModel.separate` returns
+    AbstractNeuronModel           all that dynamics ask of a neuron: for those that remember more than their last spike
+    Factors                       what a separable neuron returns
     AbstractEscape                escape rate: one elementwise function
     AbstractInvertibleEscape      one that knows the potential of a mean rate
     AbstractSeparableEscape       one with f(u + offset) = f(u) ratio(offset), which is faster

@@ -295,7 +295,7 @@ class Whole(rl.extend.AbstractLayer):
         return None
 
     @property
-    def weights(self):
+    def node_weights(self):
         return None
 
     @property
@@ -317,8 +317,8 @@ class Whole(rl.extend.AbstractLayer):
     def stored(self) -> rl.Layer:
         return self.inner
 
-    def part(self, first_tile, num_tiles: int) -> rl.Layer:
-        return self.inner.part(first_tile, num_tiles)
+    def population(self, first_tile=None, num_tiles=None) -> rl.extend.Population:
+        return self.inner.population(first_tile, num_tiles)
 
 
 def test_every_abstract_class_is_implemented_here():

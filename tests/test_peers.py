@@ -23,6 +23,8 @@ from scipy import stats
 import ratelike as rl
 from ratelike._neuron._hazards import hazard
 
+pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
+
 REFERENCE = Path(__file__).parent / "oracles" / "reference"
 JOINT_LEVEL = 1e-3
 DT = 0.5e-3  # s

@@ -15,7 +15,7 @@ from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._firing import Hazard, SeparableHazard, sum_over_ages
 from ratelike._density._refractory_queue import RefractoryQueue
-from ratelike._density._renewal_problem import RenewalProblem
+from ratelike._density._renewal_problem import RenewalProblem, refractory_density
 from ratelike._density._renewal_term import (
     RenewalTerm,
     StepInputs,
@@ -56,7 +56,7 @@ class _BetweenSteps(diffrax.AbstractLocalInterpolation):
         return jax.tree.map(mean, self.y0, self.y1)
 
 
-class AgeShift(diffrax.AbstractSolver):
+class AgeShift(diffrax.AbstractSolver[Any]):
     r"""Moves the age distribution P_k of each neuron by one step of the grid, with the neuron's own p_k:
 
         r = sum_k p_k P_k,   P'_0 = r,   P'_{k+1} = (1 - p_k) P_k,   P'_K = (1 - p_{K-1}) P_{K-1} + (1 - p_K) P_K.
@@ -74,7 +74,7 @@ class AgeShift(diffrax.AbstractSolver):
     """
 
     mesh: AgeMesh
-    term_structure: ClassVar = RenewalTerm
+    term_structure: ClassVar[Any] = RenewalTerm
     interpolation_cls: ClassVar[Callable[..., _BetweenSteps]] = _BetweenSteps
 
     def __init__(self, mesh: AgeMesh | None = None) -> None:
@@ -131,7 +131,7 @@ class AgeShift(diffrax.AbstractSolver):
             queue = RefractoryQueue(queue.rows, age, queue.first)
         output = BlockOutput(activity, acted, arriving)
         y1 = GridState(density, queue, args.schedule.ages(step, dtype), output)
-        ends = dict(y0=y0.refractory_density(args), y1=y1.refractory_density(args))
+        ends = dict(y0=refractory_density(y0, args), y1=refractory_density(y1, args))
         return y1, None, ends, step, diffrax.RESULTS.successful
 
     def func(

@@ -17,6 +17,7 @@ from ratelike._density._grid_steps import GridSteps
 from ratelike._density._renewal_problem import (
     RenewalProblem,
     initial_state,
+    refractory_density,
     renewal_problem,
 )
 from ratelike._density._renewal_term import RenewalTerm
@@ -170,7 +171,7 @@ def _density_of(
     y: GridState | RefractoryDensity, args: RenewalProblem
 ) -> RefractoryDensity:
     """Of the state after a step; between steps the solver interpolates densities already."""
-    return y if isinstance(y, RefractoryDensity) else y.refractory_density(args)
+    return y if isinstance(y, RefractoryDensity) else refractory_density(y, args)
 
 
 def _no_later(times: PyTree, end: float) -> PyTree:

@@ -9,7 +9,13 @@ from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._at_rest import never_fired
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._refractory_queue import RefractoryQueue
-from ratelike._density._state import BlockOutput, CohortDensity, GridState
+from ratelike._density._state import (
+    BlockOutput,
+    CohortDensity,
+    GridState,
+    RefractoryDensity,
+)
+from ratelike._neuron._ages import in_seconds
 from ratelike._numerics._time_blocks import in_blocks
 from ratelike._population._population import Population
 from ratelike._types import PyTree
@@ -83,3 +89,23 @@ def renewal_problem(
     num_blocks = -(-len(increments) // block)
     blocks = in_blocks(increments, num_blocks, block)
     return RenewalProblem(population, schedule, dt, blocks, recorded)
+
+
+def refractory_density(y: GridState, problem: RenewalProblem) -> RefractoryDensity:
+    """The bins of a state in the order of age, after those of the queue."""
+    density = y.density
+    age = jnp.minimum(y.ages[0], problem.schedule.memory)
+    bins = (density.mass, age, density.mark)
+    if y.queue is not None:
+        mass, mark = y.queue.rows
+        dead = (mass, y.queue.age, mark)
+        bins = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), dead, bins)
+    mass, age, mark = bins
+    order = jnp.append(jnp.argsort(age[:-1], stable=True), len(age) - 1)
+    return RefractoryDensity(
+        potential=density.potential,
+        age_distribution=mass[order],
+        mark=jax.tree.map(lambda mark: mark[order], mark),
+        activity=y.output.activity[-1],
+        age=in_seconds(problem.population.neuron, age[order], problem.dt),
+    )

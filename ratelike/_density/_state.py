@@ -1,19 +1,11 @@
 """The refractory density of a population, as a caller sees it and as the solver on the grid keeps it."""
 
-from typing import TYPE_CHECKING
-
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike._density._refractory_queue import RefractoryQueue
-from ratelike._neuron._ages import in_seconds
 from ratelike._types import PyTree
-
-if TYPE_CHECKING:
-    from ratelike._density._renewal_problem import RenewalProblem
 
 # A time, as diffrax types it.
 Scalar = int | float | Float[Array | np.ndarray, ""]
@@ -69,22 +61,3 @@ class GridState(eqx.Module):
     queue: RefractoryQueue | None  # cohorts that enter the bins after their dead time
     ages: Ages  # of the bins in the step to come
     output: BlockOutput
-
-    def refractory_density(self, problem: "RenewalProblem") -> RefractoryDensity:
-        """The bins in the order of age, after those of the queue."""
-        density = self.density
-        age = jnp.minimum(self.ages[0], problem.schedule.memory)
-        bins = (density.mass, age, density.mark)
-        if self.queue is not None:
-            mass, mark = self.queue.rows
-            dead = (mass, self.queue.age, mark)
-            bins = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), dead, bins)
-        mass, age, mark = bins
-        order = jnp.append(jnp.argsort(age[:-1], stable=True), len(age) - 1)
-        return RefractoryDensity(
-            potential=density.potential,
-            age_distribution=mass[order],
-            mark=jax.tree.map(lambda mark: mark[order], mark),
-            activity=self.output.activity[-1],
-            age=in_seconds(problem.population.neuron, age[order], problem.dt),
-        )

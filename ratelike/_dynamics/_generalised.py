@@ -53,10 +53,10 @@ class GeneralisedRate(AbstractDynamics):
     off the grid of ages and for times to save that lie outside the grid.
     """
 
-    solver: diffrax.AbstractSolver
-    stepsize_controller: diffrax.AbstractStepSizeController | None
+    solver: diffrax.AbstractSolver[Any]
+    stepsize_controller: diffrax.AbstractStepSizeController[Any, Any] | None
     adjoint: diffrax.AbstractAdjoint | None
-    progress_meter: diffrax.AbstractProgressMeter
+    progress_meter: diffrax.AbstractProgressMeter[Any]
     saveat: diffrax.SaveAt | None
     age_step: float | None = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)

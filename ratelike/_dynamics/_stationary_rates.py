@@ -16,6 +16,7 @@ from ratelike._neuron._ages import num_ages
 from ratelike._neuron._base import Elementwise
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics._batch_cond import any_of_batch
+from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 
 # No more than so many spikes per step are as good as none.
@@ -35,6 +36,7 @@ class AbstractStationaryRate(eqx.Module):
     ) -> Elementwise:
         """g in hertz as a function of potentials alone, with all computed beforehand that does not depend on these."""
 
+    @broadcasts
     def __call__(
         self, neuron: AbstractNeuronModel, potential: Float[Array, "..."], dt: float
     ) -> Float[Array, "..."]:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# exp(-80) = 2e-35 is still a normal number in float32.
-LOWEST_EXPONENT = -80.0
+# In widths from threshold. exp(-80) = 2e-35 is still a normal number in float32.
+LOWEST_POTENTIAL = -80.0
 
 
 class AbstractEscape(eqx.Module):
@@ -100,7 +100,7 @@ def clamped_exponent(
     threshold: Float[Array, "*#neurons"],
     width: Float[Array, "*#neurons"],
     largest: float,
-    lowest: float = LOWEST_EXPONENT,
+    lowest: float = LOWEST_POTENTIAL,
 ) -> Float[Array, "..."]:
     """(u - threshold) / width between `lowest` and `largest`.
 

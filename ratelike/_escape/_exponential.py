@@ -9,10 +9,10 @@ from ratelike import _validation as validation
 from ratelike._escape._base import AbstractSeparableEscape
 from ratelike._types import Numbers
 
-# A neuron whose kernel takes exp(-45) from exp(60) still fires in every step that it may; and times the largest ratio
+# In widths above threshold. A neuron whose kernel takes exp(-45) from exp(60) still fires in every step that it may; and times the largest ratio
 # exp(20) it is finite in float32.
-CERTAIN_TO_FIRE = 60.0
-LARGEST_RATIO = 20.0
+HIGHEST_POTENTIAL = 60.0
+LARGEST_LOG_RATIO = 20.0
 
 
 class ExponentialEscape(AbstractSeparableEscape):
@@ -39,7 +39,7 @@ class ExponentialEscape(AbstractSeparableEscape):
 
     def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         exponent = (potential - self.threshold) / self.width
-        return self.rate * jnp.exp(jnp.minimum(exponent, CERTAIN_TO_FIRE))
+        return self.rate * jnp.exp(jnp.minimum(exponent, HIGHEST_POTENTIAL))
 
     def acting(
         self, start: Float[Array, "..."], end: Float[Array, "..."]
@@ -50,4 +50,4 @@ class ExponentialEscape(AbstractSeparableEscape):
         return 0.5 * (start + end) + self.width * log_cosh
 
     def ratio(self, offset: Float[Array, "..."]) -> Float[Array, "..."]:
-        return jnp.exp(jnp.minimum(offset / self.width, LARGEST_RATIO))
+        return jnp.exp(jnp.minimum(offset / self.width, LARGEST_LOG_RATIO))

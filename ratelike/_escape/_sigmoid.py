@@ -12,8 +12,8 @@ from ratelike._escape._base import (
 )
 from ratelike._types import Numbers
 
-# 1 - sigmoid(80) is far below rounding.
-FARTHEST_FROM_THRESHOLD = 80.0
+# In widths above threshold. 1 - sigmoid(80) is far below rounding.
+HIGHEST_POTENTIAL = 80.0
 
 
 class SigmoidEscape(AbstractInvertibleEscape):
@@ -48,7 +48,7 @@ class SigmoidEscape(AbstractInvertibleEscape):
 
     def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         exponent = clamped_exponent(
-            potential, self.threshold, self.width, FARTHEST_FROM_THRESHOLD
+            potential, self.threshold, self.width, HIGHEST_POTENTIAL
         )
         return self.rate * jax.nn.sigmoid(exponent)
 

@@ -14,8 +14,8 @@ from ratelike._escape._base import (
 )
 from ratelike._types import Numbers
 
-# 10^6 rate dt: certain to fire at any sensible rate, and finite in float32.
-CERTAIN_TO_FIRE = 1e6
+# In widths above threshold. 10^6 rate dt: certain to fire at any sensible rate, and finite in float32.
+HIGHEST_POTENTIAL = 1e6
 # Here log(1 + exp(x)) is exp(x) to rounding, in float64 too.
 EXPONENTIAL_BELOW = -40.0
 
@@ -49,7 +49,7 @@ class SoftplusEscape(AbstractInvertibleEscape):
 
     def __call__(self, potential: Float[Array, "..."]) -> Float[Array, "..."]:
         exponent = clamped_exponent(
-            potential, self.threshold, self.width, CERTAIN_TO_FIRE
+            potential, self.threshold, self.width, HIGHEST_POTENTIAL
         )
         return self.rate * jax.nn.softplus(exponent)
 

@@ -103,10 +103,9 @@ def run_block(
                 currents = list(leak.push(matmul(perturbation, layer.encoder.T)))
             if noise is not None:
                 noises = _noises(noise, index, step)
-            pairs = [
-                advance_probe(*each, density, step, acting, neuron, leak)
-                for each in zip(probes, currents, noises, strict=True)
-            ]
+            each = zip(probes, currents, noises, strict=True)
+            common = density, step, acting, neuron, leak
+            pairs = [advance_probe(*own, *common) for own in each]
             probes, activities = zip(*pairs, strict=True)
             perturbed = matmul(jnp.stack(activities), layer.decoder)
         mark = shift_mark(neuron.mark(acting.potential), density.mark, step.survivors)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from ratelike._numerics._broadcasting import broadcasts
 from ratelike._types import PyTree
 
 
@@ -18,6 +19,8 @@ def batch_cond(
 
     `jax.lax.cond` would compute both for every member.
     """
+    # JAX may trace them when the caller's own scope has ended.
+    condition, if_true, if_false = map(broadcasts, (condition, if_true, if_false))
 
     @jax.custom_batching.custom_vmap
     def choose(*arrays: PyTree[Array]) -> PyTree:

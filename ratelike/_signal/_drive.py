@@ -100,10 +100,12 @@ class WienerDrive(AbstractDrive):
 class GridPath(diffrax.AbstractPath[Any]):
     """The piecewise linear path with given increments on a grid, as a diffrax path.
 
+    A network takes a path in R^p, with increments (time, latents); the path itself may be of arrays of any shape.
+
     Raises `ValueError` for increments that are not numbers, or not one row for each step of the grid.
     """
 
-    values: Float[Array, "time *tiles latents"]  # increments
+    values: Float[Array, "time *shape"]  # increments
     grid: TimeGrid
 
     def __init__(self, values: Numbers, grid: TimeGrid) -> None:
@@ -128,7 +130,7 @@ class GridPath(diffrax.AbstractPath[Any]):
         t0: Time,
         t1: Time | None = None,
         left: bool = True,
-    ) -> Float[Array, "*tiles latents"]:
+    ) -> Float[Array, "*shape"]:
         """The increment over an interval [t0, t1] within one grid step."""
         if t1 is None:
             raise ValueError(
@@ -141,7 +143,7 @@ class GridPath(diffrax.AbstractPath[Any]):
 
     def derivative(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, t: Time, left: bool = True
-    ) -> Float[Array, "*tiles latents"]:
+    ) -> Float[Array, "*shape"]:
         """The slope of the grid step that holds t (at a grid point, the step that begins there)."""
         return self.values[self._step(t + 1e-2 * self.grid.dt)] / self.grid.dt
 
@@ -177,8 +179,8 @@ def as_path(
 
 def grid_increments(
     path: diffrax.AbstractPath[Any], grid: TimeGrid, dtype: DTypeLike
-) -> Float[Array, "time *tiles latents"]:
-    """X(t_{n+1}) - X(t_n) of any diffrax path; of a `GridPath` in its own type, and for each tile where it has tiles."""
+) -> Float[Array, "time *shape"]:
+    """X(t_{n+1}) - X(t_n) of any diffrax path; of a `GridPath` in its own type."""
     if isinstance(path, GridPath):
         return path.values
     times = jnp.asarray(grid.times, dtype=dtype)

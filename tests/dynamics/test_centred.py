@@ -64,7 +64,7 @@ SOFTPLUS = Escape(
 class Type(NamedTuple):
     """`potential(hs, age, mark)` is u; the mark is hs in the step of the last spike, before the first one the bias."""
 
-    ours: rl.extend.AbstractNeuronModel
+    ours: rl.extend.AbstractNeuron
     escape: Escape
     potential: Callable
     memory: float

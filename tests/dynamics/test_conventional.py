@@ -11,6 +11,8 @@ from jaxtyping import Array
 import ratelike as rl
 from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 
+pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
+
 DT = 0.5e-3
 
 

@@ -18,7 +18,7 @@ from ratelike._fluctuations._block import Noise
 from ratelike._fluctuations._density import (
     Density,
     acting_between,
-    never_fired,
+    density_at_rest,
     react,
     shift,
 )
@@ -30,6 +30,8 @@ from ratelike._neuron._ages import ages
 from ratelike._numerics._tile_random import tile_keys
 from ratelike._signal._membrane import leak_of
 from tests.oracles import systems
+
+pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
 NEURON = rl.SRM0(
     escape=rl.ExponentialEscape(rate=20.0),
@@ -78,7 +80,7 @@ def test_linear_noise_has_the_exact_variance(memory):
     a = np.exp(-dt / 10e-3)
 
     def trace(noise):
-        density = never_fired(neuron, layer.bias, len(age))
+        density = density_at_rest(neuron, layer.bias, len(age))
         probe = jax.tree.map(jnp.zeros_like, density)
         y, out = 0.0, []
         for zeta in noise:
