@@ -1,7 +1,7 @@
 """A layer with its fluctuations: a sum over blocks of neurons, each of which runs over all of time."""
 
 import math
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -114,7 +114,7 @@ def _blocks(
         return jnp.pad(leaf, padding, mode=mode).reshape(*shape, *leaf.shape[1:])
 
     # What fills the last block copies a neuron, and decodes to nothing.
-    def decoders(block: Block) -> list[Array]:
+    def decoders(block: Block) -> list[Any]:  # placeholders in `tree_at`
         if block.readout is None:
             return [block.layer.decoder]
         return [block.layer.decoder, block.readout.decoder_products]

@@ -10,6 +10,8 @@ import ratelike as rl
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._merge_schedule import MergeSchedule
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 NEURON = rl.SRM0()
 GRADED = AgeMesh.graded(NEURON, 1e-2)
 

@@ -11,6 +11,8 @@ from jaxtyping import Array
 import ratelike as rl
 from ratelike._numerics._chebyshev import cells_of, interpolated
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 DT = 0.5e-3
 
 

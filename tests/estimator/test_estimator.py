@@ -18,6 +18,8 @@ from ratelike._estimator._score_function import log_likelihood
 from ratelike._numerics._tile_random import tile_keys
 from tests.oracles import systems
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 PARAMETERS = dict(rate=150.0, amplitude=2.0, tau=3e-3, dead_time=1e-3, memory=4e-3)
 ESTIMATORS = (rl.train.Refuse(), rl.train.StraightThrough(), rl.train.ScoreFunction())
 KEY = jax.random.key(0)

@@ -31,6 +31,8 @@ from ratelike._numerics._tile_random import tile_keys
 from ratelike._signal._membrane import leak_of
 from tests.oracles import systems
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 NEURON = rl.SRM0(
     escape=rl.ExponentialEscape(rate=20.0),
     refractory=rl.ExponentialRefractory(3.0, 8e-3, 2e-3, 20e-3),

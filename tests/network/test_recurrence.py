@@ -17,6 +17,8 @@ from ratelike._network._packed import pack
 from ratelike._numerics._tile_random import per_neuron, standard_exponential, tile_keys
 from ratelike._study._tiles import _outputs
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 DT, NUM_STEPS, TAU_M = 1e-3, 80, 10e-3
 GRID = rl.TimeGrid(DT, NUM_STEPS)
 # Two tiles, the second one not full.

@@ -12,6 +12,8 @@ import ratelike as rl
 from ratelike._estimator._replay import replay
 from tests.oracles import systems
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 DT, NUM_STEPS, ONSET = 1e-3, 96, 24
 GRID = rl.TimeGrid(DT, NUM_STEPS)
 # At rest, then a step of the input by 1.2 in units of the potential.

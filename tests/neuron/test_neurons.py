@@ -17,6 +17,8 @@ from ratelike._refractory import _base as refractory_base
 from tests.oracles import neurons, systems
 from tests.oracles.neurons import DT, NUM_STEPS, TYPES
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 # Each type three times, with other parameters; the time constant of the membrane is 5 ms times the scale.
 SCALES, DEAD_TIMES = np.array([1.0, 1.3, 0.8]), np.array([1e-3, 2e-3, 1e-3])
 BIASES = np.array([0.5, -0.5, 1.5])

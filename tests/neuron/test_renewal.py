@@ -11,6 +11,8 @@ from ratelike._numerics._exponential import one_minus_exp
 from ratelike._signal._membrane import membrane_traces
 from tests.oracles import systems
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 POTENTIALS = jnp.asarray([-4.0, -1.0, 0.0, 1.0, 2.5, 5.0])
 
 
