@@ -1,6 +1,7 @@
 """Several types of neuron in one population."""
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,10 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._neuron._base import AbstractNeuronModel, Mark, one_by_one
-from ratelike._neuron._renewal_neuron import AbstractRenewal
 from ratelike._types import Numbers
 
 
-class Mixture(AbstractRenewal):
+class Mixture(AbstractNeuronModel):
     r"""Neurons of several types in one layer: neuron i is of type neurons[kind[i]].
 
     `kind` is an array of whole numbers, one per neuron. Parameters of each type are scalars, or arrays over *all*
@@ -35,6 +35,8 @@ class Mixture(AbstractRenewal):
 
     neurons: tuple[AbstractNeuronModel, ...]
     kind: Integer[Array, " neurons"]
+    is_renewal: ClassVar[bool] = True
+    can_spike: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -128,6 +130,35 @@ class Mixture(AbstractRenewal):
 
     def separate(self) -> None:
         return None
+
+    def faded(self, mark: Mark, seconds: Float[Array, "..."] | float) -> Mark:
+        return mark
+
+    def mark_after_spike(
+        self, potential: Float[Array, "..."], mark: Mark, dt: float
+    ) -> Mark:
+        return self.mark(potential)
+
+    @property
+    def expected(self) -> AbstractNeuronModel:
+        return self
+
+    def initial_trace(self, potential: Float[Array, "..."]) -> None:
+        return None
+
+    def newborn(
+        self,
+        potential: Float[Array, "..."],
+        trace: None,
+        activity: Float[Array, "..."],
+        dt: float,
+    ) -> tuple[Mark, None]:
+        return self.mark(potential), None
+
+    def stationary_mark(
+        self, potential: Float[Array, "..."], rate: Float[Array, "..."], dt: float
+    ) -> Mark:
+        return self.mark(potential)
 
 
 def _checked_kind(kind: Numbers, num_types: int) -> Integer[Array, " neurons"]:

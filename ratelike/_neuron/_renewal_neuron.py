@@ -15,8 +15,12 @@ from ratelike._neuron._base import (
 )
 
 
-class AbstractRenewal(AbstractNeuronModel):
-    """A renewal process: a spike sets its mark, which stays; there are no traces, and `expected` is the neuron itself."""
+class AbstractRenewalNeuron(AbstractNeuronModel):
+    """A renewal neuron: a spike sets its mark, which stays; there are no traces, and `expected` is the neuron itself.
+
+    To be derived from where a neuron decides by its parameters whether it separates its hazard, as `SRM0` does; then it
+    gives `separate` and `successive_hazards` itself. Else `AbstractNeuron` and `AbstractSeparableNeuron` do that.
+    """
 
     is_renewal: ClassVar[bool] = True
     can_spike: ClassVar[bool] = True
@@ -49,14 +53,6 @@ class AbstractRenewal(AbstractNeuronModel):
         self, potential: Float[Array, "..."], rate: Float[Array, "..."], dt: float
     ) -> Mark:
         return self.mark(potential)
-
-
-class AbstractRenewalNeuron(AbstractRenewal):
-    """A renewal neuron of one type.
-
-    To be derived from where a neuron decides by its parameters whether it separates its hazard, as `SRM0` does; then it
-    gives `separate` and `successive_hazards` itself. Else `AbstractNeuron` and `AbstractSeparableNeuron` do that.
-    """
 
     @property
     def types(self) -> dict[str, AbstractNeuronModel]:
