@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.quick)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def any_ranks():
     """For modules that call private functions, whose callers in the library let arrays of any rank meet."""
     with jax.numpy_rank_promotion("allow"):

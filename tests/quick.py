@@ -6,7 +6,7 @@ Of a test with parameters the first case; of a file with None every test.
 QUICK: dict[str, str | None] = {
     "density/test_adjoint.py": "test_exponentials test_a_single_step",
     "density/test_age_mesh.py": """
-        test_cohorts_are_unbroken_and_retire_at_the_memory test_bad_tolerance
+        test_cohorts_are_unbroken_and_join_the_last_bin_at_the_memory test_bad_tolerance
         test_a_graded_mesh_conserves_probability_and_gives_gradients""",
     "density/test_firing.py": None,
     "dynamics/test_centred.py": """
@@ -53,7 +53,7 @@ QUICK: dict[str, str | None] = {
     "study/test_sweep.py": "test_identity_of_functions test_refuses",
     "study/test_sweep_identity.py": "test_types_and_shapes_tell_values_apart",
     "test_extend.py": """
-        test_every_abstract_class_is_implemented_here test_an_escape_rate test_a_kernel test_nodes test_a_drive
+        test_every_abstract_class_is_implemented_here test_an_escape_rate test_nodes test_a_drive
         test_a_domain""",
     "test_package.py": None,
     "training/test_decoders.py": "test_bad_arguments",

@@ -259,7 +259,7 @@ class Silent(rl.extend.AbstractEstimator):
     keeps_spikes: ClassVar[bool] = False
 
     def __call__(self, sample, population, increments, grid, recorded):
-        return sample(*jax.lax.stop_gradient((layer, increments)), recorded)
+        return sample(*jax.lax.stop_gradient((population, increments)), recorded)
 
     def mean_loss(self, trial, keys):
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)
@@ -434,8 +434,8 @@ def test_an_estimator():
     def loss(network):
         spiking = rl.Spiking(Silent())
         return rl.train.sampled_loss(
-            lambda _, trajectory: jnp.mean(trajectory.outputs**2),
             network,
+            lambda _, trajectory: jnp.mean(trajectory.outputs**2),
             DRIVE,
             GRID,
             spiking,

@@ -5,6 +5,7 @@ Kept of the solution are the states between the blocks: about the root of all st
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -164,7 +165,7 @@ def _block_vjp(
     return constants_bar, path_bar, Ends(mass_bar, potential_bar)
 
 
-def _decoder(population: Population) -> Array:
+def _decoder(population: Population) -> Any:  # a placeholder in `tree_at`
     return population.decoder
 
 

@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import equinox
+import jaxtyping
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -19,10 +20,11 @@ def _folder(module_file: str) -> str:
     return os.path.dirname(os.path.abspath(module_file)) + os.sep
 
 
-# A warning belongs to the caller's line: not to one of ours, nor to the constructor of a module.
+# A warning belongs to the caller's line: not to one of ours, nor to the constructor of a module or a check of annotations.
 NOT_THE_CALLER = (
     _folder(os.path.dirname(os.path.abspath(__file__))),
     _folder(equinox.__file__),
+    _folder(jaxtyping.__file__),
 )
 
 

@@ -10,6 +10,8 @@ import ratelike as rl
 from ratelike._density import _adjoint
 from ratelike._numerics._exponential import exp_up_to_4
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 OURS = rl.GeneralisedRate()
 THEIRS = rl.GeneralisedRate(adjoint=diffrax.RecursiveCheckpointAdjoint())
 GRID = rl.TimeGrid(1e-3, 68)  # 5 blocks of 14 steps, the last one not full

@@ -9,6 +9,8 @@ from ratelike._density._firing import AgeRatio, SeparableHazard, fired_mass
 from ratelike._density._merge_schedule import Merge
 from ratelike._density._merging import mass_after_step
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 AGES, NEURONS, DT = 21, 64, 1e-3
 
 

@@ -13,6 +13,8 @@ from ratelike._numerics._chebyshev import adaptive_cells, chebyshev_interpolant
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 DT = 0.5e-3
 
 

@@ -15,6 +15,8 @@ import pytest
 import ratelike as rl
 from ratelike._training import _checkpoint as checkpoints
 
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
 KEY = jax.random.key(0)
 GRID = rl.TimeGrid(1e-3, 12)
 
