@@ -52,5 +52,14 @@ def output_fluctuations(
     return OutputFluctuations(
         outputs=membrane_traces(increments, tau_m, grid.dt),
         own=cast(Array, variance),
-        passed_on=None if probes is None else membrane_traces(probes, tau_m, grid.dt),
+        passed_on=None if probes is None else _traces_of_probes(probes, tau_m, grid),
     )
+
+
+def _traces_of_probes(
+    probes: Float[Array, "time probes latents"],
+    tau_m: Float[Array, ""],
+    grid: TimeGrid,
+) -> Float[Array, "time probes latents"]:
+    side_by_side = probes.reshape(len(probes), -1)
+    return membrane_traces(side_by_side, tau_m, grid.dt).reshape(probes.shape)
