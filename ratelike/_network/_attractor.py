@@ -84,9 +84,7 @@ def _decoder(
     """(phi(xi) - mean) / var, in seconds."""
     dt = fine_step(neuron, bias)
 
-    def phi(
-        xi: Float[Array, "*#patterns #neurons"],
-    ) -> Float[Array, "*patterns neurons"]:
+    def phi(xi: Float[Array, "..."]) -> Float[Array, "..."]:
         return stationary_rate(neuron, bias + spread * xi, dt)
 
     rates = jax.vmap(phi)(jnp.asarray(RULE.nodes, patterns.dtype))

@@ -59,7 +59,7 @@ def potentials_at_ends(
 @broadcasts
 def membrane_traces(
     increments: Numbers, tau_m: Numbers, dt: float
-) -> Float[Array, "time latents"]:
+) -> Float[Array, "time *latents"]:
     """kappa * dX, in latents: y[n] = a y[n-1] + (1 - a)/dt dX[n], y[-1] = 0; `tau_m` and `dt` in seconds.
 
     `tau_m` is one number, or one for each latent.
