@@ -12,6 +12,7 @@ import pytest
 from jaxtyping import Array, PyTree
 
 import ratelike as rl
+from tests.oracles import networks
 
 GRID = rl.TimeGrid(1e-3, 12)
 KEY = jax.random.key(0)
@@ -19,7 +20,7 @@ DRIVE = 4e-3 * jax.random.normal(KEY, (GRID.num_steps, 2))
 
 
 def relay(neuron):
-    return rl.relay_network(neuron, num_neurons=70, num_latents=2, depth=1, key=KEY)
+    return networks.relay(neuron, 70)
 
 
 def outputs(network, dynamics=None, drive=DRIVE):

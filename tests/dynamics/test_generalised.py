@@ -8,6 +8,7 @@ import pytest
 
 import ratelike as rl
 from tests.oracles import systems
+from tests.oracles.networks import drive
 
 PARAMETERS = dict(rate=40.0, amplitude=3.0, tau=4e-3, dead_time=2e-3, memory=6e-3)
 
@@ -24,10 +25,6 @@ def small_layer(neuron, num_neurons=3, num_latents=2, seed=0, gain=1.0):
     encoder = gain * generator.normal(size=(num_neurons, num_latents))
     decoder = generator.normal(size=(num_neurons, num_latents))
     return rl.Layer(neuron, encoder, decoder, generator.normal(size=num_neurons))
-
-
-def drive(num_steps, num_latents=2, seed=1, size=0.03):
-    return size * np.random.default_rng(seed).normal(size=(num_steps, num_latents))
 
 
 def recorded_activity(layer, increments, grid, dynamics=None):

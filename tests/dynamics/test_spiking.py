@@ -12,7 +12,7 @@ from scipy import stats
 
 import ratelike as rl
 from ratelike._dynamics import _blocks
-from tests.oracles import systems
+from tests.oracles import networks, systems
 
 NEURON = dict(rate=60.0, amplitude=4.0, tau=8e-3, dead_time=2e-3, memory=40e-3)
 
@@ -200,14 +200,7 @@ def test_trial_mean_of_a_hundred_thousand_trials():
 
 
 def relay(num_neurons=200, depth=2, dtype=jnp.float32):
-    network = rl.relay_network(
-        rl.SRM0(),
-        num_neurons=num_neurons,
-        num_latents=7,
-        depth=depth,
-        key=jax.random.key(0),
-    )
-    return jax.tree.map(lambda x: x.astype(dtype), network)
+    return networks.relay(None, num_neurons, 7, depth, dtype=dtype)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A derivative with respect to every parameter is compared by its z-scores over in
 largest of fewer than 50 has a false-positive rate below 4 * 10^-4. Keys are fixed.
 """
 
+import functools
 import itertools
 
 import equinox as eqx
@@ -16,13 +17,16 @@ import ratelike as rl
 from ratelike._estimator._replay import replay
 from ratelike._estimator._score_function import log_likelihood
 from ratelike._numerics._tile_random import tile_keys
-from tests.oracles import systems
+from tests.oracles import networks, systems
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
 PARAMETERS = dict(rate=150.0, amplitude=2.0, tau=3e-3, dead_time=1e-3, memory=4e-3)
 ESTIMATORS = (rl.train.Refuse(), rl.train.StraightThrough(), rl.train.ScoreFunction())
 KEY = jax.random.key(0)
+
+
+drive = functools.partial(networks.drive, size=0.02)
 
 
 def srm0(rate, amplitude, tau, dead_time, memory):
@@ -41,10 +45,6 @@ def small_network(neuron, sizes=(3,), num_latents=2, seed=0):
         return rl.Layer(neuron, encoder, decoder, 0.5 * generator.normal(size=size))
 
     return rl.Network([layer(size) for size in sizes])
-
-
-def drive(num_steps, num_latents=2, size=0.02, seed=1):
-    return size * np.random.default_rng(seed).normal(size=(num_steps, num_latents))
 
 
 def trainable(network):

@@ -29,7 +29,8 @@ from ratelike._fluctuations._probes import advance_probe, random_signs
 from ratelike._neuron._ages import ages
 from ratelike._numerics._tile_random import tile_keys
 from ratelike._signal._membrane import leak_of
-from tests.oracles import systems
+from tests.oracles import networks, systems
+from tests.oracles.networks import white_noise
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
@@ -43,20 +44,7 @@ RESET = systems.ResetNeuron(
 
 
 def relay(num_neurons, depth, num_latents=4, neuron=NEURON, dtype=jnp.float64):
-    network = rl.relay_network(
-        neuron,
-        num_neurons=num_neurons,
-        num_latents=num_latents,
-        depth=depth,
-        key=jax.random.key(0),
-    )
-    return jax.tree.map(lambda x: x.astype(dtype), network)
-
-
-def white_noise(num_steps, num_latents=4, dt=1e-3, seed=1):
-    return rl.WienerDrive(num_latents, key=jax.random.key(seed)).increments(
-        rl.TimeGrid(dt, num_steps)
-    )
+    return networks.relay(neuron, num_neurons, num_latents, depth, dtype=dtype)
 
 
 def test_of_one_layer_it_is_the_exact_standard_deviation():

@@ -13,6 +13,7 @@ import pytest
 
 import ratelike as rl
 from tests.oracles import systems
+from tests.oracles.networks import drive
 
 PARAMETERS = dict(rate=40.0, amplitude=3.0, tau=4e-3, dead_time=2e-3, memory=6e-3)
 
@@ -32,10 +33,6 @@ def random_layer(neuron, num_neurons=3, num_latents=2, seed=0, bias=0.0):
     return rl.Layer(
         neuron, generator.normal(size=shape), generator.normal(size=shape), biases
     )
-
-
-def drive(num_steps, num_latents=2, seed=1, size=0.03):
-    return size * np.random.default_rng(seed).normal(size=(num_steps, num_latents))
 
 
 def variance_by_enumeration(h, hazard, dt, memory, tau_m, rest):

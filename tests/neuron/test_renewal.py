@@ -9,7 +9,7 @@ from scipy import special
 import ratelike as rl
 from ratelike._numerics._exponential import one_minus_exp
 from ratelike._signal._membrane import membrane_traces
-from tests.oracles import systems
+from tests.oracles import networks, systems
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
@@ -118,13 +118,7 @@ def test_firing_probability_in_float32():
 
 
 def relay(neuron, depth=2, num_neurons=96):
-    return rl.relay_network(
-        neuron,
-        num_neurons=num_neurons,
-        num_latents=4,
-        depth=depth,
-        key=jax.random.key(0),
-    )
+    return networks.relay(neuron, num_neurons, 4, depth)
 
 
 DRIVE = rl.WienerDrive(4, key=jax.random.key(1))

@@ -14,6 +14,7 @@ import pytest
 
 import ratelike as rl
 from ratelike._training import _checkpoint as checkpoints
+from tests.oracles import networks
 
 pytestmark = pytest.mark.usefixtures("any_ranks")
 
@@ -23,13 +24,7 @@ GRID = rl.TimeGrid(1e-3, 12)
 
 def relay(seed, num_neurons=6):
     neuron = rl.SRM0(refractory=rl.ExponentialRefractory(memory=10e-3))
-    return rl.relay_network(
-        neuron,
-        num_neurons=num_neurons,
-        num_latents=2,
-        depth=1,
-        key=jax.random.key(seed),
-    )
+    return networks.relay(neuron, num_neurons, seed=seed)
 
 
 NETWORK = relay(1)

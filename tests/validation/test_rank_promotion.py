@@ -5,15 +5,14 @@ import jax.numpy as jnp
 import pytest
 
 import ratelike as rl
+from tests.oracles import networks
 
 GRID = rl.TimeGrid(1e-3, 20)
 INCREMENTS = jnp.zeros((20, 2))
 
 
 def relay(neuron):
-    return rl.relay_network(
-        neuron, num_neurons=6, num_latents=2, depth=1, key=jax.random.key(0)
-    )
+    return networks.relay(neuron, 6)
 
 
 NETWORKS = {
