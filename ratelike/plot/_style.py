@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import as_file, files
+from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ def style() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def drawing_on(ax: Axes | None) -> Iterator[Axes]:
+def drawing_on(ax: Any) -> Iterator[Axes]:
     """`ax`, in the caller's style, or the only axes of a new figure, in the library's.
 
     Raises `ValueError` if `ax` is something else, such as the array of axes of `plt.subplots`.
