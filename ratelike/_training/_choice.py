@@ -72,8 +72,8 @@ def choose(network: Network, where: Where) -> Trained:
         _check(name, leaves[index], domains[index])
     if not domains:
         raise ValueError("where must choose at least one array, got none")
-    for index in _dead_times(placeholders):
-        if index in domains:
+    for index in domains:
+        if names[index].endswith(".dead_time"):
             raise ValueError(
                 f"where must not choose {names[index]}: a dead time is a multiple of the time step and has no "
                 "derivative"
@@ -118,16 +118,3 @@ def _connections(placeholders: Network) -> set[int]:
     """Encoders, decoders and biases, which may take any value."""
     arrays = [[each.encoder, each.decoder, each.bias] for each in placeholders.layers]
     return {each.index for each in jax.tree.leaves(arrays)}
-
-
-def _dead_times(placeholders: Network) -> set[int]:
-    """Dead times that are arrays of the network; a neuron may also compute its own."""
-    found = set()
-    for layer in placeholders.layers:
-        try:
-            dead_time = layer.neuron.dead_time
-        except (TypeError, ValueError):
-            continue
-        if isinstance(dead_time, _Placeholder):
-            found.add(dead_time.index)
-    return found

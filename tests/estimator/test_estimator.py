@@ -221,7 +221,7 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
                 )
                 mean = 0.5 * (escape(start) + escape(potential))
                 acting = escape.threshold + escape.width * jnp.log(mean / escape.rate)
-                u = acting + refractory(age)
+                u = acting + refractory(jnp.asarray(age))
                 after = age - PARAMETERS["dead_time"]
                 allowed = jnp.where(
                     after > -1e-9, jnp.where(after > 1e-9, 1.0, 0.5), 0.0
