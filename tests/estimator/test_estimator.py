@@ -235,8 +235,9 @@ def expected_loss_by_enumeration(loss, network, increments, grid):
                 out.append(train[n] * layer.decoder[0])
             signal = jnp.stack(out)
         outputs = rl.membrane_traces(signal, network.output_tau_m, grid.dt)
-        empty = jnp.zeros(())
-        run = rl.Trajectory(outputs, empty, empty, {}, (), empty, grid)
+        # The losses look at the outputs alone.
+        rates, succeeded = jnp.zeros((1, len(signal))), jnp.ones(1, bool)
+        run = rl.Trajectory(outputs, signal[None], rates, {}, (), succeeded, grid)
         return jnp.exp(log_probability) * loss(network, run)
 
     return jnp.sum(jax.vmap(probability_and_loss)(trains))
