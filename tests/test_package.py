@@ -122,3 +122,18 @@ def test_the_quick_tests_exist_and_are_of_every_folder():
         assert all(f"\ndef {name}(" in text for name in (names or "").split()), file
     folders = {path.parent for path in tests.rglob("test_*.py")}
     assert folders == {(tests / file).parent for file in QUICK}
+
+
+def test_names_in_docstrings_and_messages_exist():
+    root = Path(__file__).parent.parent
+    pages = [root / page for page in ("README.md", "CONTRIBUTING.md")]
+    for path in [*pages, *(root / "ratelike").rglob("*.py")]:
+        # Neither imports nor names of files.
+        text = re.sub(r"(?m)^ *(from|import) .*|\w+\.mplstyle", "", path.read_text())
+        for name in re.findall(
+            r"(?<![\w./'])(?:rl|ratelike)\.([A-Za-z][\w.]*\w)", text
+        ):
+            value = rl
+            for part in name.split("."):
+                assert hasattr(value, part), f"{path.name}: {name}"
+                value = getattr(value, part)

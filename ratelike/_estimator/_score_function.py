@@ -47,7 +47,7 @@ class ScoreFunction(AbstractEstimator):
         population, increments = refuse_derivatives(
             (population, increments),
             "Spiking(ScoreFunction()) cannot be differentiated by itself: the derivative of an expected loss needs the "
-            "likelihood of the spikes times the whole loss. Differentiate ratelike.sampled_loss(network, loss, "
+            "likelihood of the spikes times the whole loss. Differentiate ratelike.train.sampled_loss(network, loss, "
             "increments, grid, Spiking(ScoreFunction()), key=..., num_trials=...), whose derivative is unbiased.",
         )
         return sample(population, increments, recorded)

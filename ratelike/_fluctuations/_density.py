@@ -22,7 +22,7 @@ from ratelike._types import PyTree
 
 
 class Density(eqx.Module):
-    """The density of `ratelike.RefractoryDensity`, or a perturbation of it."""
+    """The density of `ratelike.extend.RefractoryDensity`, or a perturbation of it."""
 
     potential: Float[Array, " neurons"]  # h
     age_distribution: Float[Array, "ages neurons"]  # P

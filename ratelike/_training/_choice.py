@@ -63,7 +63,7 @@ def choose(network: Network, where: Where) -> Trained:
         name = names[index]
         if domain is None and index not in unbounded:
             raise ValueError(
-                f"where must give {name} a domain, ratelike.Positive(...) or ratelike.Unconstrained(...): "
+                f"where must give {name} a domain, ratelike.train.Positive(...) or ratelike.train.Unconstrained(...): "
                 "what is neither encoder, decoder nor bias may have values that make no sense"
             )
         if index in domains:
