@@ -20,7 +20,7 @@ class StraightThrough(AbstractEstimator):
     The ages at which the neurons find themselves are taken as given: the derivative does not go through the reset
     ("detached" reset, Zenke and Vogels, Neural Comput. 33, 899 (2021)). So for one layer and a loss linear in its
     output, its expectation is sum_k P_k dp_k, over the ages k, where the exact derivative of the expected activity
-    r = sum_k P_k p_k is sum_k (P_k dp_k + p_k dP_k). What is left out is that who fires more is refractory more often.
+    r = sum_k P_k p_k is sum_k (P_k dp_k + p_k dP_k). What is left out is that neurons that fire more are refractory more often.
     There it is right on average for memoryless neurons, and too large for refractory ones: for the default neuron at
     constant potential, d rate / d bias comes out 1.4 times too large at 7 Hz, 1.8 times at 13 Hz, 2.3 times at 22 Hz
     and 2.6 times at 48 Hz. A loss that is not linear in the output, and further layers, add a bias of their own: the

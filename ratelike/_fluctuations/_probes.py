@@ -97,10 +97,8 @@ def random_signs(
 
 
 def _signs(words: UInt32[Array, "words tiles tile"]) -> Float32[Array, "ages neurons"]:
-    """A bit of the word becomes the sign bit of 1.0: without a branch, which keeps the loop over neurons a vector's.
-
-    The bits of one word go to as many ages of one neuron, for the same reason.
-    """
+    """Each bit of a word becomes the sign of 1.0 at one age of its neuron."""
+    # Without a branch, and with the bits of a word along the ages, the loop over neurons is vectorised.
     positions = jnp.arange(32, dtype=jnp.uint32)[:, None]
     words = words.reshape(len(words), 1, -1)
     sign_bits = (words << positions) & jnp.uint32(0x80000000)
