@@ -1,5 +1,6 @@
 """A layer as chunks of neurons, each small enough for the processor's cache."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,13 @@ def run_layer(
     population runs as a whole.
     """
 
-    def run(first_tile=None, num_tiles=None, chosen=None) -> LayerOutput:
+    def run(
+        stage: AbstractStage,
+        path: diffrax.AbstractPath[Any],
+        first_tile: Int[Array, ""] | None,
+        num_tiles: int | None,
+        chosen: Int[Array, " recorded"] | None,
+    ) -> LayerOutput:
         population = stage.population(first_tile, num_tiles)
         own_path = stage.path(path, first_tile, num_tiles)
         keys = None if key is None else stage.tile_keys(key, first_tile, num_tiles)
@@ -60,17 +67,24 @@ def run_layer(
     size = _chunk_size(dynamics, stage, grid, mesh)
     many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
     if size is None or stage.num_neurons <= size or many:
-        output = run(chosen=recorded)
+        output = run(stage, path, None, None, recorded)
         mean = stage.mean(output.decoded)
         return LayerRun(mean, output.recording, output.saved, output.succeeded)
 
-    def run_chunk(index: Int[Array, ""]) -> tuple[Decoded, Bool[Array, ""]]:
-        output = run(index * (size // TILE), size // TILE)
+    arrays, rest = eqx.partition((stage, path), eqx.is_array)
+
+    def run_chunk(
+        index: Int[Array, ""], arrays: PyTree[Array]
+    ) -> tuple[Decoded, Bool[Array, ""]]:
+        stage, path = eqx.combine(arrays, rest)
+        output = run(stage, path, index * (size // TILE), size // TILE, None)
         return output.decoded, output.succeeded
 
     num_chunks = -(-stage.num_neurons // size)
-    decoded, succeeded = stage.over_chunks(run_chunk, num_chunks, mesh)
-    recording = None if recorded is None else _recording(run, recorded)
+    decoded, succeeded = stage.over_chunks(run_chunk, num_chunks, mesh, arrays)
+    recording = None
+    if recorded is not None:
+        recording = _recording(functools.partial(run, stage, path), recorded)
     return LayerRun(stage.mean(decoded), recording, None, succeeded)
 
 

@@ -94,9 +94,9 @@ class PackedStage(AbstractStage):
         return _tiles(keys, first_tile, num_tiles)
 
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
-        decoded, succeeded = map_over_chunks(run_chunk, count, mesh)
+        decoded, succeeded = map_over_chunks(run_chunk, count, mesh, arrays)
 
         def side_by_side(chunks):  # (chunks, time, tiles of each, columns)
             tiles = jnp.moveaxis(chunks, 0, 1)

@@ -15,8 +15,10 @@ from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, tile_keys
 from ratelike._population._population import Decoded, Population
 from ratelike._population._sums import sum_over_chunks
+from ratelike._types import PyTree
 
-RunChunk = Callable[[Int[Array, ""]], tuple[Decoded, Bool[Array, ""]]]
+# Of the number of a chunk, and of the arrays that all chunks share.
+RunChunk = Callable[[Int[Array, ""], PyTree[Array]], tuple[Decoded, Bool[Array, ""]]]
 
 
 class AbstractStage(eqx.Module):
@@ -63,9 +65,12 @@ class AbstractStage(eqx.Module):
 
     @abc.abstractmethod
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
-        """What `count` chunks decode, put together, and whether all of them succeeded."""
+        """What `count` chunks decode, put together, and whether all of them succeeded.
+
+        `arrays` are those that `run_chunk` takes: see `sum_over_chunks`.
+        """
 
     @abc.abstractmethod
     def mean(self, decoded: Decoded) -> Decoded:
@@ -110,9 +115,9 @@ class LayerStage(AbstractStage):
         return tile_keys(key, num_tiles * TILE, first_tile)
 
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None
+        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
-        return sum_over_chunks(run_chunk, count, mesh)
+        return sum_over_chunks(run_chunk, count, mesh, arrays)
 
     def mean(self, decoded: Decoded) -> Decoded:
         return jax.tree.map(lambda total: total / self.num_neurons, decoded)

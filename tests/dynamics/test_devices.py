@@ -16,8 +16,9 @@ STUDY = Path(__file__).parents[1] / "processes" / "devices_study.py"
     [
         pytest.param(["neurons"], 7, id="neurons"),
         pytest.param(["fluctuations"], 1, id="fluctuations"),
+        pytest.param(["slopes"], 1, id="slopes"),
         pytest.param(
-            ["study", "trials", "slopes"], 4, id="studies", marks=pytest.mark.slow
+            ["study", "trials", "gradient"], 4, id="studies", marks=pytest.mark.slow
         ),
     ],
 )

@@ -64,10 +64,32 @@ def fluctuations(differentiate=False):
     if not differentiate:
         same("error 8", *([error(increments, each)] for each in (None, mesh(8))))
         return
-    slope, gradient = (jax.grad(error)(increments, each) for each in (None, mesh(8)))
-    # In the derivative devices add up what they contribute in another order.
-    apart = np.abs(gradient - slope).max() / np.abs(slope).max()
-    print("gradient", "same" if apart < 1e-5 else f"DIFFERENT: {apart}", flush=True)
+    close("gradient", *(jax.grad(error)(increments, each) for each in (None, mesh(8))))
+
+
+def slopes():
+    """Through layers that are not alike, the second of which takes what devices have added up."""
+    first, second = (
+        rl.relay_network(
+            rl.SRM0(), num_neurons=size, num_latents=3, depth=1, key=jax.random.key(0)
+        ).layers[0]
+        for size in (640, 700)
+    )
+    network = rl.Network([first, second])
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+
+    def power(increments, mesh):
+        dynamics = rl.ConventionalRate()
+        run = rl.simulate(network, increments, GRID, dynamics, mesh=mesh)
+        return (run.outputs**2).sum()
+
+    close("slopes", *(jax.grad(power)(increments, each) for each in (None, mesh(8))))
+
+
+def close(name, gradient, other):
+    """In a derivative devices add up what they contribute in another order."""
+    apart = np.abs(gradient - other).max() / np.abs(gradient).max()
+    print(name, "same" if apart < 1e-5 else f"DIFFERENT: {apart}", flush=True)
 
 
 def study():
@@ -123,7 +145,8 @@ if __name__ == "__main__":
         {
             "neurons": neurons,
             "fluctuations": fluctuations,
-            "slopes": functools.partial(fluctuations, differentiate=True),
+            "gradient": functools.partial(fluctuations, differentiate=True),
+            "slopes": slopes,
             "study": study,
             "trials": trials,
         }[name]()
