@@ -1,5 +1,6 @@
 """The exact scheme on the grid: the density fires, then grows older along the characteristics of age."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike import _validation as validation
 from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._column_steps import steps_in_columns
 from ratelike._density._firing import Hazard, SeparableHazard, sum_over_ages
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem, refractory_density
@@ -32,6 +34,7 @@ from ratelike._density._state import (
     Scalar,
 )
 from ratelike._neuron import chosen_neurons
+from ratelike._numerics import _platform as platform
 from ratelike._signal._membrane import leak_of
 
 
@@ -169,11 +172,17 @@ def _block_of_steps(
         return (density, queue, after), (activity, _recorded(args, start, end))
 
     before = seen_by(population.neuron, y.density.potential)
+    density, queue = _normalised(y.density, y.queue)
+    if platform.has_gpu():
+        found = steps_in_columns(density, queue, before, inputs, args)
+        if found is not None:
+            after, queue, activity, ends = found
+            starts = jnp.concatenate([density.potential[None], ends[:-1]])
+            acted = jax.vmap(functools.partial(_recorded, args))(starts, ends)
+            return after, queue, activity, acted
     # Reverse mode computes a step again rather than keep all that came up in it.
     (density, queue, _), (activity, acted) = jax.lax.scan(
-        jax.checkpoint(one_step, prevent_cse=False),
-        (*_normalised(y.density, y.queue), before),
-        inputs,
+        jax.checkpoint(one_step, prevent_cse=False), (density, queue, before), inputs
     )
     return density, queue, activity, acted
 

@@ -9,9 +9,12 @@ from jaxtyping import Array, Float, Integer
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
+from ratelike._dynamics._groups import STEPS_OF_A_GROUP, run_in_groups
+from ratelike._dynamics._potential_scan import potentials_of_group
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
+from ratelike._numerics import _platform as platform
 from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
@@ -62,6 +65,21 @@ class ConventionalRate(AbstractDynamics):
             return state, rate(jnp.stack(potentials)) * grid.dt
 
         increments = grid_increments(path, grid, dtype)
+        if platform.has_gpu() and population.recurrence is None:
+            potentials = potentials_of_group(population, grid.dt)
+            if potentials is not None:
+
+                def of_group(
+                    driven: Array, index: Array, currents: Array
+                ) -> tuple[Array, Array, Array]:
+                    driven, acting = potentials(driven, currents)
+                    return driven, rate(acting) * grid.dt, acting
+
+                start = jnp.zeros_like(population.bias)
+                steps = STEPS_OF_A_GROUP
+                return run_in_groups(
+                    population, increments, grid, steps, of_group, start, recorded
+                )
         return run_in_blocks(
             population, increments, grid, BLOCK, advance, None, recorded
         )

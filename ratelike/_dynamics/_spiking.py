@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Integer
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
+from ratelike._dynamics._groups import run_in_groups
+from ratelike._dynamics._spike_kernel import spiking_group
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
 from ratelike._network import AbstractLayer
@@ -22,6 +24,7 @@ from ratelike._neuron import (
 )
 from ratelike._neuron._ages import oldest_age
 from ratelike._neuron._hazards import successive_hazards
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._tile_random import per_neuron, standard_exponential
 from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput
@@ -111,14 +114,30 @@ def _sample(
 
         return per_neuron(one_tile, tile_keys, population.num_neurons)
 
-    def advance(neurons, ends, potentials, index):
-        draws = draw(index)
+    def one_block(neurons, draws, ends, potentials, neuron):
         return _advance(neurons, draws, ends, potentials, neuron, grid.dt, oldest)
+
+    def advance(neurons, ends, potentials, index):
+        neurons, spikes = one_block(neurons, draw(index), ends, potentials, neuron)
+        return neurons, jnp.stack(spikes)
 
     never_fired = _Neurons(
         age=jnp.full_like(population.bias, oldest), mark=neuron.mark(population.bias)
     )
     block = min(dead_steps(neuron, grid.dt) + 1, LONGEST_BLOCK)
+    if platform.has_gpu() and population.recurrence is None:
+        group = spiking_group(
+            population,
+            tile_keys,
+            grid.dt,
+            block,
+            never_fired,
+            one_block,
+            keeps_potential=recorded is not None,
+        )
+        if group is not None:
+            state = (jnp.zeros_like(population.bias), never_fired)
+            return run_in_groups(population, increments, grid, *group, state, recorded)
     return run_in_blocks(
         population, increments, grid, block, advance, never_fired, recorded
     )
@@ -137,7 +156,7 @@ def _advance(
     neuron: AbstractNeuronModel,
     dt: float,
     oldest: int,
-) -> tuple[_Neurons, Float[Array, "block neurons"]]:
+) -> tuple[_Neurons, Rows]:
     """A neuron fires in the step in which its summed hazard exceeds its `spike_threshold`, an exponential variate.
 
     It fires at most once in a block, so that its age and mark follow from the block's beginning.
@@ -162,4 +181,4 @@ def _advance(
         spikes.append(fired.astype(spike_threshold.dtype))
     # A sum that is NaN exceeds no threshold, without a word: the age keeps it, until the end of the simulation.
     age_after = jnp.where(jnp.isnan(summed), summed, age_after)
-    return _Neurons(age_after, mark_after), jnp.stack(spikes)
+    return _Neurons(age_after, mark_after), spikes

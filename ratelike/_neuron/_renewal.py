@@ -8,10 +8,13 @@ from jaxtyping import Array, Float
 from ratelike._neuron._ages import in_seconds, num_ages
 from ratelike._neuron._base import AbstractNeuronModel, Mark
 from ratelike._neuron._hazards import firing_probability, hazard
+from ratelike._numerics import _platform as platform
 
 # Of the stationary rate with adaptation: 30 widths of input potential need about so many.
 NEWTON_STEPS = 36
 LAST_BIN_STEPS = 24
+# Potentials times ages that a GPU computes at once.
+AT_ONCE = 2**24
 
 
 # Compiled once: the loop over ages by itself would be compiled anew in every call.
@@ -86,11 +89,31 @@ def _renewal_rate(
     else:
         incoming = neuron.faded(mark, num * dt)
         last = _last_bin(neuron, potential, oldest, incoming, dt)
-    # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
-    carry = (jnp.ones_like(last), jnp.zeros_like(last))
-    (survivor, steps), _ = jax.lax.scan(next_age, carry, index[:-1])
+    if platform.has_gpu() and num * last.size <= AT_ONCE:
+        survivor, steps = _at_all_ages(neuron, potential, mark, last, dt)
+    else:
+        # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
+        carry = (jnp.ones_like(last), jnp.zeros_like(last))
+        (survivor, steps), _ = jax.lax.scan(next_age, carry, index[:-1])
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt
+
+
+def _at_all_ages(
+    neuron: AbstractNeuronModel,
+    potential: Float[Array, "..."],
+    mark: Mark,
+    last: Float[Array, "..."],
+    dt: float,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Survivors in the last bin, and the sum of all before: in few kernels instead of a loop of two."""
+    before = num_ages(neuron, dt) - 1
+    k = jnp.arange(before, dtype=last.dtype).reshape(-1, *[1] * last.ndim)
+    mark_then = neuron.faded(mark, (k + 1.0) * dt)
+    rho = hazard(neuron, potential, in_seconds(neuron, k, dt), mark_then)
+    spent = jnp.cumsum(jnp.broadcast_to(dt * rho, (before, *last.shape)), axis=0)
+    survivors = jnp.concatenate([jnp.ones_like(last)[None], jnp.exp(-spent)])
+    return survivors[-1], jnp.sum(survivors[:-1], axis=0)
 
 
 def _last_bin(

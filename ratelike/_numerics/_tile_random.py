@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Integer, UInt
 
 TILE = 64
 
@@ -45,7 +45,13 @@ def standard_exponential(
     own rate, where `uniform() < p` has a floor at 2^-23. In float32, V is kept below 1, so a draw is at most 16.6 (the
     chance of a larger one is 6e-8).
     """
-    uniform = (_random_words(tile_key, index).astype(dtype) + 0.5) * 2.0**-32
+    return exponential_of_words(_random_words(tile_key, index), dtype)
+
+
+def exponential_of_words(
+    words: UInt[Array, "*shape"], dtype: DTypeLike
+) -> Float[Array, "*shape"]:
+    uniform = (words.astype(dtype) + 0.5) * 2.0**-32
     largest = 1.0 - float(jnp.finfo(dtype).epsneg)
     return -jnp.log1p(-jnp.minimum(uniform, largest))
 
@@ -60,3 +66,27 @@ def _random_words(
     lanes = jnp.arange(TILE // 2, dtype=jnp.uint32)
     counters = jnp.stack([jnp.full_like(lanes, index), lanes])
     return threefry_2x32(jax.random.key_data(tile_key), counters).reshape(TILE)
+
+
+Words = tuple[UInt[Array, "*shape"], UInt[Array, "*shape"]]
+
+
+def threefry_words(key: Words, counter: Words) -> Words:
+    """Threefry-2x32 with 20 rounds, element by element, where JAX's own primitive cannot be used.
+
+    Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3* (2011).
+    """
+    keys = (*key, key[0] ^ key[1] ^ jnp.uint32(PARITY))
+    first, second = counter[0] + keys[0], counter[1] + keys[1]
+    for group in range(5):
+        for distance in ROTATIONS[group % 2]:
+            first = first + second
+            turned = (second << distance) | (second >> (32 - distance))
+            second = turned ^ first
+        first = first + keys[(group + 1) % 3]
+        second = second + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return first, second
+
+
+PARITY = 0x1BD11BDA
+ROTATIONS = (13, 15, 26, 6), (17, 29, 16, 24)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._types import Numbers
 
@@ -86,9 +87,32 @@ def _traces(
     dt: float,
 ) -> Float[Array, "time *latents"]:
     leak = leak_of(tau_m, dt)
+    if platform.has_gpu():
+        return jax.lax.platform_dependent(
+            increments, leak, cuda=_traces_by_doubling, default=_traces_by_steps
+        )
+    return _traces_by_steps(increments, leak)
 
+
+def _traces_by_steps(
+    increments: Float[Array, "time *latents"], leak: Leak
+) -> Float[Array, "time *latents"]:
     def step(trace: Array, increment: Array) -> tuple[Array, Array]:
         trace = leak.after(trace, leak.push(increment))
         return trace, trace
 
     return jax.lax.scan(step, jnp.zeros_like(increments[0]), increments)[1]
+
+
+def _traces_by_doubling(
+    increments: Float[Array, "time *latents"], leak: Leak
+) -> Float[Array, "time *latents"]:
+    """Of stretches of time that double, in some log2(time) kernels."""
+
+    def join(
+        first: tuple[Array, Array], second: tuple[Array, Array]
+    ) -> tuple[Array, Array]:
+        return first[0] * second[0], first[1] * second[0] + second[1]
+
+    decays = jnp.broadcast_to(leak.decay, increments.shape)
+    return jax.lax.associative_scan(join, (decays, leak.push(increments)))[1]
