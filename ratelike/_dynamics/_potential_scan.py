@@ -24,18 +24,19 @@ def potentials_of_group(population: Population, dt: float) -> Potentials | None:
     arrays, rest = eqx.partition(population.neuron, eqx.is_array)
 
     def body(
-        constants: tuple, driven: Row, shared: None, rows: list[Row]
-    ) -> tuple[Row, list[Row]]:
+        constants: tuple, driven: Row, shared: None, current: Row
+    ) -> tuple[Row, Row, None]:
         arrays, bias, leak = constants
-        before, (current,) = driven, rows
+        before = driven
         driven = leak.after(driven, leak.push(current))
         neuron = eqx.combine(arrays, rest)
-        return driven, [neuron.potential_in_step(bias + before, bias + driven)]
+        acting = neuron.potential_in_step(bias + before, bias + driven)
+        return driven, acting, None
 
     scan = ColumnScan(body)
     bias = population.bias
     constants = arrays, bias, leak_of(population.neuron.tau_m, dt)
-    shape = (STEPS_OF_A_GROUP, 1, population.num_neurons)
+    shape = (STEPS_OF_A_GROUP, population.num_neurons)
     rows = jax.ShapeDtypeStruct(shape, bias.dtype)
     if not scan.has_kernel(constants, jnp.zeros_like(bias), None, rows):
         return None
@@ -43,7 +44,7 @@ def potentials_of_group(population: Population, dt: float) -> Potentials | None:
     def potentials(
         driven: Row, currents: Float[Array, "steps neurons"]
     ) -> tuple[Row, Float[Array, "steps neurons"]]:
-        driven, acting = scan(constants, driven, None, currents[:, None])
-        return driven, acting[:, 0]
+        driven, acting, _ = scan(constants, driven, None, currents)
+        return driven, acting
 
     return potentials

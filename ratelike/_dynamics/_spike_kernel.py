@@ -52,7 +52,7 @@ def spiking_group(
 
     def body(
         constants: _Constants, carry: tuple, index: Int[Array, ""], currents: Rows
-    ) -> tuple[tuple, tuple[Rows, Rows | None]]:
+    ) -> tuple[tuple, tuple[Rows, Rows | None], None]:
         driven, neurons = carry
         neuron: AbstractNeuronModel = eqx.combine(constants.neuron, rest)
         ends = [constants.bias + driven]
@@ -64,9 +64,10 @@ def spiking_group(
         ]
         draws = _draws(constants, index, driven.dtype)
         neurons, spikes = advance(neurons, draws, ends, potentials, neuron)
-        return (driven, neurons), (spikes, potentials if keeps_potential else None)
+        outputs = spikes, potentials if keeps_potential else None
+        return (driven, neurons), outputs, None
 
-    scan = ColumnScan(body)
+    scan = ColumnScan(body, in_rows=True)
     constants = _Constants(
         neuron=arrays,
         bias=population.bias,
@@ -82,7 +83,7 @@ def spiking_group(
         return None
 
     def group(state: PyTree, index: Array, currents: Array) -> tuple:
-        state, outputs = scan(
+        state, outputs, _ = scan(
             constants, state, index * num_blocks + numbers, currents.reshape(shape)
         )
         spikes, potential = jax.tree.map(

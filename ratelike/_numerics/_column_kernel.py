@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas
 from jaxtyping import Array, Int
 
-from ratelike._numerics._kernel_tile import KernelTile, triton
+from ratelike._numerics._kernel_tile import KernelTile, is_list, triton
 from ratelike._types import PyTree
 
 # What Pallas has a lowering of for Triton, as far as it occurs in functions of one neuron.
@@ -16,6 +16,7 @@ SUPPORTED = frozenset(
     [
         "abs",
         "add",
+        "add_any",
         "and",
         "bitcast_convert_type",
         "broadcast_in_dim",
@@ -78,75 +79,79 @@ def supports(
     constants: PyTree,
     carry: PyTree,
     shared: PyTree,
-    rows: Any,
+    rows: PyTree,
     *,
     in_rows: bool,
 ) -> bool:
     """Whether Pallas knows how to make a kernel of the body."""
+    all_neurons = jax.tree.leaves(rows)[0].shape[-1:]
     shapes = [x.shape for x in jax.tree.leaves(constants)]
-    if triton() is None or any(s not in ((), rows.shape[-1:]) for s in shapes):
+    if triton() is None or any(shape not in ((), all_neurons) for shape in shapes):
         return False
 
-    def of_tile(x: Any) -> jax.ShapeDtypeStruct:
-        shape = (*x.shape[:-1], neurons_each) if x.shape else ()
+    def shape_of(x: Any, axes_before: int, is_of_neurons: bool) -> Any:
+        shape = x.shape[axes_before:]
+        if is_of_neurons and shape:
+            shape = (*shape[:-1], neurons_each)
+        if in_rows and len(shape) == (2 if is_of_neurons else 1):
+            return [jax.ShapeDtypeStruct(shape[1:], x.dtype)] * shape[0]
         return jax.ShapeDtypeStruct(shape, x.dtype)
 
-    def of_step(x: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-
-    def unstacked(tree: PyTree, axes: int) -> PyTree:
-        return _unstacked(tree, axes) if in_rows else tree
-
-    jaxpr = jax.make_jaxpr(body)(
-        jax.tree.map(of_tile, constants),
-        unstacked(jax.tree.map(of_tile, carry), 2),
-        unstacked(jax.tree.map(of_step, shared), 1),
-        [jax.ShapeDtypeStruct((neurons_each,), rows.dtype)] * rows.shape[1],
-    )
+    arguments = [
+        jax.tree.map(lambda x, how=how: shape_of(x, *how), tree)
+        for tree, how in (
+            (constants, (0, True)),
+            (carry, (0, True)),
+            (shared, (1, False)),
+            (rows, (1, True)),
+        )
+    ]
+    jaxpr = jax.make_jaxpr(body)(*arguments)
     return not jaxpr.consts and _primitives(jaxpr.jaxpr) <= SUPPORTED
-
-
-def _unstacked(shapes: PyTree, axes: int) -> PyTree:
-    def of_leaf(x: jax.ShapeDtypeStruct) -> Any:
-        if len(x.shape) < axes:
-            return x
-        return [jax.ShapeDtypeStruct(x.shape[1:], x.dtype)] * x.shape[0]
-
-    return jax.tree.map(of_leaf, shapes)
 
 
 def run_kernel(
     body: Callable[..., PyTree],
-    shapes: PyTree[jax.ShapeDtypeStruct],
-    *inputs: PyTree,
+    shapes: PyTree,
+    inputs: PyTree,
+    *,
     neurons_each: int,
     warps: int,
     in_rows: bool,
+    is_reversed: bool,
     interpret: bool,
-) -> PyTree[Array]:
+) -> PyTree:
     """The scan as a kernel; `inputs` are constants, carry, shared and rows, `shapes` those of the results."""
     arrays, structure = jax.tree.flatten(inputs)
-    result_shapes, result_structure = jax.tree.flatten(shapes)
+    num_steps, *_, num_neurons = jax.tree.leaves(inputs[-1])[0].shape
+    num_programs = -(-num_neurons // neurons_each)
+    final, outputs, sums = shapes
+
+    def of_programs(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((num_steps, num_programs, *x.shape[1:]), x.dtype)
+
+    parts = jax.tree.map(of_programs, sums)
+    result_shapes, result_structure = jax.tree.flatten((final, outputs, parts))
 
     def kernel(*refs: Any) -> None:
         given = jax.tree.unflatten(structure, refs[: len(arrays)])
         results = jax.tree.unflatten(result_structure, refs[len(arrays) :])
         tile = KernelTile(neurons_each, num_neurons, in_rows)
-        _scan(body, tile, given, results)
+        _scan(body, tile, given, results, num_steps, is_reversed)
 
-    num_neurons = arrays[-1].shape[-1]
     anywhere = pallas.BlockSpec(memory_space=pallas.ANY)
     parameters = triton().CompilerParams(num_warps=warps, num_stages=1)
     found = pallas.pallas_call(
         kernel,
-        grid=(-(-num_neurons // neurons_each),),
+        grid=(num_programs,),
         in_specs=[anywhere] * len(arrays),
         out_specs=[anywhere] * len(result_shapes),
         out_shape=result_shapes,
         interpret=interpret,
         compiler_params=None if interpret else parameters,
     )(*arrays)
-    return jax.tree.unflatten(result_structure, found)
+    final, outputs, parts = jax.tree.unflatten(result_structure, found)
+    return final, outputs, jax.tree.map(lambda x: jnp.sum(x, axis=1), parts)
 
 
 def _scan(
@@ -154,29 +159,31 @@ def _scan(
     tile: KernelTile,
     inputs: PyTree,
     results: PyTree,
+    num_steps: int,
+    is_reversed: bool,
 ) -> None:
     """What one program does, given references to all arrays."""
-    (constants, carry, shared, rows), (final, outputs) = inputs, results
-    num_steps, num_rows, _ = rows.shape
+    (constants, carry, shared, rows), (final, outputs, parts) = inputs, results
     constants = jax.tree.map(tile.load, constants)
 
-    def step(time: Int[Array, ""], carry: PyTree) -> PyTree:
-        of_step = jax.tree.map(lambda ref: tile.seen(ref, time), shared)
-        own = [tile.load_row(rows, time, k) for k in range(num_rows)]
-        carry, found = body(constants, carry, of_step, own)
-        of_leaves = jax.tree.leaves(found, is_leaf=_is_list)
-        for ref, found_rows in zip(jax.tree.leaves(outputs), of_leaves, strict=True):
-            for k, row in enumerate(found_rows):
-                tile.store_row(ref, row, time, k)
+    def step(turn: Int[Array, ""], carry: PyTree) -> PyTree:
+        time = num_steps - 1 - turn if is_reversed else turn
+        of_step = jax.tree.map(lambda ref: tile.load_shared(ref, time), shared)
+        own = jax.tree.map(lambda ref: tile.load(ref, time), rows)
+        carry, found, summed = body(constants, carry, of_step, own)
+        _for_each(lambda ref, x: tile.store(ref, x, time), outputs, found)
+        _for_each(lambda ref, x: tile.store_part(ref, x, time), parts, summed)
         return carry
 
     carry = jax.tree.map(tile.load, carry)
     carry = jax.lax.fori_loop(jnp.int32(0), jnp.int32(num_steps), step, carry)
-    jax.tree.map(tile.store, final, carry)
+    _for_each(tile.store, final, carry)
 
 
-def _is_list(node: object) -> bool:
-    return isinstance(node, list)
+def _for_each(store: Callable[[Any, Any], None], refs: PyTree, values: PyTree) -> None:
+    leaves = jax.tree.leaves(values, is_leaf=is_list)
+    for ref, value in zip(jax.tree.leaves(refs), leaves, strict=True):
+        store(ref, value)
 
 
 def _primitives(jaxpr: Any) -> set[str]:

@@ -85,9 +85,18 @@ def _polynomial(
     return p
 
 
+@jax.custom_jvp
 def one_minus_exp_by_exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The same where an exponential costs no more than a few products, as on a GPU: relative error below 2 10^-6."""
     if x.dtype != jnp.float32:
         return -jnp.expm1(-x)
     series = x * (1.0 - x * (1.0 / 2 - x * (1.0 / 6 - x * (1.0 / 24))))
     return jnp.where(x < 0.0625, series, 1.0 - jnp.exp(-x))
+
+
+@one_minus_exp_by_exp.defjvp
+def _(
+    primals: tuple[Float[Array, "*shape"]], tangents: tuple[Float[Array, "*shape"]]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    p = one_minus_exp_by_exp(*primals)
+    return p, (1.0 - p) * tangents[0]

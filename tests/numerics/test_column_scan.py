@@ -19,11 +19,13 @@ def of_tile(constants, carry, shared, rows):
     decay, gain = constants
     kernel, slot = shared
     bins, potential = carry
-    potential = decay * potential + rows[0] - rows[1]
+    first, second = rows
+    potential = decay * potential + first - second
     bins = bins + gain * potential * kernel[:, None]
     chosen = jnp.arange(BINS, dtype=jnp.int32)[:, None] == slot
     out = jnp.sum(jnp.where(chosen, bins, 0.0), axis=0)
-    return (jnp.where(chosen, 0.0, bins), potential), [out, potential]
+    sums = jnp.sum(bins, axis=1), jnp.sum(out)
+    return (jnp.where(chosen, 0.0, bins), potential), (out, bins), sums
 
 
 def in_rows(constants, carry, shared, rows):
@@ -31,23 +33,28 @@ def in_rows(constants, carry, shared, rows):
     decay, gain = constants
     kernel, slot = shared
     bins, potential = carry
-    potential = decay * potential + rows[0] - rows[1]
+    first, second = rows
+    potential = decay * potential + first - second
     bins = [row + gain * potential * kernel[k] for k, row in enumerate(bins)]
     out = sum(jnp.where(k == slot, row, 0.0) for k, row in enumerate(bins))
-    bins = [jnp.where(k == slot, 0.0, row) for k, row in enumerate(bins)]
-    return (bins, potential), [out, potential]
+    sums = [jnp.sum(row) for row in bins], jnp.sum(out)
+    after = [jnp.where(k == slot, 0.0, row) for k, row in enumerate(bins)]
+    return (after, potential), (out, bins), sums
 
 
 def by_numpy(constants, carry, shared, rows):
     decay, gain = constants
     bins, potential = np.array(carry[0]), np.array(carry[1])
     outputs = []
-    for kernel, slot, (first, second) in zip(*shared, rows, strict=True):
+    for kernel, slot, (first, second) in zip(
+        *shared, zip(*rows, strict=True), strict=True
+    ):
         potential = decay * potential + first - second
         bins += gain * potential * kernel[:, None]
-        outputs.append((bins[slot].copy(), potential))
+        outputs.append((bins[slot].copy(), bins.copy()))
         bins[slot] = 0.0
-    return (bins, potential), np.array(outputs)
+    out, each = map(np.array, zip(*outputs, strict=True))
+    return (bins, potential), (out, each), (each.sum(axis=2), out.sum(axis=1))
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def problem():
     carry = rng.normal(size=(BINS, NEURONS)), rng.normal(size=NEURONS)
     slots = rng.integers(0, BINS, STEPS).astype(np.int32)
     shared = rng.normal(size=(STEPS, BINS)), slots
-    rows = rng.normal(size=(STEPS, 2, NEURONS))
+    rows = tuple(rng.normal(size=(2, STEPS, NEURONS)))
     return jax.tree.map(jnp.asarray, (constants, carry, shared, rows))
 
 
@@ -74,13 +81,26 @@ def test_loop_and_kernel_are_the_scan(problem, body):
             np.testing.assert_allclose(x, y, rtol=1e-12)
 
 
+def test_from_the_last_step(problem):
+    constants, carry, shared, rows = problem
+    backwards = jax.tree.map(lambda x: x[::-1], (shared, rows))
+    carry_after, outputs, sums = by_numpy(
+        *jax.tree.map(np.asarray, (constants, carry, *backwards))
+    )
+    expected = carry_after, *jax.tree.map(lambda x: x[::-1], (outputs, sums))
+    scan = ColumnScan(of_tile, neurons_each=4, is_reversed=True)
+    for found in (scan.loop(*problem), scan.kernel(*problem, interpret=True)):
+        for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-12)
+
+
 def test_in_a_batch(problem):
     constants, carry, shared, rows = problem
     scan = ColumnScan(of_tile, neurons_each=4)
-    batch = jnp.stack([rows, 2.0 * rows])
+    batch = jnp.stack([jnp.stack(rows), 2.0 * jnp.stack(rows)])
 
     def outputs(rows):
-        return scan.kernel(constants, carry, shared, rows, interpret=True)[1]
+        return scan.kernel(constants, carry, shared, tuple(rows), interpret=True)[1][1]
 
     alone = jnp.stack([outputs(rows) for rows in batch])
     np.testing.assert_array_equal(jax.vmap(outputs)(batch), alone)
@@ -88,7 +108,7 @@ def test_in_a_batch(problem):
 
 def test_derivatives_are_those_of_the_loop(problem):
     def loss(function, problem):
-        return jnp.sum(function(*problem)[1] ** 2)
+        return sum(jnp.sum(x**2) for x in jax.tree.leaves(function(*problem)[1:]))
 
     constants, carry, shared, rows = problem
     scan = ColumnScan(of_tile)
@@ -97,20 +117,25 @@ def test_derivatives_are_those_of_the_loop(problem):
         return jax.grad(lambda rows: loss(function, (constants, carry, shared, rows)))
 
     by_loop = of_rows(scan.loop)(rows)
-    np.testing.assert_allclose(of_rows(scan)(rows), by_loop, rtol=1e-12)
-    direction = jnp.ones_like(rows)
+    for x, y in zip(of_rows(scan)(rows), by_loop, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12)
+    direction = jax.tree.map(jnp.ones_like, rows)
     _, slope = jax.jvp(
-        lambda rows: scan(constants, carry, shared, rows)[1], (rows,), (direction,)
+        lambda rows: scan(constants, carry, shared, rows)[1][0], (rows,), (direction,)
     )
-    step = 1e-6 * direction
-    up, down = (scan.loop(constants, carry, shared, rows + s)[1] for s in (step, -step))
+
+    def moved(step):
+        there = tuple(row + step for row in rows)
+        return scan.loop(constants, carry, shared, there)[1][0]
+
+    up, down = moved(1e-6), moved(-1e-6)
     np.testing.assert_allclose(slope, (up - down) / 2e-6, atol=1e-7)
 
 
 def test_no_kernel_of_what_pallas_cannot_do(problem):
     def sorts(constants, carry, shared, rows):
-        carry, outputs = of_tile(constants, carry, shared, rows)
-        return carry, [jnp.sort(outputs[0]), outputs[1]]
+        carry, (out, _), sums = of_tile(constants, carry, shared, rows)
+        return carry, jnp.sort(out), sums
 
     constants, carry, shared, rows = problem
     assert not ColumnScan(sorts).has_kernel(*problem)
