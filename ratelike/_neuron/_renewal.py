@@ -9,6 +9,7 @@ from ratelike._neuron._ages import in_seconds, num_ages
 from ratelike._neuron._base import AbstractNeuronModel, Mark
 from ratelike._neuron._hazards import firing_probability, hazard
 from ratelike._numerics import _platform as platform
+from ratelike._numerics._column_scan import ColumnScan
 
 # Of the stationary rate with adaptation: 30 widths of input potential need about so many.
 NEWTON_STEPS = 36
@@ -89,12 +90,15 @@ def _renewal_rate(
     else:
         incoming = neuron.faded(mark, num * dt)
         last = _last_bin(neuron, potential, oldest, incoming, dt)
+    # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
+    carry, found = (jnp.ones_like(last), jnp.zeros_like(last)), None
     if platform.has_gpu() and num * last.size <= AT_ONCE:
-        survivor, steps = _at_all_ages(neuron, potential, mark, last, dt)
-    else:
-        # The shape of `last`, not of the potential: parameters may differ between neurons that share it.
-        carry = (jnp.ones_like(last), jnp.zeros_like(last))
-        (survivor, steps), _ = jax.lax.scan(next_age, carry, index[:-1])
+        found = _at_all_ages(neuron, potential, mark, last, dt)
+    elif platform.has_gpu():
+        found = _in_columns(neuron, potential, mark, carry, index[:-1], dt)
+    if found is None:
+        found, _ = jax.lax.scan(next_age, carry, index[:-1])
+    survivor, steps = found
     # g = p_K / (p_K steps + S_K) stays finite, with its gradient, where p_K underflows.
     return last / (last * steps + survivor) / dt
 
@@ -114,6 +118,39 @@ def _at_all_ages(
     spent = jnp.cumsum(jnp.broadcast_to(dt * rho, (before, *last.shape)), axis=0)
     survivors = jnp.concatenate([jnp.ones_like(last)[None], jnp.exp(-spent)])
     return survivors[-1], jnp.sum(survivors[:-1], axis=0)
+
+
+def _in_columns(
+    neuron: AbstractNeuronModel,
+    potential: Float[Array, "..."],
+    mark: Mark,
+    carry: tuple[Float[Array, "..."], Float[Array, "..."]],
+    index: Float[Array, " ages"],
+    dt: float,
+) -> tuple[Float[Array, "..."], Float[Array, "..."]] | None:
+    """The loop over ages as one kernel, if there is one."""
+    arrays, rest = eqx.partition(neuron, eqx.is_array)
+    shape = carry[0].shape
+
+    def flat(x: Array) -> Array:
+        return x if x.ndim == 0 else jnp.broadcast_to(x, shape).reshape(-1)
+
+    def body(constants: tuple, carry: tuple, k: Array, rows: None) -> tuple:
+        arrays, potential, mark = constants
+        neuron = eqx.combine(arrays, rest)
+        survivor, steps = carry
+        mark_then = neuron.faded(mark, (k + 1.0) * dt)
+        rho = hazard(neuron, potential, in_seconds(neuron, k, dt), mark_then)
+        return (survivor * jnp.exp(-dt * rho), steps + survivor), None, None
+
+    if any(x.shape not in ((), shape[-1:]) for x in jax.tree.leaves(arrays)):
+        return None
+    constants, carry = jax.tree.map(flat, ((arrays, potential, mark), carry))
+    scan = ColumnScan(body)
+    if not scan.has_kernel(constants, carry, index, None):
+        return None
+    (survivor, steps), _, _ = scan(constants, carry, index, None)
+    return survivor.reshape(shape), steps.reshape(shape)
 
 
 def _last_bin(

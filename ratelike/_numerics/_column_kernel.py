@@ -84,7 +84,7 @@ def supports(
     in_rows: bool,
 ) -> bool:
     """Whether Pallas knows how to make a kernel of the body."""
-    all_neurons = jax.tree.leaves(rows)[0].shape[-1:]
+    all_neurons = jax.tree.leaves(carry)[0].shape[-1:]
     shapes = [x.shape for x in jax.tree.leaves(constants)]
     if triton() is None or any(shape not in ((), all_neurons) for shape in shapes):
         return False
@@ -123,7 +123,8 @@ def run_kernel(
 ) -> PyTree:
     """The scan as a kernel; `inputs` are constants, carry, shared and rows, `shapes` those of the results."""
     arrays, structure = jax.tree.flatten(inputs)
-    num_steps, *_, num_neurons = jax.tree.leaves(inputs[-1])[0].shape
+    num_steps = len(jax.tree.leaves(inputs[2:])[0])
+    num_neurons = jax.tree.leaves(inputs[1])[0].shape[-1]
     num_programs = -(-num_neurons // neurons_each)
     final, outputs, sums = shapes
 
