@@ -22,7 +22,7 @@ from ratelike._density._firing import (
     fired_mass,
     sum_over_ages,
 )
-from ratelike._density._merging import materialise, with_row
+from ratelike._density._merging import materialise, survivors, with_row, write
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._upper_fraction import (
     fraction_after_merge,
@@ -34,44 +34,46 @@ from ratelike._density._upper_fraction import (
 def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
     start, normalised_vjp = jax.vjp(_normalised, block.before)
     merges = block.schedule.merge(block.steps + 1, start.mass.dtype)
-    activity, states = _states(block, start, merges)
-    hand_back = _hand_back(block, states, merges)
+    one = 1.0 + 0.0 * start.mass[0, 0]
+    activity, states, merging = _states(block, start, merges, one)
+    hand_back = _hand_back(merging, merges)
     slots = jnp.arange(block.schedule.num_bins, dtype=jnp.int32)[:, None]
     dead = block.schedule.dead
 
     def one_step(carry, inputs):
         kappa, fraction_bar, above, waiting_bar, leaving_bar = carry
-        (mass, fraction), x, ratio, merge, hand_back, mu = inputs
+        index, x, ratio, merge, hand_back, mu = inputs
+        mass, fraction = (x[index] for x in states)
+        members, fractions = hand_back
+        source, target = slots == merge.source, slots == merge.target
         entering_bar = above - kappa[merge.source]
         merged_bar = above - kappa[merge.target]
         merged_fraction_bar = fraction_bar[merge.target]
+        a = mu + (leaving_bar if dead else entering_bar)
+        rows = [entering_bar, a, a - above]
+        rows += [a - merged_bar - merged_fraction_bar * m for m in members]
+        entering_bar, a, innovation, *joined = apart(rows, one)
         if dead:
-            a = mu + leaving_bar
             waiting_bar = with_row(waiting_bar, merge.step % dead, entering_bar[None])
             leaving_bar = waiting_bar[(merge.step - 1) % dead]
-        else:
-            a = mu + entering_bar
-        fractions, members = hand_back
-        rows = [a - above]
-        rows += [a - merged_bar - merged_fraction_bar * m for m in members]
-        rows += [merged_fraction_bar * f for f in fractions]
-        innovation, *rows = materialise(jnp.stack(rows))
-        source, target = slots == merge.source, slots == merge.target
         kappa = jnp.where(
-            source, rows[0], jnp.where(target, rows[1], kappa + innovation)
+            source, joined[0], jnp.where(target, joined[1], kappa + innovation)
         )
-        g = jnp.where(source, rows[2], jnp.where(target, rows[3], fraction_bar))
         lower, increase = ratio.at_lower[:, None], ratio.increase[:, None]
         y_factor = lower + increase * fraction
         kappa = kappa * jnp.exp(-x * y_factor)
         y_bar = mass * kappa
-        bounded = jnp.minimum(x, ratio.bound)
+        rows = [merged_fraction_bar * f for f in fractions]
+        g = jnp.where(source, rows[0], jnp.where(target, rows[1], fraction_bar))
         z_bar = -g * fraction * (1.0 - fraction)
+        within = (x < ratio.bound).astype(x.dtype)
+        x_bar = sum_over_ages(y_bar * y_factor + within * z_bar * increase)
+        x_bar, *rows = apart([x_bar, *rows], one)
+        g = jnp.where(source, rows[0], jnp.where(target, rows[1], fraction_bar))
+        bounded = jnp.minimum(x, ratio.bound)
         fraction_bar = g * (
             1.0 - (1.0 - 2.0 * fraction) * (bounded * increase)
         ) + y_bar * (x * increase)
-        within = (x < ratio.bound).astype(x.dtype)
-        x_bar = sum_over_ages(y_bar * y_factor + within * z_bar * increase)
         return (kappa, fraction_bar, a, waiting_bar, leaving_bar), (x_bar,)
 
     after = block.after_bar
@@ -84,7 +86,7 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
         leaving,
     )
     inputs = (
-        states,
+        jnp.arange(len(block.steps)),
         block.exponent,
         block.age_ratio,
         merges,
@@ -107,7 +109,7 @@ def _normalised(before: Cohorts) -> Cohorts:
     return Cohorts(before.mass / total, before.upper_fraction, before.waiting / total)
 
 
-def _states(block, start, merges):
+def _states(block, start, merges, one):
     """The activity, and the masses and upper fractions before each step."""
     queue = None
     dead = block.schedule.dead
@@ -117,8 +119,8 @@ def _states(block, start, merges):
         queue = RefractoryQueue((start.waiting, None), age, (first, None))
 
     def one_step(carry, inputs):
-        mass, fraction, queue = carry
-        x, ratio, merge = inputs
+        mass, fraction, queue, states = carry
+        index, x, ratio, merge = inputs
         hazard = SeparableHazard(x, ratio, fraction)
         fired = fired_mass(mass, hazard, 1.0)
         activity = entering = sum_over_ages(fired)
@@ -126,37 +128,46 @@ def _states(block, start, merges):
             queue, (entering, _) = queue.advance(
                 merge.step, (activity, None), lambda mark: mark
             )
+        states = [
+            jax.lax.dynamic_update_index_in_dim(x, y, index, 0)
+            for x, y in zip(states, (mass, fraction))
+        ]
+        kept_mass, kept_fraction = states
         increase = exponent_increase(hazard, 1.0)
-        after = mass_and_fraction_after_step(
-            mass, fired, entering, fraction, increase, merge
-        )
-        return (*after, queue), (activity, (mass, fraction))
+        bounded = jnp.minimum(x, ratio.bound)
+        pair = merge.source, merge.target
+        members = [survivors(kept_mass[index, slot], fired[slot]) for slot in pair]
+        fractions = [
+            fraction_of_survivors(kept_fraction[index, slot], bounded * ratio.increase[slot])
+            for slot in pair
+        ]
+        members, fractions = apart(members, one), apart(fractions, one)
+        joined = fraction_after_merge(fractions, members, merge)
+        merged, joined = apart([members[0] + members[1], joined], one)
+        mass = write(survivors(mass, fired), merge, merged, entering)
+        fraction = fraction_of_survivors(fraction, increase)
+        fraction = jnp.where(slots == merge.target, joined, fraction)
+        return (mass, fraction, queue, states), (activity, (members, fractions))
 
-    carry = start.mass, start.upper_fraction, queue
-    _, outputs = jax.lax.scan(
-        one_step, carry, (block.exponent, block.age_ratio, merges)
-    )
-    return outputs
+    num_steps = len(block.steps)
+    slots = jnp.arange(len(start.mass), dtype=jnp.int32)[:, None]
+
+    def buffer(x):
+        return jnp.zeros((num_steps, *x.shape), x.dtype)
+
+    first = start.mass, start.upper_fraction
+    carry = (*first, queue, list(map(buffer, first)))
+    inputs = jnp.arange(num_steps), block.exponent, block.age_ratio, merges
+    (*_, states), (activity, merging) = jax.lax.scan(one_step, carry, inputs)
+    return activity, states, merging
 
 
-def _hand_back(block, states, merges):
-    """By what of its own derivative a merged cohort's fraction changes with the fractions and the masses of its members."""
+def apart(rows, one):
+    return [row / one for row in rows]
 
-    def of_step(mass, fraction, x, ratio, merge):
-        members, fractions = [], []
-        for slot in (merge.source, merge.target):
-            e = fraction[slot]
-            increase = ratio.increase[slot]
-            y = x * (ratio.at_lower[slot] + increase * e)
-            members.append(mass[slot] * jnp.exp(-y))
-            fractions.append(
-                fraction_of_survivors(e, jnp.minimum(x, ratio.bound) * increase)
-            )
-        value, vjp = jax.vjp(
-            lambda f, m: fraction_after_merge(f, m, merge),
-            tuple(fractions),
-            tuple(members),
-        )
-        return vjp(jnp.ones_like(value))
 
-    return jax.vmap(of_step)(*states, block.exponent, block.age_ratio, merges)
+def _hand_back(merging, merges):
+    """By what of its own derivative a merged cohort's fraction changes with the masses and the fractions of its members."""
+    merges = jax.tree.map(lambda x: x[:, None], merges)
+    value, vjp = jax.vjp(lambda m, f: fraction_after_merge(f, m, merges), *merging)
+    return vjp(jnp.ones_like(value))
