@@ -35,68 +35,65 @@ Row = Float[Array, " neurons"]
 
 
 def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
-    start, normalised_vjp = jax.vjp(_normalised, block.before)
+    start, after = _normalised(block.before), block.after_bar
     merges = block.schedule.merge(block.steps + 1, start.mass.dtype)
     one = 1.0 + 0.0 * start.mass[0]
-    activity, states, merging = _states(block, start, merges, one)
-    joined_vjp = _joined_vjp(merging, merges)
-    slots = jnp.arange(block.schedule.num_bins, dtype=jnp.int32)[:, None]
+    activity, (masses, fractions), members = _states(block, start, merges, one)
+    by_members = _by_members(members, merges)
     dead = block.schedule.dead
 
     def one_step(carry, inputs):
-        kappa, fraction_bar, above, entered_bar = carry
-        index, x, ratio, merge, (by_members, by_fractions), mu = inputs
-        mass, fraction = (x[index] for x in states)
-        entering_bar = above - kappa[merge.source]
+        y_bar, fraction_bar, above, entered_bar = carry
+        index, x, ratio, merge, members, (by_masses, by_fractions), mu = inputs
+        mass, fraction = masses[index + 1], fractions[index]
+        source, target = merge.source, merge.target
+        entering_bar = above - _quotient(y_bar[source], mass[source])
         entered_bar = with_row(entered_bar, merge.step % (dead + 1), entering_bar[None])
         a = mu + entered_bar[(merge.step + dead) % (dead + 1)]
-        rows = a, a - (above - kappa[merge.target]), fraction_bar[merge.target]
-        a, innovation_of_joined, joined_bar = apart(rows, one)
-        rows = [innovation_of_joined - joined_bar * m for m in by_members]
+        kappa = a - above + _quotient(y_bar[target], mass[target])
+        a, kappa, joined_bar = apart([a, kappa, fraction_bar[target]], one)
+        rows = [m * (kappa - joined_bar * by) for m, by in zip(members[0], by_masses)]
         innovation, *rows = apart([a - above, *rows], one)
-        kappa = _written(kappa + innovation, merge, rows)
+        y_bar = write(y_bar + innovation * mass, merge, rows[1], rows[0])
+        rows = apart([joined_bar * by for by in by_fractions], one)
+        g = write(fraction_bar, merge, rows[1], rows[0])
         lower, increase = ratio.at_lower[:, None], ratio.increase[:, None]
-        y_factor = lower + increase * fraction
-        kappa = kappa * jnp.exp(-x * y_factor)
-        y_bar = mass * kappa
-        rows = apart([joined_bar * f for f in by_fractions], one)
-        g = _written(fraction_bar, merge, rows)
         within = jnp.where(x < ratio.bound, 1.0, 0.0)
-        x_bar = sum_over_ages(y_bar * y_factor - g * (fraction * (1.0 - fraction)) * (within * increase))
-        rows = apart([joined_bar * f for f in by_fractions], 1.0 + 0.0 * x_bar)
-        g = _written(fraction_bar, merge, rows)
+        z_bar = -g * (fraction * (1.0 - fraction))
+        x_bar = sum_over_ages(y_bar * (lower + fraction * increase) + z_bar * (within * increase))
+        rows = apart([joined_bar * by for by in by_fractions], 1.0 + 0.0 * x_bar)
+        g = write(fraction_bar, merge, rows[1], rows[0])
         bounded = jnp.minimum(x, ratio.bound)
         fraction_bar = g * (1.0 - (1.0 - 2.0 * fraction) * (bounded * increase)) + y_bar * (x * increase)
-        return (kappa, fraction_bar, a, entered_bar), x_bar
+        return (y_bar, fraction_bar, a, entered_bar), x_bar
 
-    after = block.after_bar
     births = block.steps[-1] + 1 - dead + jnp.arange(dead, dtype=jnp.int32)
     entered = jnp.zeros((dead + 1, *start.mass.shape[1:]), start.mass.dtype)
     entered = entered.at[(births + dead) % (dead + 1)].set(after.waiting[births % max(dead, 1)])
-    carry = (-after.mass, after.upper_fraction, jnp.zeros_like(start.mass[0]), entered)
+    carry = (-after.mass * masses[-1], after.upper_fraction, jnp.zeros_like(start.mass[0]), entered)
     inputs = (
         jnp.arange(len(block.steps), dtype=jnp.int32),
         block.exponent,
         block.age_ratio,
         merges,
-        joined_vjp,
+        members,
+        by_members,
         block.activity_bar,
     )
-    (kappa, fraction_bar, above, entered), x_bar = jax.lax.scan(
+    (y_bar, fraction_bar, above, entered), x_bar = jax.lax.scan(
         one_step, carry, inputs, reverse=True
     )
     births = births - len(block.steps)
-    waiting = jnp.zeros_like(after.waiting).at[births % max(dead, 1)].set(entered[(births + dead) % (dead + 1)])
-    (before_bar,) = normalised_vjp(Cohorts(above - kappa, fraction_bar, waiting))
+    waiting = jnp.zeros_like(after.waiting).at[births % max(dead, 1)].set(entered[(births + dead) % (dead + 1)] - above)
+    before_bar = Cohorts(-_quotient(y_bar, start.mass), fraction_bar, waiting)
     ratio_bar = jax.tree.map(jnp.zeros_like, block.age_ratio)
     return BlockDerivatives(activity, x_bar, ratio_bar, before_bar)
 
 
-def _written(bins, merge, rows):
-    slots = jnp.arange(len(bins), dtype=jnp.int32)[:, None]
-    source, target = rows
-    bins = jnp.where(slots == merge.target, target, bins)
-    return jnp.where(slots == merge.source, source, bins)
+def _quotient(y_bar, mass):
+    """kappa; where there is no mass nothing depends on it."""
+    exists = mass > 0.0
+    return jnp.where(exists, y_bar / jnp.where(exists, mass, 1.0), 0.0)
 
 
 def apart(rows, one):
@@ -150,17 +147,18 @@ def _states(block, start, merges, one):
     born = born.at[births % (dead + 1)].set(start.waiting[births % max(dead, 1)])
 
     def buffer(x):
-        return jnp.zeros((num_steps, *x.shape), x.dtype)
+        return jax.lax.empty((num_steps + 1, *x.shape), x.dtype)
 
     first = start.mass, start.upper_fraction
     carry = (*first, born, list(map(buffer, first)))
     inputs = jnp.arange(num_steps, dtype=jnp.int32), block.exponent, block.age_ratio, merges
-    (*_, states), (activity, merging) = jax.lax.scan(one_step, carry, inputs)
-    return activity, states, merging
+    (mass, _, _, states), (activity, members) = jax.lax.scan(one_step, carry, inputs)
+    masses = jax.lax.dynamic_update_index_in_dim(states[0], mass, num_steps, 0)
+    return activity, (masses, states[1]), members
 
 
-def _joined_vjp(merging, merges):
+def _by_members(members, merges):
     """By what of its own derivative a merged cohort's fraction changes with the masses and the fractions of its members."""
     merges = jax.tree.map(lambda x: x[:, None], merges)
-    value, vjp = jax.vjp(lambda m, f: fraction_after_merge(f, m, merges), *merging)
+    value, vjp = jax.vjp(lambda m, f: fraction_after_merge(f, m, merges), *members)
     return vjp(jnp.ones_like(value))
