@@ -14,17 +14,15 @@ steps before if there is a dead time.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float
 
 from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
 from ratelike._density._firing import (
-    AgeRatio,
     SeparableHazard,
     exponent_increase,
     fired_mass,
     sum_over_ages,
 )
-from ratelike._density._merge_schedule import Merge
 from ratelike._density._merging import survivors, with_row, write
 from ratelike._density._upper_fraction import (
     fraction_after_merge,
@@ -52,7 +50,7 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
         a = mu + entered_bar[(merge.step + dead) % (dead + 1)]
         kappa = a - above + _quotient(y_bar[target], mass[target])
         a, kappa, joined_bar = apart([a, kappa, fraction_bar[target]], one)
-        rows = [m * (kappa - joined_bar * by) for m, by in zip(members[0], by_masses)]
+        rows = [m * (kappa - joined_bar * by) for m, by in zip(members[0], by_masses, strict=True)]
         innovation, *rows = apart([a - above, *rows], one)
         y_bar = write(y_bar + innovation * mass, merge, rows[1], rows[0])
         rows = apart([joined_bar * by for by in by_fractions], one)
@@ -60,17 +58,28 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
         lower, increase = ratio.at_lower[:, None], ratio.increase[:, None]
         within = jnp.where(x < ratio.bound, 1.0, 0.0)
         z_bar = -g * (fraction * (1.0 - fraction))
-        x_bar = sum_over_ages(y_bar * (lower + fraction * increase) + z_bar * (within * increase))
+        x_bar = sum_over_ages(
+            y_bar * (lower + fraction * increase) + z_bar * (within * increase)
+        )
         rows = apart([joined_bar * by for by in by_fractions], 1.0 + 0.0 * x_bar)
         g = write(fraction_bar, merge, rows[1], rows[0])
         bounded = jnp.minimum(x, ratio.bound)
-        fraction_bar = g * (1.0 - (1.0 - 2.0 * fraction) * (bounded * increase)) + y_bar * (x * increase)
+        fraction_bar = g * (
+            1.0 - (1.0 - 2.0 * fraction) * (bounded * increase)
+        ) + y_bar * (x * increase)
         return (y_bar, fraction_bar, a, entered_bar), x_bar
 
     births = block.steps[-1] + 1 - dead + jnp.arange(dead, dtype=jnp.int32)
     entered = jnp.zeros((dead + 1, *start.mass.shape[1:]), start.mass.dtype)
-    entered = entered.at[(births + dead) % (dead + 1)].set(after.waiting[births % max(dead, 1)])
-    carry = (-after.mass * masses[-1], after.upper_fraction, jnp.zeros_like(start.mass[0]), entered)
+    entered = entered.at[(births + dead) % (dead + 1)].set(
+        after.waiting[births % max(dead, 1)]
+    )
+    carry = (
+        -after.mass * masses[-1],
+        after.upper_fraction,
+        jnp.zeros_like(start.mass[0]),
+        entered,
+    )
     inputs = (
         jnp.arange(len(block.steps), dtype=jnp.int32),
         block.exponent,
@@ -84,7 +93,11 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
         one_step, carry, inputs, reverse=True
     )
     births = births - len(block.steps)
-    waiting = jnp.zeros_like(after.waiting).at[births % max(dead, 1)].set(entered[(births + dead) % (dead + 1)] - above)
+    waiting = (
+        jnp.zeros_like(after.waiting)
+        .at[births % max(dead, 1)]
+        .set(entered[(births + dead) % (dead + 1)] - above)
+    )
     before_bar = Cohorts(-_quotient(y_bar, start.mass), fraction_bar, waiting)
     ratio_bar = jax.tree.map(jnp.zeros_like, block.age_ratio)
     return BlockDerivatives(activity, x_bar, ratio_bar, before_bar)
@@ -110,7 +123,10 @@ def _normalised(before: Cohorts) -> Cohorts:
 
 def _states(block, start, merges, one):
     """The activity, the masses and upper fractions before each step, and those of the survivors that merge at its end."""
-    dead, slots = block.schedule.dead, jnp.arange(block.schedule.num_bins, dtype=jnp.int32)[:, None]
+    dead, slots = (
+        block.schedule.dead,
+        jnp.arange(block.schedule.num_bins, dtype=jnp.int32)[:, None],
+    )
 
     def one_step(carry, inputs):
         mass, fraction, born, states = carry
@@ -128,9 +144,13 @@ def _states(block, start, merges, one):
         kept_mass, kept_fraction = states
         bounded = jnp.minimum(x, ratio.bound)
         pair = merge.source, merge.target
-        members = apart([survivors(kept_mass[index, slot], fired[slot]) for slot in pair], one)
+        members = apart(
+            [survivors(kept_mass[index, slot], fired[slot]) for slot in pair], one
+        )
         fractions = [
-            fraction_of_survivors(kept_fraction[index, slot], bounded * ratio.increase[slot])
+            fraction_of_survivors(
+                kept_fraction[index, slot], bounded * ratio.increase[slot]
+            )
             for slot in pair
         ]
         fractions = apart(fractions, one)
@@ -151,7 +171,12 @@ def _states(block, start, merges, one):
 
     first = start.mass, start.upper_fraction
     carry = (*first, born, list(map(buffer, first)))
-    inputs = jnp.arange(num_steps, dtype=jnp.int32), block.exponent, block.age_ratio, merges
+    inputs = (
+        jnp.arange(num_steps, dtype=jnp.int32),
+        block.exponent,
+        block.age_ratio,
+        merges,
+    )
     (mass, _, _, states), (activity, members) = jax.lax.scan(one_step, carry, inputs)
     masses = jax.lax.dynamic_update_index_in_dim(states[0], mass, num_steps, 0)
     return activity, (masses, states[1]), members

@@ -3,6 +3,7 @@
 Kept of the solution are the states between the blocks: about the root of all steps.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from ratelike._density._renewal_term import (
     acting_in_steps,
     age_ratio,
 )
+from ratelike._density._side_by_side import join_neurons, side_by_side, split_neurons
 from ratelike._density._state import GridState, Scalar
 from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
@@ -59,20 +61,23 @@ def is_reversible(problem: RenewalProblem) -> bool:
 
 
 @eqx.filter_custom_vjp
-def solved(problem: RenewalProblem, solve: Solve) -> tuple[Decoded, Bool[Array, ""]]:
+def solved(
+    problem: RenewalProblem, solve: Solve, at_once: int | None
+) -> tuple[Decoded, Bool[Array, ""]]:
     """The decoded activity of a reversible problem, and whether the solver reached the end.
 
-    The solver runs as it is; only in reverse mode its own adjoint is not used.
+    The solver runs as it is; only in reverse mode its own adjoint is not used. Under `vmap` several inputs run together,
+    `at_once` neurons or less.
     """
-    decoded, _, reached = solve(problem, False)
+    decoded, _, reached = _solved(problem, solve, at_once, with_ends=False)
     return decoded, reached
 
 
 @solved.def_fwd
 def _(
-    perturbed: PyTree, problem: RenewalProblem, solve: Solve
+    perturbed: PyTree, problem: RenewalProblem, solve: Solve, at_once: int | None
 ) -> tuple[tuple[Decoded, Bool[Array, ""]], Ends | None]:
-    decoded, ends, reached = solve(problem, True)
+    decoded, ends, reached = _solved(problem, solve, at_once, with_ends=True)
     return (decoded, reached), ends
 
 
@@ -84,12 +89,62 @@ def _(
     perturbed: PyTree,
     problem: RenewalProblem,
     solve: Solve,
+    at_once: int | None,
 ) -> PyTree:
     decoded_bar, _ = cotangents
     if decoded_bar is None or decoded_bar.columns is None:
         return jax.tree.map(lambda _: None, problem)
+    by_neuron = any(jax.tree.leaves(perturbed.population.neuron))
+
+    def split(results: RenewalProblem, copies: int) -> RenewalProblem:
+        population = results.population
+        bias = split_neurons(population.bias, copies)
+        population = dataclasses.replace(population, bias=bias, copies=None)
+        path = jnp.moveaxis(results.path, 2, 0)
+        return dataclasses.replace(results, population=population, path=path)
+
+    return side_by_side(
+        functools.partial(_problem_bar, by_neuron),
+        problem,
+        (ends, decoded_bar),
+        # What a parameter of all neurons does is a sum over those of one input.
+        at_once=None if by_neuron else at_once,
+        join=lambda rest: (
+            jax.tree.map(join_neurons, rest[0]),
+            _in_blocks(rest[1], 0, 2),
+        ),
+        split=split,
+    )
+
+
+def _solved(
+    problem: RenewalProblem, solve: Solve, at_once: int | None, *, with_ends: bool
+) -> tuple[Decoded, Ends | None, Bool[Array, ""]]:
+    def split(results: PyTree, copies: int) -> PyTree:
+        decoded, ends, reached = results
+        ends = jax.tree.map(lambda x: split_neurons(x, copies), ends)
+        return _in_blocks(decoded, 2, 0), ends, jnp.broadcast_to(reached, (copies,))
+
+    return side_by_side(
+        lambda problem, _: solve(problem, with_ends),
+        problem,
+        None,
+        at_once=at_once,
+        join=lambda rest: rest,
+        split=split,
+    )
+
+
+def _in_blocks(decoded: Decoded, source: int, destination: int) -> Decoded:
+    return jax.tree.map(lambda x: jnp.moveaxis(x, source, destination), decoded)
+
+
+def _problem_bar(
+    by_neuron: bool, problem: RenewalProblem, given: tuple[Ends, Decoded]
+) -> RenewalProblem:
+    """The derivatives by a problem, but for its neuron if they are not wanted."""
+    ends, decoded_bar = given
     constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
-    by_ages = any(jax.tree.leaves(perturbed.population.neuron))
     num_blocks, steps_each = path.shape[:2]
 
     def one_block(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
@@ -98,7 +153,7 @@ def _(
         before = jax.tree.map(lambda x: x[index], ends)
         block = _Block(index * steps_each, path, before, after)
         more, path_bar, before_bar = _block_vjp(
-            constants, block, decoded_bar, after_bar, by_ages
+            constants, block, decoded_bar, after_bar, by_neuron
         )
         constants_bar = jax.tree.map(jnp.add, constants_bar, more)
         return (before, before_bar, constants_bar), path_bar
@@ -109,12 +164,16 @@ def _(
     (_, start_bar, constants_bar), path_bar = jax.lax.scan(
         one_block, (last, *zeros), inputs, reverse=True
     )
+    population = constants_bar.population
     # The first block begins with all potentials at rest.
-    bias_bar = constants_bar.population.bias + start_bar.potential
-    constants_bar = eqx.tree_at(lambda p: p.population.bias, constants_bar, bias_bar)
-    return eqx.tree_at(
-        lambda p: p.path, constants_bar, path_bar, is_leaf=lambda leaf: leaf is None
+    population = dataclasses.replace(
+        population,
+        neuron=population.neuron
+        if by_neuron
+        else jax.tree.map(lambda _: None, population.neuron),
+        bias=population.bias + start_bar.potential,
     )
+    return dataclasses.replace(constants_bar, population=population, path=path_bar)
 
 
 class _Block(eqx.Module):
