@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
 from ratelike._density._firing import AgeRatio, separable_fired_mass, sum_over_ages
 from ratelike._density._merge_schedule import Merge
-from ratelike._density._merging import mass_after_step, materialise
+from ratelike._density._merging import mass_after_step, materialise, quotient
 from ratelike._numerics._batch_cond import batch_cond
 from ratelike._numerics._exponential import exp_up_to_4
 from ratelike._numerics._products import matmul
@@ -75,7 +75,7 @@ def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
         neuron_factor, age_factor, newborn_slot, mu, joining, staying = inputs
         # Before the step the slot of the newborn cohort held the eldest one, which has joined the last bin.
         activity = mass[newborn_slot]
-        innovation = mu - _quotient(x_bar[newborn_slot], activity)
+        innovation = mu - quotient(x_bar[newborn_slot], activity)
         kappa_of_last = kappa_of_last + innovation
         rows = [activity, innovation, joining, staying]
         rows += [joining * kappa_of_last, staying * kappa_of_last]
@@ -102,7 +102,7 @@ def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
         inputs,
         reverse=True,
     )
-    return activity, (bars[0], bars[1], -_quotient(x_bar, mass))
+    return activity, (bars[0], bars[1], -quotient(x_bar, mass))
 
 
 def _in_last_bin(
@@ -121,14 +121,6 @@ def _in_last_bin(
     x = block.exponent * block.age_ratio.at_lower[:, -1:]
     _, staying = jax.lax.scan(one_step, start[-1], (x, joining), unroll=UNROLL)
     return joining, staying
-
-
-def _quotient(
-    x_bar: Float[Array, "*shape"], mass: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """kappa; where there is no mass nothing depends on it."""
-    exists = mass > 0.0
-    return jnp.where(exists, x_bar / jnp.where(exists, mass, 1.0), 0.0)
 
 
 def _by_solving_again(block: DensityBlock) -> Derivatives:
