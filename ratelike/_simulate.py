@@ -140,4 +140,5 @@ def _unfolded(tree: PyTree) -> PyTree:
         return eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jnp.integer)
 
     arrays, rest = eqx.partition(tree, may_round)
-    return eqx.combine(jax.lax.optimization_barrier(arrays), rest)
+    # One by one: behind one barrier for all, all would look differentiated where some are.
+    return eqx.combine(jax.tree.map(jax.lax.optimization_barrier, arrays), rest)

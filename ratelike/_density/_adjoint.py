@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
+from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
 from ratelike._density._firing import AgeRatio, separable_fired_mass, sum_over_ages
-from ratelike._density._merge_schedule import Merge, MergeSchedule
-from ratelike._density._merging import mass_after_step, materialise
+from ratelike._density._merge_schedule import Merge
+from ratelike._density._merging import mass_after_step, materialise, quotient
 from ratelike._numerics._batch_cond import batch_cond
 from ratelike._numerics._exponential import exp_up_to_4
 from ratelike._numerics._products import matmul
@@ -37,43 +38,34 @@ Steps = Float[Array, "block neurons"]
 AgeFactor = Float[Array, "block bins"]
 
 
-class DensityBlock(eqx.Module):
-    """All that the masses of a block depend on, and the derivatives of L by its activity and by the masses after it.
-
-    The exponents are x_k(t) = `neuron_factor` times `age_factor`.
-    """
-
-    schedule: MergeSchedule
-    steps: Integer[Array, " block"]
-    neuron_factor: Float[Array, "block neurons"]
-    age_factor: Float[Array, "block bins"]
-    before: Float[Array, "bins neurons"]
-    after: Float[Array, "bins neurons"]
-    activity_bar: Float[Array, "block neurons"]
-    after_bar: Float[Array, "bins neurons"]
-
-
-# The activity, and the derivatives of L by `neuron_factor`, `age_factor` and `before`.
+# The activity, and the derivatives of L by `exponent`, by the factor of age and by the masses before.
 Derivatives = tuple[Steps, tuple[Steps, AgeFactor, Bins]]
 
 
-def block_derivatives(block: DensityBlock) -> Derivatives:
+def block_derivatives(block: DensityBlock) -> BlockDerivatives:
     """By the adjoint equation wherever that is accurate."""
     choose = batch_cond(_is_well_conditioned, _by_adjoint_equation, _by_solving_again)
-    return choose(block)
+    activity, (exponent_bar, at_lower_bar, mass_bar) = choose(block)
+    ratio_bar = jax.tree.map(jnp.zeros_like, block.age_ratio)
+    return BlockDerivatives(
+        activity,
+        exponent_bar,
+        eqx.tree_at(lambda ratio: ratio.at_lower, ratio_bar, at_lower_bar),
+        Cohorts(mass_bar, None, jnp.zeros_like(block.before.waiting)),
+    )
 
 
 def _is_well_conditioned(block: DensityBlock) -> Bool[Array, ""]:
-    ratio = jnp.max(block.age_factor)
-    largest_sum = jnp.max(jnp.sum(block.neuron_factor, axis=0))
-    return (jnp.max(block.neuron_factor) * ratio <= LARGEST_EXPONENT_OF_A_STEP) & (
+    ratio = jnp.max(block.age_ratio.at_lower)
+    largest_sum = jnp.max(jnp.sum(block.exponent, axis=0))
+    return (jnp.max(block.exponent) * ratio <= LARGEST_EXPONENT_OF_A_STEP) & (
         largest_sum * ratio <= LARGEST_EXPONENT_OF_A_BLOCK
     )
 
 
 def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
     """In it dL/dP_k is -kappa_k but for what all ages have in common, which has no effect."""
-    start = block.before / sum_over_ages(block.before)
+    start = block.before.mass / sum_over_ages(block.before.mass)
     newborn_slots = block.schedule.merge(block.steps + 1, start.dtype).source
     joining, staying = _in_last_bin(block, start, newborn_slots)
     slots = jnp.arange(len(start), dtype=jnp.int32)[:, None]
@@ -83,7 +75,7 @@ def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
         neuron_factor, age_factor, newborn_slot, mu, joining, staying = inputs
         # Before the step the slot of the newborn cohort held the eldest one, which has joined the last bin.
         activity = mass[newborn_slot]
-        innovation = mu - _quotient(x_bar[newborn_slot], activity)
+        innovation = mu - quotient(x_bar[newborn_slot], activity)
         kappa_of_last = kappa_of_last + innovation
         rows = [activity, innovation, joining, staying]
         rows += [joining * kappa_of_last, staying * kappa_of_last]
@@ -101,16 +93,16 @@ def _by_adjoint_equation(block: DensityBlock) -> Derivatives:
         outputs = activity, neuron_factor_bar, age_factor_bar
         return (x_bar, mass, kappa_of_last), outputs
 
-    factors = block.neuron_factor, block.age_factor
+    factors = block.exponent, block.age_ratio.at_lower
     inputs = (*factors, newborn_slots, block.activity_bar, joining, staying)
-    kappa = -block.after_bar
+    kappa = -block.after_bar.mass
     (x_bar, mass, _), (activity, *bars) = jax.lax.scan(
         one_step,
-        (block.after * kappa, block.after, kappa[-1]),
+        (block.after.mass * kappa, block.after.mass, kappa[-1]),
         inputs,
         reverse=True,
     )
-    return activity, (bars[0], bars[1], -_quotient(x_bar, mass))
+    return activity, (bars[0], bars[1], -quotient(x_bar, mass))
 
 
 def _in_last_bin(
@@ -118,25 +110,17 @@ def _in_last_bin(
 ) -> tuple[Steps, Steps]:
     """The mass that joins the last bin in each step, and the mass that survives the step in it."""
     # The exponents of the cohort in a slot add up from the beginning of the block to its last step.
-    until_then = jnp.tril(block.age_factor[:, newborn_slots].T)
-    joining = start[newborn_slots] * jnp.exp(-matmul(until_then, block.neuron_factor))
+    until_then = jnp.tril(block.age_ratio.at_lower[:, newborn_slots].T)
+    joining = start[newborn_slots] * jnp.exp(-matmul(until_then, block.exponent))
 
     def one_step(last: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         x, joining = inputs
         staying = last * jnp.exp(-x)
         return staying + joining, staying
 
-    x = block.neuron_factor * block.age_factor[:, -1:]
+    x = block.exponent * block.age_ratio.at_lower[:, -1:]
     _, staying = jax.lax.scan(one_step, start[-1], (x, joining), unroll=UNROLL)
     return joining, staying
-
-
-def _quotient(
-    x_bar: Float[Array, "*shape"], mass: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
-    """kappa; where there is no mass nothing depends on it."""
-    exists = mass > 0.0
-    return jnp.where(exists, x_bar / jnp.where(exists, mass, 1.0), 0.0)
 
 
 def _by_solving_again(block: DensityBlock) -> Derivatives:
@@ -162,6 +146,6 @@ def _by_solving_again(block: DensityBlock) -> Derivatives:
         )
 
     (_, activity), vjp = jax.vjp(
-        solve, block.neuron_factor, block.age_factor, block.before
+        solve, block.exponent, block.age_ratio.at_lower, block.before.mass
     )
-    return activity, vjp((block.after_bar, block.activity_bar))
+    return activity, vjp((block.after_bar.mass, block.activity_bar))

@@ -105,7 +105,9 @@ class GridScheme(AbstractScheme):
         ours = options.adjoint is None and type(self.solver) is AgeShift
         if ours and options.saveat is None and reverse.is_reversible(problem):
             solve = functools.partial(_solve_with_ends, self)
-            decoded, reached_end = reverse.solved(problem, solve)
+            decoded, reached_end = reverse.solved(
+                problem, solve, self.neurons_at_once(population.neuron, grid)
+            )
             kept, saved = (decoded, None), None
         else:
             kept, saved, reached_end = _solve(self, problem, _READOUT)

@@ -82,6 +82,14 @@ def mean_of_members(
     return jnp.where(exists, mean, 0.0)
 
 
+def quotient(
+    bar: Float[Array, "*shape"], mass: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """bar / mass; where there is no mass nothing depends on it."""
+    exists = mass > 0.0
+    return jnp.where(exists, bar / jnp.where(exists, mass, 1.0), 0.0)
+
+
 def with_row(
     bins: Bins, slot: Integer[Array, ""], row: Float[Array, "1 neurons"]
 ) -> Bins:

@@ -3,6 +3,7 @@
 Kept of the solution are the states between the blocks: about the root of all steps.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-from ratelike._density._adjoint import DensityBlock, block_derivatives
+from ratelike._density import _adjoint as exact
+from ratelike._density import _graded_adjoint as graded
+from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
+from ratelike._density._firing import AgeRatio
 from ratelike._density._renewal_problem import RenewalProblem
 from ratelike._density._renewal_term import (
     acting_in_steps,
     age_ratio,
 )
+from ratelike._density._side_by_side import join_neurons, side_by_side, split_neurons
 from ratelike._density._state import GridState, Scalar
 from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._broadcasting import broadcasts
@@ -29,12 +34,15 @@ from ratelike._types import PyTree
 class Ends(eqx.Module):
     """What one block of steps hands on to the next."""
 
-    mass: Float[Array, "*blocks bins neurons"]
     potential: Float[Array, "*blocks neurons"]
+    cohorts: Cohorts
 
 
 def ends_of(t: Scalar, y: GridState, args: RenewalProblem) -> Ends:
-    return Ends(y.density.mass, y.density.potential)
+    density = y.density
+    waiting = density.mass[:0] if y.queue is None else y.queue.rows[0]
+    cohorts = Cohorts(density.mass, density.upper_fraction, waiting)
+    return Ends(density.potential, cohorts)
 
 
 # The decoded activity of each block, the ends of all blocks if asked for, and whether the solver reached the end.
@@ -46,28 +54,30 @@ def is_reversible(problem: RenewalProblem) -> bool:
     block, schedule = problem.path.shape[1], problem.schedule
     return (
         shared_factors(problem.population.neuron) is not None
-        and schedule.num_levels == 1
-        and block <= schedule.memory
+        and (schedule.num_levels > 1 or block <= schedule.memory)
         and problem.population.recurrence is None
         and problem.recorded is None
     )
 
 
 @eqx.filter_custom_vjp
-def solved(problem: RenewalProblem, solve: Solve) -> tuple[Decoded, Bool[Array, ""]]:
+def solved(
+    problem: RenewalProblem, solve: Solve, at_once: int | None
+) -> tuple[Decoded, Bool[Array, ""]]:
     """The decoded activity of a reversible problem, and whether the solver reached the end.
 
-    The solver runs as it is; only in reverse mode its own adjoint is not used.
+    The solver runs as it is; only in reverse mode its own adjoint is not used. Under `vmap` several inputs run together,
+    `at_once` neurons or less.
     """
-    decoded, _, reached = solve(problem, False)
+    decoded, _, reached = _solved(problem, solve, at_once, with_ends=False)
     return decoded, reached
 
 
 @solved.def_fwd
 def _(
-    perturbed: PyTree, problem: RenewalProblem, solve: Solve
+    perturbed: PyTree, problem: RenewalProblem, solve: Solve, at_once: int | None
 ) -> tuple[tuple[Decoded, Bool[Array, ""]], Ends | None]:
-    decoded, ends, reached = solve(problem, True)
+    decoded, ends, reached = _solved(problem, solve, at_once, with_ends=True)
     return (decoded, reached), ends
 
 
@@ -79,10 +89,61 @@ def _(
     perturbed: PyTree,
     problem: RenewalProblem,
     solve: Solve,
+    at_once: int | None,
 ) -> PyTree:
     decoded_bar, _ = cotangents
     if decoded_bar is None or decoded_bar.columns is None:
         return jax.tree.map(lambda _: None, problem)
+    by_neuron = any(jax.tree.leaves(perturbed.population.neuron))
+
+    def split(results: RenewalProblem, copies: int) -> RenewalProblem:
+        population = results.population
+        bias = split_neurons(population.bias, copies)
+        population = dataclasses.replace(population, bias=bias, copies=None)
+        path = jnp.moveaxis(results.path, 2, 0)
+        return dataclasses.replace(results, population=population, path=path)
+
+    return side_by_side(
+        functools.partial(_problem_bar, by_neuron),
+        problem,
+        (ends, decoded_bar),
+        # What a parameter of all neurons does is a sum over those of one input.
+        at_once=None if by_neuron else at_once,
+        join=lambda rest: (
+            jax.tree.map(join_neurons, rest[0]),
+            _in_blocks(rest[1], 0, 2),
+        ),
+        split=split,
+    )
+
+
+def _solved(
+    problem: RenewalProblem, solve: Solve, at_once: int | None, *, with_ends: bool
+) -> tuple[Decoded, Ends | None, Bool[Array, ""]]:
+    def split(results: PyTree, copies: int) -> PyTree:
+        decoded, ends, reached = results
+        ends = jax.tree.map(lambda x: split_neurons(x, copies), ends)
+        return _in_blocks(decoded, 2, 0), ends, jnp.broadcast_to(reached, (copies,))
+
+    return side_by_side(
+        lambda problem, _: solve(problem, with_ends),
+        problem,
+        None,
+        at_once=at_once,
+        join=lambda rest: rest,
+        split=split,
+    )
+
+
+def _in_blocks(decoded: Decoded, source: int, destination: int) -> Decoded:
+    return jax.tree.map(lambda x: jnp.moveaxis(x, source, destination), decoded)
+
+
+def _problem_bar(
+    by_neuron: bool, problem: RenewalProblem, given: tuple[Ends, Decoded]
+) -> RenewalProblem:
+    """The derivatives by a problem, but for its neuron if they are not wanted."""
+    ends, decoded_bar = given
     constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
     num_blocks, steps_each = path.shape[:2]
 
@@ -92,7 +153,7 @@ def _(
         before = jax.tree.map(lambda x: x[index], ends)
         block = _Block(index * steps_each, path, before, after)
         more, path_bar, before_bar = _block_vjp(
-            constants, block, decoded_bar, after_bar
+            constants, block, decoded_bar, after_bar, by_neuron
         )
         constants_bar = jax.tree.map(jnp.add, constants_bar, more)
         return (before, before_bar, constants_bar), path_bar
@@ -103,12 +164,16 @@ def _(
     (_, start_bar, constants_bar), path_bar = jax.lax.scan(
         one_block, (last, *zeros), inputs, reverse=True
     )
+    population = constants_bar.population
     # The first block begins with all potentials at rest.
-    bias_bar = constants_bar.population.bias + start_bar.potential
-    constants_bar = eqx.tree_at(lambda p: p.population.bias, constants_bar, bias_bar)
-    return eqx.tree_at(
-        lambda p: p.path, constants_bar, path_bar, is_leaf=lambda leaf: leaf is None
+    population = dataclasses.replace(
+        population,
+        neuron=population.neuron
+        if by_neuron
+        else jax.tree.map(lambda _: None, population.neuron),
+        bias=population.bias + start_bar.potential,
     )
+    return dataclasses.replace(constants_bar, population=population, path=path_bar)
 
 
 class _Block(eqx.Module):
@@ -123,6 +188,7 @@ def _block_vjp(
     block: _Block,
     decoded_bar: Decoded,
     after_bar: Ends,
+    by_ages: bool,
 ) -> tuple[RenewalProblem, Float[Array, "block *tiles latents"], Ends]:
     """The derivatives by the constants of the problem, the path and the state before the block."""
     steps = block.first + jnp.arange(len(block.path), dtype=jnp.int32)
@@ -132,37 +198,46 @@ def _block_vjp(
         block.path,
         block.before.potential,
     )
-    neuron_factor, age_factor, _ = exponents
-
+    exponent, ratio, _ = exponents
     population = constants.population
 
     def readout(decoder: Array, activity: Array) -> Decoded:
         return eqx.tree_at(_decoder, population, decoder).decode(activity)
 
     # What is decoded is linear in the activity: its derivative is the same everywhere.
-    anywhere = jnp.zeros_like(neuron_factor)
+    anywhere = jnp.zeros_like(exponent)
     _, linear = jax.vjp(functools.partial(readout, population.decoder), anywhere)
     (activity_bar,) = linear(decoded_bar)
-    density_block = DensityBlock(
-        schedule=constants.schedule,
-        steps=steps,
-        neuron_factor=neuron_factor,
-        age_factor=age_factor,
-        before=block.before.mass,
-        after=block.after.mass,
-        activity_bar=activity_bar,
-        after_bar=after_bar.mass,
+    derivatives = _derivatives(
+        DensityBlock(
+            schedule=constants.schedule,
+            steps=steps,
+            exponent=exponent,
+            age_ratio=ratio,
+            before=block.before.cohorts,
+            after=block.after.cohorts,
+            activity_bar=activity_bar,
+            after_bar=after_bar.cohorts,
+        ),
+        by_ages,
     )
-    activity, (*factors_bar, mass_bar) = block_derivatives(density_block)
     constants_bar, path_bar, potential_bar = exponents_vjp(
-        (*factors_bar, after_bar.potential)
+        (derivatives.by_exponent, derivatives.by_age_ratio, after_bar.potential)
     )
-    _, linear = jax.vjp(lambda decoder: readout(decoder, activity), population.decoder)
+    _, linear = jax.vjp(
+        lambda decoder: readout(decoder, derivatives.activity), population.decoder
+    )
     (decoder_bar,) = linear(decoded_bar)
     constants_bar = eqx.tree_at(
         lambda p: p.population.decoder, constants_bar, decoder_bar
     )
-    return constants_bar, path_bar, Ends(mass_bar, potential_bar)
+    return constants_bar, path_bar, Ends(potential_bar, derivatives.by_before)
+
+
+def _derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
+    if block.schedule.num_levels == 1:
+        return exact.block_derivatives(block)
+    return graded.block_derivatives(block, by_ages)
 
 
 def _decoder(population: Population) -> Any:  # a placeholder in `tree_at`
@@ -174,7 +249,7 @@ def _exponents(
     constants: RenewalProblem,
     path: Float[Array, "block *tiles latents"],
     potential: Float[Array, " neurons"],
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, AgeRatio, Array]:
     """The factors of x_k = dt f(hs) ratio_k in each step, of neurons and of ages, and the potential after the last step."""
     population, dt = constants.population, constants.dt
     currents = population.currents(path)
@@ -184,4 +259,4 @@ def _exponents(
     ages = constants.schedule.ages(steps, potential.dtype)
     ratio = age_ratio(constants, ages)
     assert ratio is not None
-    return dt * acting_in_steps(population.neuron, ends), ratio.at_lower, ends[-1]
+    return dt * acting_in_steps(population.neuron, ends), ratio, ends[-1]

@@ -40,12 +40,12 @@ def mass_and_fraction_after_step(
     """
     members = merging_survivors(mass, fired, merge)
     fractions = _merging_fractions(fraction, increase, merge)
-    merged_fraction = _merged_fraction(fractions, members, merge)
+    merged_fraction = fraction_after_merge(fractions, members, merge)
     rows = jnp.stack([members[0] + members[1], merged_fraction])
     merged, merged_fraction = materialise(rows)
     mass = write(survivors(mass, fired), merge, merged, incoming)
     slots = jnp.arange(len(mass), dtype=jnp.int32)[:, None]
-    of_survivors = _fraction_of_survivors(fraction, increase)
+    of_survivors = fraction_of_survivors(fraction, increase)
     return mass, jnp.where(slots == merge.target, merged_fraction, of_survivors)
 
 
@@ -54,7 +54,7 @@ def _(primals: Inputs, tangents: Inputs) -> tuple[tuple[Bins, Bins], tuple[Bins,
     mass, fired, _, fraction, increase, merge = primals
     dmass, dfired, dincoming, dfraction, dincrease, _ = tangents
     point, direction = (fraction, increase), (dfraction, dincrease)
-    _, dof_survivors = jax.jvp(_fraction_of_survivors, point, direction)
+    _, dof_survivors = jax.jvp(fraction_of_survivors, point, direction)
     slots = jnp.arange(len(mass), dtype=jnp.int32)
     merging = jnp.stack([slots == merge.source, slots == merge.target])
     # By matrix products: the derivative of each slice would be an array of all bins.
@@ -63,7 +63,7 @@ def _(primals: Inputs, tangents: Inputs) -> tuple[tuple[Bins, Bins], tuple[Bins,
     dmembers = tuple(matmul(chosen, dmass - dfired))
     members = merging_survivors(mass, fired, merge)
     _, dmerged = jax.jvp(
-        lambda fractions, members: _merged_fraction(fractions, members, merge),
+        lambda fractions, members: fraction_after_merge(fractions, members, merge),
         (_merging_fractions(fraction, increase, merge), members),
         (dfractions, dmembers),
     )
@@ -74,7 +74,7 @@ def _(primals: Inputs, tangents: Inputs) -> tuple[tuple[Bins, Bins], tuple[Bins,
     return mass_and_fraction_after_step(*primals), (dmass, dfraction)
 
 
-def _fraction_of_survivors(
+def fraction_of_survivors(
     fraction: Float[Array, "*shape"], increase: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
     return fraction - fraction * (1.0 - fraction) * increase
@@ -84,12 +84,12 @@ def _merging_fractions(fraction: Bins, increase: Bins, merge: Merge) -> tuple[Ro
     """e of the source and of the target of a merge, after the step."""
 
     def after(slot: Array) -> Row:
-        return _fraction_of_survivors(fraction[slot], increase[slot])
+        return fraction_of_survivors(fraction[slot], increase[slot])
 
     return after(merge.source), after(merge.target)
 
 
-def _merged_fraction(
+def fraction_after_merge(
     fractions: tuple[Row, Row], members: tuple[Row, Row], merge: Merge
 ) -> Row:
     """The fraction e of the merged cohort; in the last bin, which has one age, it means nothing."""

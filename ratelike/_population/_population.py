@@ -1,6 +1,9 @@
 """What runs: neurons that advance together, with the connections that they use."""
 
+import functools
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -31,15 +34,18 @@ class Population(eqx.Module):
 
     The neurons lie in tiles of `TILE`, the last of which may be incomplete. Where a chunk reaches beyond the last neuron
     of its layer, copies of a neuron fill it up, which decode to nothing. `is_packed` says that each tile has a path of
-    its own, because tiles belong to several networks, and that sums over tiles are kept apart.
+    its own, because tiles belong to several networks, and that sums over tiles are kept apart. `copies` says that so many
+    populations of equal size run side by side, each with connections and a path of its own.
     """
 
     neuron: AbstractNeuronModel
     bias: Float[Array, " neurons"]
-    encoder: Float[Array, "tiles latents tile"]
-    decoder: Float[Array, "tiles tile columns"]  # of the latents, and of the spikes
+    encoder: Float[Array, "*copies tiles latents tile"]
+    # Of the latents, and of the spikes.
+    decoder: Float[Array, "*copies tiles tile columns"]
     recurrence: Recurrence | None
     is_packed: bool = eqx.field(static=True)
+    copies: int | None = eqx.field(static=True, default=None)
 
     @property
     def num_neurons(self) -> int:
@@ -49,12 +55,20 @@ class Population(eqx.Module):
         self, increments: Float[Array, "time *tiles latents"]
     ) -> Float[Array, "time neurons"]:
         """dI_i = sum_k E_ik dX_k."""
-        return encode(increments, self.encoder, self.num_neurons)
+        if self.copies is None:
+            return encode(increments, self.encoder, self.num_neurons)
+        each = functools.partial(encode, num_neurons=self.num_neurons // self.copies)
+        currents = jax.vmap(each, (1, 0), 1)(increments, self.encoder)
+        return currents.reshape(len(increments), self.num_neurons)
 
     def decode(self, activity: Float[Array, "time neurons"]) -> Decoded:
         """Sums over neurons, in an order that does not depend on what else is computed beside them."""
-        of_tiles = decode(self.decoder, activity)
-        return Decoded(of_tiles if self.is_packed else tree_sum(of_tiles))
+        if self.copies is None:
+            of_tiles = decode(self.decoder, activity)
+            return Decoded(of_tiles if self.is_packed else tree_sum(of_tiles))
+        copies = activity.reshape(len(activity), self.copies, -1)
+        of_tiles = jax.vmap(decode, (0, 1), 1)(self.decoder, copies)
+        return Decoded(jax.vmap(tree_sum, 1, 1)(of_tiles))
 
 
 def population_of(
