@@ -70,7 +70,9 @@ class GridScheme(AbstractScheme):
             return None
         schedule = self.solver.mesh.schedule_of(neuron, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # masses, and upper fractions
-        return chunk_size(arrays * schedule.num_bins, schedule.dead)
+        kept = arrays * schedule.num_bins
+        states = self.block(grid, oldest_age(neuron, grid.dt)) * (kept + schedule.dead)
+        return chunk_size(kept, states)
 
     def block(self, grid: TimeGrid, memory: int) -> int:
         """Steps of the grid in one step of the solver: about twice the root of all; one where the caller looks at each."""

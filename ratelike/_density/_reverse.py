@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._density import _adjoint as exact
 from ratelike._density import _graded_adjoint as graded
+from ratelike._density._column_adjoint import block_derivatives_in_columns
 from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
 from ratelike._density._firing import AgeRatio
 from ratelike._density._renewal_problem import RenewalProblem
@@ -25,6 +26,7 @@ from ratelike._density._renewal_term import (
 from ratelike._density._side_by_side import join_neurons, side_by_side, split_neurons
 from ratelike._density._state import GridState, Scalar
 from ratelike._neuron._hazards import shared_factors
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._membrane import potentials_at_ends
@@ -235,6 +237,10 @@ def _block_vjp(
 
 
 def _derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
+    if platform.has_gpu():
+        found = block_derivatives_in_columns(block, by_ages)
+        if found is not None:
+            return found
     if block.schedule.num_levels == 1:
         return exact.block_derivatives(block)
     return graded.block_derivatives(block, by_ages)

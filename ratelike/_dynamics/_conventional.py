@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
+from ratelike._dynamics._blocks import Rows, run_in_blocks
 from ratelike._dynamics._groups import STEPS_OF_A_GROUP, run_in_groups
 from ratelike._dynamics._potential_scan import potentials_of_group
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
@@ -42,7 +42,7 @@ class ConventionalRate(AbstractDynamics):
         validation.instance("ConventionalRate.rate", self.rate, AbstractStationaryRate)
 
     def neurons_at_once(self, neuron: AbstractNeuronModel, grid: TimeGrid) -> int:
-        return chunk_size(BLOCK, 2 * STEPS_CODED_AT_ONCE)
+        return chunk_size(BLOCK, 3 * STEPS_OF_A_GROUP)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import STEPS_CODED_AT_ONCE, Rows, run_in_blocks
-from ratelike._dynamics._groups import run_in_groups
+from ratelike._dynamics._blocks import Rows, run_in_blocks
+from ratelike._dynamics._groups import STEPS_OF_A_GROUP, run_in_groups
 from ratelike._dynamics._spike_kernel import spiking_group
 from ratelike._estimator._base import AbstractEstimator
 from ratelike._estimator._refuse import Refuse
@@ -69,7 +69,7 @@ class Spiking(AbstractDynamics):
     ) -> int | None:
         if self.estimator.keeps_spikes:
             return None
-        return chunk_size(2 * LONGEST_BLOCK, 2 * STEPS_CODED_AT_ONCE)
+        return chunk_size(2 * LONGEST_BLOCK, 2 * STEPS_OF_A_GROUP)
 
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_can_fire(f"{name}.neuron", layer.neuron)

@@ -47,14 +47,35 @@ def potentials_at_ends(
     """h at the beginning of the first step, where it is `start`, and at the end of each: h[n+1] - b = a (h[n] - b) + (1 - a)/dt dI[n]."""
     leak = leak_of(tau_m, dt)
     pushes = leak.push(currents)
+    if platform.has_gpu():
+        return bias + jax.lax.platform_dependent(
+            start - bias, pushes, leak, cuda=_ends_by_doubling, default=_ends_by_steps
+        )
+    return bias + _ends_by_steps(start - bias, pushes, leak)
+
+
+def _ends_by_steps(
+    start: Float[Array, " neurons"],
+    pushes: Float[Array, "time neurons"],
+    leak: Leak,
+) -> Float[Array, "ends neurons"]:
     # As a row: the derivative by a number would be a sum over neurons in each step, longer than all the rest here.
     leak = leak._replace(decay=jnp.broadcast_to(leak.decay, start.shape))
 
     def step(driven: Array, push: Array) -> tuple[Array, Array]:
         return leak.after(driven, push), driven
 
-    end, driven = jax.lax.scan(step, start - bias, pushes, unroll=UNROLL)
-    return bias + jnp.concatenate([driven, end[None]])
+    end, driven = jax.lax.scan(step, start, pushes, unroll=UNROLL)
+    return jnp.concatenate([driven, end[None]])
+
+
+def _ends_by_doubling(
+    start: Float[Array, " neurons"],
+    pushes: Float[Array, "time neurons"],
+    leak: Leak,
+) -> Float[Array, "ends neurons"]:
+    pushes = jnp.concatenate([start[None], pushes])
+    return _filtered(pushes, leak)
 
 
 @broadcasts
@@ -107,12 +128,18 @@ def _traces_by_steps(
 def _traces_by_doubling(
     increments: Float[Array, "time *latents"], leak: Leak
 ) -> Float[Array, "time *latents"]:
-    """Of stretches of time that double, in some log2(time) kernels."""
+    return _filtered(leak.push(increments), leak)
+
+
+def _filtered(
+    pushes: Float[Array, "time *shape"], leak: Leak
+) -> Float[Array, "time *shape"]:
+    """y[n] = a y[n-1] + push[n] over stretches of time that double, in some log2(time) kernels."""
 
     def join(
         first: tuple[Array, Array], second: tuple[Array, Array]
     ) -> tuple[Array, Array]:
         return first[0] * second[0], first[1] * second[0] + second[1]
 
-    decays = jnp.broadcast_to(leak.decay, increments.shape)
-    return jax.lax.associative_scan(join, (decays, leak.push(increments)))[1]
+    decays = jnp.broadcast_to(leak.decay, pushes.shape)
+    return jax.lax.associative_scan(join, (decays, pushes))[1]
