@@ -129,27 +129,35 @@ def test_conventional_rates_are_the_same(as_on_gpu, name):
     assert_close(here, there, rtol=1e-6)
 
 
-def test_gradient_is_that_of_the_loop(monkeypatch):
-    dynamics = rl.GeneralisedRate(rl.AgeShift(MESHES["graded"]))
+SHORT = rl.SRM0(refractory=rl.ExponentialRefractory(4.0, 4e-3, 3e-3, 40e-3))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "interpret"), [(None, False), (rl.AgeMesh.graded(SHORT, 1e-2), True)]
+)
+def test_derivatives_by_everything(as_on_gpu, mesh, interpret):
+    """A tile of forty ages, and rows with a queue: the derivative of a step, from the last to the first."""
+    dynamics = rl.GeneralisedRate(rl.AgeShift(mesh))
     network = rl.relay_network(
-        SRM0, num_neurons=3, num_latents=1, depth=1, key=jax.random.key(0)
+        SHORT, num_neurons=3, num_latents=1, depth=1, key=jax.random.key(0)
     )
-    grid = rl.TimeGrid(0.5e-3, 30)
+    grid = rl.TimeGrid(1e-3, 50)
     drive = rl.WienerDrive(1, key=jax.random.key(1))
     path = rl.GridPath(drive.increments(grid), grid)
+    arrays, rest = eqx.partition(network.layers[0], eqx.is_inexact_array)
 
-    def slope():
-        def loss(bias):
-            layer = eqx.tree_at(lambda layer: layer.bias, network.layers[0], bias)
-            population = layer.population(None, None)
+    def slopes():
+        def loss(arrays):
+            population = eqx.combine(arrays, rest).population(None, None)
             output = dynamics(population, path, grid, tile_keys=None)
-            return jnp.sum(output.decoded.columns**2)
+            return jnp.sum(jnp.sin(output.decoded.columns))
 
-        return jax.jit(jax.grad(loss))(network.layers[0].bias)
+        return jax.jit(jax.grad(loss))(arrays)
 
-    here = slope()
-    monkeypatch.setattr(platform, "has_gpu", lambda: True)
-    np.testing.assert_allclose(slope(), here, rtol=1e-7)
+    here, there = slopes(), as_on_gpu(slopes, interpret, anew=True)
+    assert as_on_gpu.scans[-1].is_reversed
+    assert jnp.any(here.neuron.refractory.amplitude != 0.0)
+    assert_close(here, there, rtol=1e-8)
 
 
 def test_traces_by_doubling():
