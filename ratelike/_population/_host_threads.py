@@ -1,0 +1,75 @@
+"""Chunks of a population in threads of the host, which use the cores of a processor where nothing was configured."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ratelike import _validation as validation
+from ratelike._types import PyTree
+
+
+class HostThreads(NamedTuple):
+    """So many threads, each of which runs compiled programs; arrays stay on the device on which they are."""
+
+    count: int
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def host_threads(arguments: PyTree) -> HostThreads | None:
+    """Threads for a computation with these arguments: at top level, with all arrays on one processor; else None.
+
+    Within a caller's transformation there is nothing that a thread could run.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(arguments) if eqx.is_array(leaf)]
+    made_here = jnp.zeros(())  # is traced within `jit` even where no argument is
+    if jax.config.jax_disable_jit or not validation.is_concrete(
+        (arrays, made_here)
+    ):
+        return None
+    devices = set().union(*(each.devices() for each in (*arrays, made_here)))
+    if len(devices) > 1 or next(iter(devices)).platform != "cpu":
+        return None
+    return HostThreads(num_cores())
+
+
+# Operations on chunks that fit into a core's cache are too small to share among cores; and XLA leaves half of the width
+# of AVX-512 unused unless it is told to: where there is none this changes nothing.
+@eqx.filter_jit(  # pyright: ignore[reportCallIssue]
+    compiler_options=eval(os.environ.get("OPTS","{}"))
+)
+def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)` as one program for one core. The function is a pytree: it compiles once if its parts are equal."""
+    return function(*arguments)
+
+
+def map_in_threads(
+    run_chunk: Callable[..., PyTree], count: int, threads: HostThreads, *arrays: PyTree
+) -> list[PyTree]:
+    """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays): one program, compiled in the thread of the caller.
+
+    For what JAX has been told for a thread, such as by `jax.enable_x64(True)`, is not known in other threads.
+    """
+    numbers = [jnp.asarray(number, jnp.int32) for number in range(count)]
+    program = call_compiled.lower(run_chunk, numbers[0], *arrays).compile()
+
+    def run(number: jax.Array) -> PyTree:
+        # Waited for, so that not more chunks are in memory than there are threads.
+        return jax.block_until_ready(program(run_chunk, number, *arrays))
+
+    with ThreadPoolExecutor(min(threads.count, count)) as pool:
+        futures = [pool.submit(run, number) for number in numbers]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(cancel_futures=True)
