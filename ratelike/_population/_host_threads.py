@@ -1,6 +1,7 @@
 """Chunks of a population in threads of the host, which use the cores of a processor where nothing was configured."""
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -46,7 +47,10 @@ def host_threads(arguments: PyTree) -> HostThreads | None:
 # Operations on chunks that fit into a core's cache are too small to share among cores; and XLA leaves half of the width
 # of AVX-512 unused unless it is told to: where there is none this changes nothing.
 @eqx.filter_jit(  # pyright: ignore[reportCallIssue]
-    compiler_options=eval(os.environ.get("OPTS","{}"))
+    compiler_options={
+        "xla_cpu_multi_thread_eigen": False,
+        "xla_cpu_prefer_vector_width": 512,
+    }
 )
 def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` as one program for one core. The function is a pytree: it compiles once if its parts are equal."""
@@ -62,14 +66,28 @@ def map_in_threads(
     """
     numbers = [jnp.asarray(number, jnp.int32) for number in range(count)]
     program = call_compiled.lower(run_chunk, numbers[0], *arrays).compile()
+    outputs: list[PyTree] = [None] * count
+    remaining = deque(range(count))
 
-    def run(number: jax.Array) -> PyTree:
-        # Waited for, so that not more chunks are in memory than there are threads.
-        return jax.block_until_ready(program(run_chunk, number, *arrays))
+    def work() -> None:
+        running = None
+        while remaining:
+            try:
+                number = remaining.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            outputs[number] = program(run_chunk, numbers[number], *arrays)
+            # The next one waits behind this one: XLA's own threads are never idle, and a program stays on its core. More
+            # than these two of each thread are not in memory.
+            jax.block_until_ready(running)
+            running = outputs[number]
+        jax.block_until_ready(running)
 
     with ThreadPoolExecutor(min(threads.count, count)) as pool:
-        futures = [pool.submit(run, number) for number in numbers]
+        futures = [pool.submit(work) for _ in range(min(threads.count, count))]
         try:
-            return [future.result() for future in futures]
+            for future in futures:
+                future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            remaining.clear()
+    return outputs
