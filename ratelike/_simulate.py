@@ -20,6 +20,7 @@ from ratelike._network import Network
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
+from ratelike._population._all_cores import default_mesh
 from ratelike._population._host_threads import (
     HostThreads,
     call_compiled,
@@ -78,7 +79,8 @@ def simulate(
     `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
     `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
-    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes. How many these are changes no bit of the result.
+    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
+    many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -99,7 +101,7 @@ def simulate(
     if threads is not None:
         trajectory = _simulate(*arguments, threads)
     else:
-        trajectory = _simulate_within_jit(*arguments, mesh)
+        trajectory = _simulate_within_jit(*arguments, mesh or default_mesh())
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))

@@ -158,7 +158,7 @@ def _soonest_finished(num_neurons: int, largest: int, threads: HostThreads) -> i
 
     def duration(size: int) -> int:
         num_chunks = -(-num_neurons // size)
-        return -(-num_chunks // threads.count) * (size + TILE)
+        return -(-num_chunks // threads.number) * (size + TILE)
 
     sizes = [TILE * 2**i for i in range((largest // TILE).bit_length())]
     return min(reversed(sizes), key=duration)

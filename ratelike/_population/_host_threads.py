@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from ratelike._types import PyTree
 class HostThreads(NamedTuple):
     """So many threads, each of which runs compiled programs; arrays stay on the device on which they are."""
 
-    count: int
+    number: int
 
 
 def num_cores() -> int:
@@ -34,11 +34,10 @@ def host_threads(arguments: PyTree) -> HostThreads | None:
     """
     arrays = [leaf for leaf in jax.tree.leaves(arguments) if eqx.is_array(leaf)]
     made_here = jnp.zeros(())  # is traced within `jit` even where no argument is
-    if jax.config.jax_disable_jit or not validation.is_concrete(
-        (arrays, made_here)
-    ):
+    by_operation = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+    if by_operation or not validation.is_concrete((arrays, made_here)):
         return None
-    devices = set().union(*(each.devices() for each in (*arrays, made_here)))
+    devices = set().union(*(each.devices() for each in (*arrays,)))
     if len(devices) > 1 or next(iter(devices)).platform != "cpu":
         return None
     return HostThreads(num_cores())
@@ -65,7 +64,7 @@ def map_in_threads(
     For what JAX has been told for a thread, such as by `jax.enable_x64(True)`, is not known in other threads.
     """
     numbers = [jnp.asarray(number, jnp.int32) for number in range(count)]
-    program = call_compiled.lower(run_chunk, numbers[0], *arrays).compile()
+    program = cast(Any, call_compiled).lower(run_chunk, numbers[0], *arrays).compile()
     outputs: list[PyTree] = [None] * count
     remaining = deque(range(count))
 
@@ -83,8 +82,8 @@ def map_in_threads(
             running = outputs[number]
         jax.block_until_ready(running)
 
-    with ThreadPoolExecutor(min(threads.count, count)) as pool:
-        futures = [pool.submit(work) for _ in range(min(threads.count, count))]
+    with ThreadPoolExecutor(min(threads.number, count)) as pool:
+        futures = [pool.submit(work) for _ in range(min(threads.number, count))]
         try:
             for future in futures:
                 future.result()

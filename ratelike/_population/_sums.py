@@ -51,7 +51,7 @@ def sum_over_chunks(
         run_chunk, count = _grouped(run_chunk, count, KEPT_SUMS, at_most=KEPT_SUMS)
         return _sum(map_over_chunks(run_chunk, count, None, *arrays))
     if isinstance(workers, HostThreads):
-        at_most = max(KEPT_SUMS, CHUNKS_OF_A_THREAD * workers.count)
+        at_most = max(KEPT_SUMS, CHUNKS_OF_A_THREAD * workers.number)
         run_chunk, count = _grouped(run_chunk, count, 2, at_most=at_most)
         chunks = map_in_threads(run_chunk, count, workers, *arrays)
         return call_compiled(_sum_of, chunks)
@@ -65,7 +65,9 @@ def map_over_chunks(
 ) -> PyTree:
     """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays), stacked; shared out among `workers`."""
     if isinstance(workers, HostThreads):
-        return call_compiled(_stacked, map_in_threads(run_chunk, count, workers, *arrays))
+        return call_compiled(
+            _stacked, map_in_threads(run_chunk, count, workers, *arrays)
+        )
     if workers is None:
         numbers = jnp.arange(count, dtype=jnp.int32)
         return jax.lax.map(lambda index: run_chunk(index, *arrays), numbers)
