@@ -51,6 +51,7 @@ Simulation
     DirectRate              the conventional rate by its definition
     mean_absolute_error     distance of two outputs
     membrane_traces         increments seen by a membrane
+    use_all_cores           all cores of a processor within jit, vmap and grad, too
 
 Error without spikes
     expected_error          predicted distance of the spiking network from its limit
@@ -109,6 +110,7 @@ from ratelike._neuron import MeanTrace as MeanTrace
 from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._neuron._stationary_rate import stationary_rate as stationary_rate
+from ratelike._population._all_cores import use_all_cores as use_all_cores
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory

@@ -13,13 +13,21 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._finite import all_finite, not_finite_error
+from ratelike._dynamics._run_layer import LayerRun
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
+from ratelike._population._all_cores import default_mesh
+from ratelike._population._host_threads import (
+    HostThreads,
+    call_compiled,
+    host_threads,
+)
 from ratelike._population._output import Recording
+from ratelike._population._sums import Workers
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
@@ -71,7 +79,8 @@ def simulate(
     `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
     `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
-    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes. How many these are changes no bit of the result.
+    are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
+    many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -87,7 +96,12 @@ def simulate(
     )
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
-    trajectory = _simulate(network, path, grid, dynamics, key, recorded, mesh)
+    arguments = (network, path, grid, dynamics, key, recorded)
+    threads = None if mesh is not None else host_threads(arguments)
+    if threads is not None:
+        trajectory = _simulate(*arguments, threads)
+    else:
+        trajectory = _simulate_within_jit(*arguments, mesh or default_mesh())
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
@@ -96,6 +110,17 @@ def simulate(
 
 
 @eqx.filter_jit
+def _simulate_within_jit(
+    network: Network,
+    path: diffrax.AbstractPath[Any],
+    *arguments: Any,
+) -> Trajectory:
+    # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
+    # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
+    network, path = _unfolded((network, path))
+    return _simulate(network, path, *arguments)
+
+
 def _simulate(
     network: Network,
     path: diffrax.AbstractPath[Any],
@@ -103,15 +128,21 @@ def _simulate(
     dynamics: AbstractDynamics,
     key: Array | None,
     chosen: dict[int, Integer[Array, " recorded"]],
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Trajectory:
-    dtype = network.layers[0].dtype
-    network = cast_to(network, dtype)
-    # Under a caller's jit the network may be a constant. XLA folds constants with other rounding than it computes with
-    # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
-    network, path = _unfolded((network, path))
+    network = cast_to(network, network.layers[0].dtype)
     stages = [LayerStage(layer) for layer in network.layers]
-    runs = run_layers(dynamics, stages, path, grid, key=key, recorded=chosen, mesh=mesh)
+    runs = run_layers(
+        dynamics, stages, path, grid, key=key, recorded=chosen, workers=workers
+    )
+    if isinstance(workers, HostThreads):
+        return call_compiled(_trajectory, runs, network.output_tau_m, grid)
+    return _trajectory(runs, network.output_tau_m, grid)
+
+
+def _trajectory(
+    runs: list[LayerRun], output_tau_m: Float[Array, ""], grid: TimeGrid
+) -> Trajectory:
     increments = [run.mean.latents for run in runs]
     rates = [run.mean.spikes / grid.dt for run in runs]
     same = len({layer.shape for layer in increments}) == 1
@@ -120,7 +151,7 @@ def _simulate(
         for index, run in enumerate(runs)
         if run.recording is not None
     }
-    outputs = membrane_traces(increments[-1], network.output_tau_m, grid.dt)
+    outputs = membrane_traces(increments[-1], output_tau_m, grid.dt)
     succeeded = [run.succeeded for run in runs]
     succeeded[-1] &= all_finite(outputs)
     return Trajectory(

@@ -12,6 +12,8 @@ from jaxtyping import Array, Int
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._network._stage import AbstractStage
+from ratelike._population._host_threads import HostThreads
+from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath
 from ratelike._signal._grid import TimeGrid
 
@@ -26,7 +28,7 @@ def run_layers(
     *,
     key: Array | None,
     recorded: Mapping[int, Int[Array, " recorded"]],
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> list[LayerRun]:
     """Each layer turns the path that comes in into the one that goes out.
 
@@ -36,12 +38,14 @@ def run_layers(
     def run(path, stage, index, neurons=None) -> LayerRun:
         own_key = None if key is None else _of_layer(key, index)
         return run_layer(
-            dynamics, stage, path, grid, key=own_key, recorded=neurons, mesh=mesh
+            dynamics, stage, path, grid, key=own_key, recorded=neurons, workers=workers
         )
 
     def form(index):
         leaves, structure = jax.tree.flatten(stages[index])
         apart = index in recorded or (index == 0 and not isinstance(path, GridPath))
+        # In threads those that are alike are one compiled program anyway.
+        apart |= isinstance(workers, HostThreads)
         shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
         return index if apart else None, structure, shapes
 

@@ -14,6 +14,7 @@ from ratelike._fluctuations._inputs import (
 from ratelike._fluctuations._network import output_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._population._all_cores import default_mesh
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
@@ -68,7 +69,7 @@ def expected_error(
         key=key,
         mesh=mesh,
     )
-    return _expected_error(network, inputs, grid, mesh)
+    return _expected_error(network, inputs, grid, mesh or default_mesh())
 
 
 @eqx.filter_jit

@@ -16,6 +16,7 @@ from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
+from ratelike._population._all_cores import default_mesh
 from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 
@@ -43,7 +44,7 @@ def readout_variance(
     Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
     """
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    return _variance(network, path, grid, mesh)
+    return _variance(network, path, grid, mesh or default_mesh())
 
 
 @broadcasts
@@ -57,7 +58,7 @@ def readout_covariance(
 ) -> Float[Array, "time latents latents"]:
     r"""Cov(y_k, y_l) = (1/N^2) sum_j D_jk D_jl Var_j: as `readout_variance`, which is its diagonal."""
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    return _covariance(network, path, grid, mesh)
+    return _covariance(network, path, grid, mesh or default_mesh())
 
 
 @eqx.filter_jit

@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from ratelike._network._feedback import Feedback
@@ -18,7 +17,7 @@ from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, num_tiles
 from ratelike._population._population import Decoded, Population, population_of
 from ratelike._population._recurrence import recurrence_of
-from ratelike._population._sums import map_over_chunks
+from ratelike._population._sums import Workers, map_over_chunks
 from ratelike._signal._drive import GridPath
 from ratelike._types import PyTree
 
@@ -94,9 +93,9 @@ class PackedStage(AbstractStage):
         return _tiles(keys, first_tile, num_tiles)
 
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
+        self, run_chunk: RunChunk, count: int, workers: Workers, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
-        decoded, succeeded = map_over_chunks(run_chunk, count, mesh, arrays)
+        decoded, succeeded = map_over_chunks(run_chunk, count, workers, arrays)
 
         def side_by_side(chunks):  # (chunks, time, tiles of each, columns)
             tiles = jnp.moveaxis(chunks, 0, 1)

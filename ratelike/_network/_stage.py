@@ -7,14 +7,13 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
-from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int
 
 from ratelike._network._layer import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, tile_keys
 from ratelike._population._population import Decoded, Population
-from ratelike._population._sums import sum_over_chunks
+from ratelike._population._sums import Workers, sum_over_chunks
 from ratelike._types import PyTree
 
 # Of the number of a chunk, and of the arrays that all chunks share.
@@ -65,7 +64,7 @@ class AbstractStage(eqx.Module):
 
     @abc.abstractmethod
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
+        self, run_chunk: RunChunk, count: int, workers: Workers, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
         """What `count` chunks decode, put together, and whether all of them succeeded.
 
@@ -115,9 +114,9 @@ class LayerStage(AbstractStage):
         return tile_keys(key, num_tiles * TILE, first_tile)
 
     def over_chunks(
-        self, run_chunk: RunChunk, count: int, mesh: Mesh | None, arrays: PyTree[Array]
+        self, run_chunk: RunChunk, count: int, workers: Workers, arrays: PyTree[Array]
     ) -> tuple[Decoded, Bool[Array, ""]]:
-        return sum_over_chunks(run_chunk, count, mesh, arrays)
+        return sum_over_chunks(run_chunk, count, workers, arrays)
 
     def mean(self, decoded: Decoded) -> Decoded:
         return jax.tree.map(lambda total: total / self.num_neurons, decoded)

@@ -3,16 +3,28 @@
 import functools
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, PyTree
 
+from ratelike._population._host_threads import (
+    HostThreads,
+    call_compiled,
+    map_in_threads,
+)
+
 # Of the number of a chunk, and of arrays that all chunks share.
 RunChunk = Callable[..., PyTree]
 
+# What chunks are shared out among: devices, or threads; None for neither.
+Workers = Mesh | HostThreads | None
+
 # Sums that are kept side by side before they are added; a power of two, so that the tree stays the same.
 KEPT_SUMS = 64
+# So many and fewer sums are apart for each thread, which takes the next when it has finished one.
+CHUNKS_OF_A_THREAD = 8
 
 
 def tree_sum(terms: Float[Array, "time terms *rest"]) -> Float[Array, "time *rest"]:
@@ -26,33 +38,42 @@ def tree_sum(terms: Float[Array, "time terms *rest"]) -> Float[Array, "time *res
 
 
 def sum_over_chunks(
-    run_chunk: RunChunk, count: int, mesh: Mesh | None = None, *arrays: PyTree[Array]
+    run_chunk: RunChunk, count: int, workers: Workers = None, *arrays: PyTree[Array]
 ) -> PyTree:
     """run_chunk(0, *arrays) + ... + run_chunk(count - 1, *arrays), leaf by leaf; of truth values, whether all hold.
 
-    The chunks run one after the other, or shared out among the devices of `mesh`, on all of which the result is.
-    Memory grows with the logarithm of `count`. Leaves are arrays over time, or truth values. With a mesh, what is to
-    be differentiated and may itself be such a sum has to be among `arrays`: JAX does not differentiate it where
-    `run_chunk` closes over it.
+    The chunks run one after the other, or shared out among the devices of a mesh, on all of which the result is, or
+    among threads, for which `run_chunk` is a pytree. Memory grows with the logarithm of `count`. Leaves are arrays over
+    time, or truth values. With a mesh, what is to be differentiated and may itself be such a sum has to be among
+    `arrays`: JAX does not differentiate it where `run_chunk` closes over it.
     """
-    if mesh is None:
+    if workers is None:
         run_chunk, count = _grouped(run_chunk, count, KEPT_SUMS, at_most=KEPT_SUMS)
         return _sum(map_over_chunks(run_chunk, count, None, *arrays))
-    at_most = KEPT_SUMS * mesh.size
+    if isinstance(workers, HostThreads):
+        at_most = max(KEPT_SUMS, CHUNKS_OF_A_THREAD * workers.number)
+        run_chunk, count = _grouped(run_chunk, count, 2, at_most=at_most)
+        chunks = map_in_threads(run_chunk, count, workers, *arrays)
+        return call_compiled(_sum_of, chunks)
+    at_most = KEPT_SUMS * workers.size
     run_chunk, count = _grouped(run_chunk, count, 2, at_most=at_most)
-    return _sum(map_over_chunks(_or_zero(run_chunk, count), count, mesh, *arrays))
+    return _sum(map_over_chunks(_or_zero(run_chunk, count), count, workers, *arrays))
 
 
 def map_over_chunks(
-    run_chunk: RunChunk, count: int, mesh: Mesh | None, *arrays: PyTree[Array]
+    run_chunk: RunChunk, count: int, workers: Workers, *arrays: PyTree[Array]
 ) -> PyTree:
-    """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays), stacked; shared out among the devices of `mesh`."""
-    if mesh is None:
+    """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays), stacked; shared out among `workers`."""
+    if isinstance(workers, HostThreads):
+        return call_compiled(
+            _stacked, map_in_threads(run_chunk, count, workers, *arrays)
+        )
+    if workers is None:
         numbers = jnp.arange(count, dtype=jnp.int32)
         return jax.lax.map(lambda index: run_chunk(index, *arrays), numbers)
-    each = -(-count // mesh.size)
+    each = -(-count // workers.size)
     # A caller's mesh may have explicit axes, of which nothing here speaks.
-    mesh = Mesh(mesh.devices, mesh.axis_names)
+    mesh = Mesh(workers.devices, workers.axis_names)
 
     @functools.partial(
         jax.shard_map,
@@ -81,33 +102,47 @@ def _grouped(
 
 
 def _of_groups(run_chunk: RunChunk, count: int, group: int) -> RunChunk:
-    one = _or_zero(run_chunk, count)
+    return eqx.Partial(_run_group, _or_zero(run_chunk, count), group)
 
-    def run_group(index: Int[Array, ""], *arrays: PyTree[Array]) -> PyTree:
-        members = index * group + jnp.arange(group, dtype=jnp.int32)
-        return _sum(jax.lax.map(lambda member: one(member, *arrays), members))
 
-    return run_group
+def _run_group(
+    run_chunk: RunChunk, group: int, index: Int[Array, ""], *arrays: PyTree[Array]
+) -> PyTree:
+    members = index * group + jnp.arange(group, dtype=jnp.int32)
+    return _sum(jax.lax.map(lambda member: run_chunk(member, *arrays), members))
 
 
 def _or_zero(run_chunk: RunChunk, count: int) -> RunChunk:
     """Beyond the last chunk there is nothing to run and nothing to add."""
+    return eqx.Partial(_run_or_zero, run_chunk, count)
 
-    def one(index: Int[Array, ""], *arrays: PyTree[Array]) -> PyTree:
-        shapes = jax.eval_shape(run_chunk, index, *arrays)
 
-        def zero(*_: PyTree[Array]) -> PyTree:
-            return jax.tree.map(_zero, shapes)
+def _run_or_zero(
+    run_chunk: RunChunk, count: int, index: Int[Array, ""], *arrays: PyTree[Array]
+) -> PyTree:
+    shapes = jax.eval_shape(run_chunk, index, *arrays)
 
-        return jax.lax.cond(index < count, run_chunk, zero, index, *arrays)
+    def zero(*_: PyTree[Array]) -> PyTree:
+        return jax.tree.map(_zero, shapes)
 
-    return one
+    def run(*operands: PyTree[Array]) -> PyTree:
+        return run_chunk(*operands)
+
+    return jax.lax.cond(index < count, run, zero, index, *arrays)
 
 
 def _zero(shape: jax.ShapeDtypeStruct) -> Array:
     """What adds nothing: zeros, or truth."""
     make = jnp.ones if shape.dtype == jnp.bool_ else jnp.zeros
     return make(shape.shape, shape.dtype)
+
+
+def _sum_of(chunks: list[PyTree]) -> PyTree:
+    return _sum(_stacked(chunks))
+
+
+def _stacked(chunks: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *each: jnp.stack(each), *chunks)
 
 
 def _sum(chunks: PyTree) -> PyTree:

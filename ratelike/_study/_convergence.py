@@ -80,9 +80,10 @@ def _computed(
 ) -> Iterator[Cell]:
     """The cells with these arguments, in their order."""
     # A cell is one compiled program, which XLA spreads poorly over the cores of a CPU; several at a time use them.
-    with ThreadPoolExecutor(execution.workers) as pool:
+    workers = min(execution.num_workers, len(plan))
+    with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(run_cell, *arguments) for arguments in plan]
-        cells = CellsInOrder(futures, execution.workers)
+        cells = CellsInOrder(futures, workers)
         try:
             for future in (
                 cells if execution.progress is None else execution.progress(cells)

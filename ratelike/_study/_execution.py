@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax.sharding import Mesh
 
 from ratelike import _validation as validation
+from ratelike._population._host_threads import num_cores
 from ratelike._study._cell import Cell
 
 # Wraps the cells of a study, to show how far it is: `ratelike.study.Progress()`, `tqdm.tqdm`.
@@ -25,7 +27,8 @@ class Execution:
     `enough_trials`
         A size that has so many trials after fewer cells gets no more of them.
     `workers`
-        Cells that run at the same time, in threads. On a CPU as many as there are cores pay, at their price in memory.
+        Cells that run at the same time, in threads; by default as many as there are cores, on a CPU without a `mesh`,
+        and one elsewhere. Each has its price in memory.
     `mesh`
         The neurons of a cell, and so its networks, are shared out among the devices of a `jax.make_mesh`.
     `progress`
@@ -38,7 +41,7 @@ class Execution:
 
     budget: int | None = None
     enough_trials: int | None = None
-    workers: int = 1
+    workers: int | None = None
     mesh: Mesh | None = None
     progress: ProgressBar | None = None
     on_cell: Callable[[Cell], None] | None = None
@@ -46,7 +49,7 @@ class Execution:
     def __post_init__(self) -> None:
         for name in ("workers", "budget", "enough_trials"):
             value = getattr(self, name)
-            if name == "workers" or value is not None:
+            if value is not None:
                 count = validation.count(f"Execution.{name}", value)
                 object.__setattr__(self, name, count)
         if self.mesh is not None:
@@ -55,3 +58,15 @@ class Execution:
             validation.function("Execution.progress", self.progress, "an iterable")
         if self.on_cell is not None:
             validation.function("Execution.on_cell", self.on_cell, "a cell")
+
+    @property
+    def num_workers(self) -> int:
+        """`workers`, or their default."""
+        if self.workers is not None:
+            return self.workers
+        return 1 if self.mesh is not None else default_workers()
+
+
+def default_workers() -> int:
+    """Cells are programs for one core of a processor, or for the whole of another device."""
+    return num_cores() if jax.default_backend() == "cpu" else 1

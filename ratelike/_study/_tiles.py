@@ -61,7 +61,7 @@ def _outputs(
         grid,
         key=networks.spike_keys,
         recorded={},
-        mesh=mesh,
+        workers=mesh,
     )
     rates = [jnp.mean(run.mean.spikes, axis=0) / grid.dt for run in runs]
     increments = jnp.swapaxes(runs[-1].mean.latents, 0, 1)

@@ -15,6 +15,7 @@ from ratelike._fluctuations._network import output_fluctuations
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._population._all_cores import default_mesh
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import simulate
@@ -81,7 +82,7 @@ def expected_spiking_loss(
         mesh=mesh,
     )
     target = _checked_target(target, network, grid)
-    return _expected_spiking_loss(network, inputs, grid, target, mesh)
+    return _expected_spiking_loss(network, inputs, grid, target, mesh or default_mesh())
 
 
 @eqx.filter_jit

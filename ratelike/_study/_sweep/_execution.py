@@ -19,6 +19,7 @@ class SweepExecution:
         how many trials a cell holds, and belongs to the sweep's configuration; the error of a trial does not depend on it.
     `workers`, `devices`
         `workers` cells at a time, in threads, on each of `devices`, by default on all local devices of the process.
+        By default as many cells as there are cores, for the default measurement on a CPU that is one device; else one.
         Results do not depend on either, if the devices are of one kind.
     `claim`
         How a process claims a cell: a function of the path of a lock file that returns a lock of the filelock package.
@@ -33,7 +34,7 @@ class SweepExecution:
     """
 
     budget: int | None = None
-    workers: int = 1
+    workers: int | None = None
     devices: Sequence[Device] | None = None
     claim: Claim | None = None
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None
@@ -41,7 +42,7 @@ class SweepExecution:
     def __post_init__(self) -> None:
         for name in ("workers", "budget"):
             value = getattr(self, name)
-            if name == "workers" or value is not None:
+            if value is not None:
                 count = validation.count(f"SweepExecution.{name}", value)
                 object.__setattr__(self, name, count)
         if self.claim is not None:

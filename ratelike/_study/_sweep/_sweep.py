@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._network import Network
+from ratelike._population._host_threads import num_cores
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
 from ratelike._study._checks import check_budget
@@ -120,7 +121,7 @@ def sweep(
         "version": version,
     }
     measurement.check(plan[0], key)
-    slots = _devices(execution.devices) * execution.workers
+    slots = _slots(execution, measure is None)
     manifest = open_folder(folder, configuration, environment(slots[0]), claimed)
     runner = Runner(folder, manifest["hash"], measurement, key, slots, claim)
     return SweepResult(tuple(runner.run(plan, execution.progress)), manifest)
@@ -170,6 +171,15 @@ def _described_axis(axis: Axis) -> dict[str, Any]:
     if axis.named:
         description["values"] = _described(f"axes[{axis.name!r}]", axis.values)
     return description
+
+
+def _slots(execution: SweepExecution, measures_cells: bool) -> list[Device]:
+    """A device for each of the cells that run at the same time. A measure of the caller's own uses cores as it likes."""
+    devices, workers = _devices(execution.devices), execution.workers
+    if workers is None:
+        alone = measures_cells and len(devices) == 1 and devices[0].platform == "cpu"
+        workers = num_cores() if alone else 1
+    return devices * workers
 
 
 def _devices(devices: Sequence[Device] | None) -> list[Device]:
