@@ -80,12 +80,13 @@ def _step_vjp(
         here = shared._replace(ratio=ratio, increase=increase, bound=bound)
         return one_step(aged, exponent, here, layout)
 
-    after_bar = after_bar, given.activity_bar
+    bars = after_bar, given.activity_bar
     if by_ages:
         _, vjp = jax.vjp(step, given.before, given.exponent, factors)
-        return vjp(after_bar)
-    _, vjp = jax.vjp(lambda *x: step(*x, factors), given.before, given.exponent)
-    return *vjp(after_bar), None
+        return vjp(bars)
+    _, vjp = jax.vjp(lambda x, y: step(x, y, factors), given.before, given.exponent)
+    aged_bar, exponent_bar = vjp(bars)
+    return aged_bar, exponent_bar, None
 
 
 def _ratio_bar(sums: PyTree | None, ratio: AgeRatio) -> AgeRatio:
