@@ -16,7 +16,7 @@ A merger hands its own derivative on to both of its cohorts, and the cohort that
 rate of the step of its birth.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -104,7 +104,7 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
     return BlockDerivatives(activity, exponent_bar, age_bar, before_bar)
 
 
-def _differentiable(ratio: AgeRatio) -> list[Array | None]:
+def _differentiable(ratio: AgeRatio) -> Any:  # placeholders in `tree_at`
     return [ratio.at_lower, ratio.increase, ratio.bound]
 
 
@@ -157,10 +157,13 @@ def _step_back(
 
 def _by_members(masses: Pair, fractions: Pair, merges: Merge) -> tuple[Pair, Pair]:
     """By what of its own derivative a merged fraction changes with the masses and the fractions that merge."""
-    columns = jax.tree.map(lambda x: x[:, None], merges)
-    merged, vjp = jax.vjp(
-        lambda masses, fractions: fraction_after_merge(fractions, masses, columns),
-        masses,
-        fractions,
-    )
-    return vjp(jnp.ones_like(merged))
+
+    def of_step(masses: Pair, fractions: Pair, merge: Merge) -> tuple[Pair, Pair]:
+        merged, vjp = jax.vjp(
+            lambda masses, fractions: fraction_after_merge(fractions, masses, merge),
+            masses,
+            fractions,
+        )
+        return vjp(jnp.ones_like(merged))
+
+    return jax.vmap(of_step)(masses, fractions, merges)

@@ -6,6 +6,7 @@ Kept of the solution are the states between the blocks: about the root of all st
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -82,11 +83,14 @@ def _(
     by_neuron = any(jax.tree.leaves(perturbed.population.neuron))
 
     def split(results: RenewalProblem, copies: int) -> RenewalProblem:
-        population = results.population
-        bias = split_neurons(population.bias, copies)
-        population = dataclasses.replace(population, bias=bias, copies=None)
-        path = jnp.moveaxis(results.path, 2, 0)
-        return dataclasses.replace(results, population=population, path=path)
+        bar, population = jax.tree.map(lambda _: None, problem), results.population
+        parts = [
+            split_neurons(population.bias, copies),
+            population.encoder,
+            population.decoder,
+            jnp.moveaxis(results.path, 2, 0),
+        ]
+        return eqx.tree_at(_without_neuron, bar, parts, is_leaf=lambda x: x is None)
 
     return side_by_side(
         functools.partial(_problem_bar, by_neuron),
@@ -100,6 +104,11 @@ def _(
         ),
         split=split,
     )
+
+
+def _without_neuron(problem: RenewalProblem) -> list[Any]:  # `tree_at`'s placeholders
+    population = problem.population
+    return [population.bias, population.encoder, population.decoder, problem.path]
 
 
 def _solved(
