@@ -36,7 +36,7 @@ Solve = Callable[[RenewalProblem, bool], tuple[Decoded, Ends | None, Bool[Array,
 
 
 def is_reversible(problem: RenewalProblem) -> bool:
-    """Exact ages, a hazard of two factors, no feedback; and no cohort passes through all ages within one block."""
+    """A hazard of two factors, no feedback; and with exact ages, no cohort passes through all of them within one block."""
     block, schedule = problem.path.shape[1], problem.schedule
     return (
         shared_factors(problem.population.neuron) is not None
