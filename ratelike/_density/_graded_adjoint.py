@@ -16,7 +16,7 @@ A merger hands its own derivative on to both of its cohorts, and the cohort that
 rate of the step of its birth.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,36 +26,24 @@ from jaxtyping import Array, Float, Integer
 from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
 from ratelike._density._firing import (
     AgeRatio,
-    SeparableHazard,
-    exponent_increase,
-    fired_mass,
     sum_over_ages,
 )
+from ratelike._density._kept_states import Kept, Pair, apart, in_ring, solved_again
 from ratelike._density._merge_schedule import Merge
-from ratelike._density._merging import quotient, survivors, with_row, write
+from ratelike._density._merging import quotient, with_row, write
 from ratelike._density._upper_fraction import (
     fraction_after_merge,
-    fraction_of_survivors,
 )
 from ratelike._numerics._products import matmul
 
 Bins = Float[Array, "bins neurons"]
 Row = Float[Array, " neurons"]
-# Of the source and of the target of a merge.
-Pair = tuple[Float[Array, "*steps neurons"], Float[Array, "*steps neurons"]]
-
-
-class _Kept(NamedTuple):
-    """Between the steps of a block."""
-
-    mass: Float[Array, "ends bins neurons"]
-    fraction: Float[Array, "ends bins neurons"]
 
 
 class _Step(NamedTuple):
     """What the step back takes; for a block, a row for each step."""
 
-    index: Integer[Array, "*steps"]
+    number: Integer[Array, "*steps"]
     exponent: Float[Array, "*steps neurons"]
     ratio: AgeRatio
     merge: Merge
@@ -83,32 +71,25 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
     mass, waiting = block.before.mass / total, block.before.waiting / total
     one = 1.0 + 0.0 * total
     merges = block.schedule.merge(block.steps + 1, total.dtype)
-    kept, activity, masses, fractions = _solved_again(block, mass, waiting, merges, one)
-    by_masses, by_fractions = _by_members(masses, fractions, merges)
-    indices = jnp.arange(len(block.steps), dtype=jnp.int32)
+    kept, activity, masses, fractions = solved_again(block, mass, waiting, merges, one)
+    steps = _Step(
+        jnp.arange(len(block.steps), dtype=jnp.int32),
+        block.exponent,
+        block.age_ratio,
+        merges,
+        masses,
+        *_by_members(masses, fractions, merges),
+        block.activity_bar,
+    )
 
     def one_step(carry: _Carry, step: _Step) -> tuple[_Carry, tuple]:
         return _step_back(kept, dead, by_ages, one, carry, step)
 
     births = block.steps[-1] + 1 - dead + jnp.arange(dead, dtype=jnp.int32)
-    entering_bar = _in_ring(after.waiting, births, dead)
-    start = _Carry(
-        # What all masses have in common has no effect: their sum is one.
-        -after.mass * kept.mass[-1],
-        after.upper_fraction,
-        jnp.zeros_like(total),
-        entering_bar,
-    )
-    steps = _Step(
-        indices,
-        block.exponent,
-        block.age_ratio,
-        merges,
-        masses,
-        by_masses,
-        by_fractions,
-        block.activity_bar,
-    )
+    # What all masses have in common has no effect: their sum is one.
+    y_bar, zeros = -after.mass * kept.mass[-1], jnp.zeros_like(total)
+    entering_bar = in_ring(after.waiting, births, dead)
+    start = _Carry(y_bar, after.upper_fraction, zeros, entering_bar)
     end, (exponent_bar, ratio_bar) = jax.lax.scan(one_step, start, steps, reverse=True)
     births = births - len(block.steps)
     rows = end.entering_bar[(births + dead) % (dead + 1)] - end.a
@@ -119,35 +100,35 @@ def block_derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
     )
     age_bar = jax.tree.map(jnp.zeros_like, block.age_ratio)
     if by_ages:
-        age_bar = eqx.tree_at(
-            lambda ratio: [ratio.at_lower, ratio.increase, ratio.bound],
-            age_bar,
-            ratio_bar,
-        )
+        age_bar = eqx.tree_at(_differentiable, age_bar, ratio_bar)
     return BlockDerivatives(activity, exponent_bar, age_bar, before_bar)
 
 
+def _differentiable(ratio: AgeRatio) -> Any:  # placeholders in `tree_at`
+    return [ratio.at_lower, ratio.increase, ratio.bound]
+
+
 def _step_back(
-    kept: _Kept, dead: int, by_ages: bool, one: Row, carry: _Carry, step: _Step
+    kept: Kept, dead: int, by_ages: bool, one: Row, carry: _Carry, step: _Step
 ) -> tuple[_Carry, tuple[Row, list[Array] | None]]:
     """One step of the adjoint; its derivatives by the exponents, and by the factor of age."""
     y_bar, fraction_bar, a_later, entering_bar = carry
     x, ratio, merge = step.exponent, step.ratio, step.merge
     assert ratio.increase is not None
     assert ratio.bound is not None
-    mass, fraction = kept.mass[step.index + 1], kept.fraction[step.index]
+    mass, fraction = kept.mass[step.number + 1], kept.fraction[step.number]
     source, target = merge.source, merge.target
     new = a_later - quotient(y_bar[source], mass[source])
     entering_bar = with_row(entering_bar, merge.step % (dead + 1), new[None])
     a = step.activity_bar + entering_bar[(merge.step + dead) % (dead + 1)]
     kappa = a - a_later + quotient(y_bar[target], mass[target])
-    a, kappa, merged_bar = _apart([a, kappa, fraction_bar[target]], one)
+    a, kappa, merged_bar = apart([a, kappa, fraction_bar[target]], one)
     members = zip(step.masses, step.by_masses, strict=True)
     rows = [mass * (kappa - merged_bar * by) for mass, by in members]
-    innovation, *rows = _apart([a - a_later, *rows], one)
+    innovation, *rows = apart([a - a_later, *rows], one)
     y_bar = write(y_bar + innovation * mass, merge, rows[1], rows[0])
     rows = [merged_bar * by for by in step.by_fractions]
-    of_source, of_target = _apart(rows, one)
+    of_source, of_target = apart(rows, one)
     g = write(fraction_bar, merge, of_target, of_source)
     lower, increase = ratio.at_lower[:, None], ratio.increase[:, None]
     z_bar = -g * (fraction * (1.0 - fraction))
@@ -167,91 +148,22 @@ def _step_back(
             jnp.sum(of_bound),
         ]
     # After the sum: then XLA knows that nothing reads the old derivatives any more, and need not copy them.
-    of_source, of_target = _apart(rows, 1.0 + 0.0 * x_bar)
+    of_source, of_target = apart(rows, 1.0 + 0.0 * x_bar)
     g = write(fraction_bar, merge, of_target, of_source)
     fraction_bar = g * (1.0 - (1.0 - 2.0 * fraction) * (bounded * increase))
     fraction_bar = fraction_bar + y_bar * (x * increase)
     return _Carry(y_bar, fraction_bar, a, entering_bar), (x_bar, ratio_bar)
 
 
-def _solved_again(
-    block: DensityBlock,
-    mass: Bins,
-    waiting: Float[Array, "dead neurons"],
-    merges: Merge,
-    one: Row,
-) -> tuple[_Kept, Float[Array, "block neurons"], Pair, Pair]:
-    """What is kept, the activity, and masses and upper fractions of the survivors that merge in each step."""
-    dead, num_steps = block.schedule.dead, len(block.steps)
-    assert block.before.upper_fraction is not None
-
-    def one_step(carry: tuple, inputs: tuple) -> tuple[tuple, tuple]:
-        mass, fraction, born, kept = carry
-        index, x, ratio, merge = inputs
-        hazard = SeparableHazard(x, ratio, fraction)
-        fired = fired_mass(mass, hazard, 1.0)
-        activity = sum_over_ages(fired)
-        born = with_row(born, merge.step % (dead + 1), activity[None])
-        entering = born[(merge.step + 1) % (dead + 1)]
-        kept = _Kept(
-            *[
-                jax.lax.dynamic_update_index_in_dim(x, bins, index, 0)
-                for x, bins in zip(kept, (mass, fraction), strict=True)
-            ]
-        )
-        # What merges is read from what has just been kept: then XLA knows that nothing reads the old bins any more.
-        slots, bounded = (merge.source, merge.target), jnp.minimum(x, ratio.bound)
-        masses = [survivors(kept.mass[index, slot], fired[slot]) for slot in slots]
-        fractions = [
-            fraction_of_survivors(
-                kept.fraction[index, slot], bounded * ratio.increase[slot]
-            )
-            for slot in slots
-        ]
-        masses, fractions = _apart(masses, one), _apart(fractions, one)
-        merged = fraction_after_merge(fractions, masses, merge)
-        merged_mass, merged = _apart([masses[0] + masses[1], merged], one)
-        mass = write(survivors(mass, fired), merge, merged_mass, entering)
-        fraction = fraction_of_survivors(fraction, exponent_increase(hazard, 1.0))
-        # That of the newborn cohort means nothing.
-        fraction = write(fraction, merge, merged, merged)
-        return (mass, fraction, born, kept), (activity, masses, fractions)
-
-    births = block.steps[0] - dead + jnp.arange(dead, dtype=jnp.int32)
-    born = _in_ring(waiting, births, dead, lag=0)
-    empty = jax.lax.empty((num_steps + 1, *mass.shape), mass.dtype)
-    start = mass, block.before.upper_fraction, born, _Kept(empty, empty)
-    indices = jnp.arange(num_steps, dtype=jnp.int32)
-    inputs = indices, block.exponent, block.age_ratio, merges
-    (mass, _, _, kept), outputs = jax.lax.scan(one_step, start, inputs)
-    at_end = jax.lax.dynamic_update_index_in_dim(kept.mass, mass, num_steps, 0)
-    activity, masses, fractions = outputs
-    return kept._replace(mass=at_end), activity, tuple(masses), tuple(fractions)
-
-
 def _by_members(masses: Pair, fractions: Pair, merges: Merge) -> tuple[Pair, Pair]:
     """By what of its own derivative a merged fraction changes with the masses and the fractions that merge."""
-    columns = jax.tree.map(lambda x: x[:, None], merges)
-    merged, vjp = jax.vjp(
-        lambda masses, fractions: fraction_after_merge(fractions, masses, columns),
-        masses,
-        fractions,
-    )
-    return vjp(jnp.ones_like(merged))
 
+    def of_step(masses: Pair, fractions: Pair, merge: Merge) -> tuple[Pair, Pair]:
+        merged, vjp = jax.vjp(
+            lambda masses, fractions: fraction_after_merge(fractions, masses, merge),
+            masses,
+            fractions,
+        )
+        return vjp(jnp.ones_like(merged))
 
-def _in_ring(
-    rows: Float[Array, "dead neurons"],
-    births: Integer[Array, " dead"],
-    dead: int,
-    lag: int | None = None,
-) -> Float[Array, "ring neurons"]:
-    """The refractory queue with one row more, in which what leaves it can be read after what enters has been written."""
-    ring = jnp.zeros((dead + 1, rows.shape[1]), rows.dtype)
-    places = births + (dead if lag is None else lag)
-    return ring.at[places % (dead + 1)].set(rows[births % max(dead, 1)])
-
-
-def _apart(rows: list[Row], one: Row) -> list[Row]:
-    """Rows that XLA computes before the loops over bins that use them, as it does with quotients."""
-    return [row / one for row in rows]
+    return jax.vmap(of_step)(masses, fractions, merges)

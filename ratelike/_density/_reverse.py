@@ -11,33 +11,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool
 
-from ratelike._density import _adjoint as exact
-from ratelike._density import _graded_adjoint as graded
-from ratelike._density._column_adjoint import block_derivatives_in_columns
-from ratelike._density._density_block import BlockDerivatives, Cohorts, DensityBlock
-from ratelike._density._firing import AgeRatio
+from ratelike._density._block_vjp import Block, Ends, block_vjp
+from ratelike._density._density_block import Cohorts
 from ratelike._density._renewal_problem import RenewalProblem
-from ratelike._density._renewal_term import (
-    acting_in_steps,
-    age_ratio,
-)
 from ratelike._density._side_by_side import join_neurons, side_by_side, split_neurons
 from ratelike._density._state import GridState, Scalar
 from ratelike._neuron._hazards import shared_factors
-from ratelike._numerics import _platform as platform
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._population._population import Decoded, Population
-from ratelike._signal._membrane import potentials_at_ends
+from ratelike._population._population import Decoded
 from ratelike._types import PyTree
-
-
-class Ends(eqx.Module):
-    """What one block of steps hands on to the next."""
-
-    potential: Float[Array, "*blocks neurons"]
-    cohorts: Cohorts
 
 
 def ends_of(t: Scalar, y: GridState, args: RenewalProblem) -> Ends:
@@ -52,7 +36,7 @@ Solve = Callable[[RenewalProblem, bool], tuple[Decoded, Ends | None, Bool[Array,
 
 
 def is_reversible(problem: RenewalProblem) -> bool:
-    """Exact ages, a hazard of two factors, no feedback; and no cohort passes through all ages within one block."""
+    """A hazard of two factors, no feedback; and with exact ages, no cohort passes through all of them within one block."""
     block, schedule = problem.path.shape[1], problem.schedule
     return (
         shared_factors(problem.population.neuron) is not None
@@ -99,11 +83,14 @@ def _(
     by_neuron = any(jax.tree.leaves(perturbed.population.neuron))
 
     def split(results: RenewalProblem, copies: int) -> RenewalProblem:
-        population = results.population
-        bias = split_neurons(population.bias, copies)
-        population = dataclasses.replace(population, bias=bias, copies=None)
-        path = jnp.moveaxis(results.path, 2, 0)
-        return dataclasses.replace(results, population=population, path=path)
+        bar, population = jax.tree.map(lambda _: None, problem), results.population
+        parts = [
+            split_neurons(population.bias, copies),
+            population.encoder,
+            population.decoder,
+            jnp.moveaxis(results.path, 2, 0),
+        ]
+        return eqx.tree_at(_without_neuron, bar, parts, is_leaf=lambda x: x is None)
 
     return side_by_side(
         functools.partial(_problem_bar, by_neuron),
@@ -117,6 +104,11 @@ def _(
         ),
         split=split,
     )
+
+
+def _without_neuron(problem: RenewalProblem) -> list[Any]:  # `tree_at`'s placeholders
+    population = problem.population
+    return [population.bias, population.encoder, population.decoder, problem.path]
 
 
 def _solved(
@@ -153,8 +145,8 @@ def _problem_bar(
         after, after_bar, constants_bar = carry
         index, path, decoded_bar = inputs
         before = jax.tree.map(lambda x: x[index], ends)
-        block = _Block(index * steps_each, path, before, after)
-        more, path_bar, before_bar = _block_vjp(
+        block = Block(index * steps_each, path, before, after)
+        more, path_bar, before_bar = block_vjp(
             constants, block, decoded_bar, after_bar, by_neuron
         )
         constants_bar = jax.tree.map(jnp.add, constants_bar, more)
@@ -176,93 +168,3 @@ def _problem_bar(
         bias=population.bias + start_bar.potential,
     )
     return dataclasses.replace(constants_bar, population=population, path=path_bar)
-
-
-class _Block(eqx.Module):
-    first: Integer[Array, ""]  # number of its first step
-    path: Float[Array, "block *tiles latents"]
-    before: Ends
-    after: Ends
-
-
-def _block_vjp(
-    constants: RenewalProblem,
-    block: _Block,
-    decoded_bar: Decoded,
-    after_bar: Ends,
-    by_ages: bool,
-) -> tuple[RenewalProblem, Float[Array, "block *tiles latents"], Ends]:
-    """The derivatives by the constants of the problem, the path and the state before the block."""
-    steps = block.first + jnp.arange(len(block.path), dtype=jnp.int32)
-    exponents, exponents_vjp = jax.vjp(
-        functools.partial(_exponents, steps),
-        constants,
-        block.path,
-        block.before.potential,
-    )
-    exponent, ratio, _ = exponents
-    population = constants.population
-
-    def readout(decoder: Array, activity: Array) -> Decoded:
-        return eqx.tree_at(_decoder, population, decoder).decode(activity)
-
-    # What is decoded is linear in the activity: its derivative is the same everywhere.
-    anywhere = jnp.zeros_like(exponent)
-    _, linear = jax.vjp(functools.partial(readout, population.decoder), anywhere)
-    (activity_bar,) = linear(decoded_bar)
-    derivatives = _derivatives(
-        DensityBlock(
-            schedule=constants.schedule,
-            steps=steps,
-            exponent=exponent,
-            age_ratio=ratio,
-            before=block.before.cohorts,
-            after=block.after.cohorts,
-            activity_bar=activity_bar,
-            after_bar=after_bar.cohorts,
-        ),
-        by_ages,
-    )
-    constants_bar, path_bar, potential_bar = exponents_vjp(
-        (derivatives.by_exponent, derivatives.by_age_ratio, after_bar.potential)
-    )
-    _, linear = jax.vjp(
-        lambda decoder: readout(decoder, derivatives.activity), population.decoder
-    )
-    (decoder_bar,) = linear(decoded_bar)
-    constants_bar = eqx.tree_at(
-        lambda p: p.population.decoder, constants_bar, decoder_bar
-    )
-    return constants_bar, path_bar, Ends(potential_bar, derivatives.by_before)
-
-
-def _derivatives(block: DensityBlock, by_ages: bool) -> BlockDerivatives:
-    if platform.has_gpu():
-        found = block_derivatives_in_columns(block, by_ages)
-        if found is not None:
-            return found
-    if block.schedule.num_levels == 1:
-        return exact.block_derivatives(block)
-    return graded.block_derivatives(block, by_ages)
-
-
-def _decoder(population: Population) -> Any:  # a placeholder in `tree_at`
-    return population.decoder
-
-
-def _exponents(
-    steps: Integer[Array, " block"],
-    constants: RenewalProblem,
-    path: Float[Array, "block *tiles latents"],
-    potential: Float[Array, " neurons"],
-) -> tuple[Array, AgeRatio, Array]:
-    """The factors of x_k = dt f(hs) ratio_k in each step, of neurons and of ages, and the potential after the last step."""
-    population, dt = constants.population, constants.dt
-    currents = population.currents(path)
-    ends = potentials_at_ends(
-        population.bias, potential, currents, population.neuron.tau_m, dt
-    )
-    ages = constants.schedule.ages(steps, potential.dtype)
-    ratio = age_ratio(constants, ages)
-    assert ratio is not None
-    return dt * acting_in_steps(population.neuron, ends), ratio, ends[-1]

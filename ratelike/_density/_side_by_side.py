@@ -60,8 +60,7 @@ def side_by_side(
 
         def together(arrays: PyTree[Array], rest: PyTree[Array]) -> PyTree:
             problem = _joined(eqx.combine(arrays, static), neuron)
-            results = function(problem, join(rest))
-            return split(results, problem.population.copies)
+            return split(function(problem, join(rest)), len(arrays.path))
 
         def batched(x: Array, varies: bool) -> Array:
             return x if varies else jnp.broadcast_to(x, (axis_size, *x.shape))

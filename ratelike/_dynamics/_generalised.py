@@ -37,9 +37,9 @@ class GeneralisedRate(AbstractDynamics):
     `max_steps`
         For the method of lines: the largest number of steps before it gives up. `AgeShift` takes the steps of the grid.
     `adjoint`, `progress_meter`
-        Handed to `diffrax.diffeqsolve`. The default adjoint serves reverse mode: where ages are exact and the hazard is
-        a function of the potential times one of age, it solves the adjoint of the renewal equation backwards in time,
-        elsewhere it is `diffrax.RecursiveCheckpointAdjoint`. Forward mode needs `diffrax.ForwardMode()`.
+        Handed to `diffrax.diffeqsolve`. The default adjoint serves reverse mode: where the hazard is a function of the
+        potential times one of age, it solves the adjoint of the renewal equation backwards in time; elsewhere, with
+        feedback and for recorded neurons it is `diffrax.RecursiveCheckpointAdjoint`. Forward mode needs `diffrax.ForwardMode()`.
     `saveat`
         A `diffrax.SaveAt` of what else to save; its `fn(t, density, args)` sees the `RefractoryDensity`, with either
         solver. The result is in `trajectory.saved[layer]`, as a pair (ts, ys). By default no density over time is
