@@ -1,5 +1,6 @@
 """Neurons that advance together, over all of time: their rate, what they pass on of fluctuations, and their own."""
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -7,14 +8,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
+from ratelike._density._merge_schedule import MergeSchedule
+from ratelike._fluctuations._cohorts import (
+    Aging,
+    aging,
+    shift_cohorts,
+    shift_masses,
+)
 from ratelike._fluctuations._density import (
     Density,
     Step,
     acting_between,
     density_at_rest,
     react,
-    shift,
     shift_mark,
+)
+from ratelike._fluctuations._density import (
+    shift as shift_ages,
 )
 from ratelike._fluctuations._moments import Moments, advance_moments, no_spikes_yet
 from ratelike._fluctuations._probes import (
@@ -69,10 +79,12 @@ def run_block(
     grid: TimeGrid,
     noise: Noise | None,
     readout: Readout | None,
+    schedule: MergeSchedule | None,
 ) -> Fluctuations:
     """The generalised rate of neurons, beside it the linearised answer to the probes that come in, and their noise."""
-    neuron, dt = layer.neuron, grid.dt
-    age = ages(neuron, dt, layer.encoder.dtype)
+    neuron, dt, dtype = layer.neuron, grid.dt, layer.encoder.dtype
+    exact = None if schedule is not None else ages(neuron, dt, dtype)
+    num_ages = len(exact) if schedule is None else 2 * schedule.num_bins
     leak = leak_of(neuron.tau_m, dt)
     num_probes = number_of_probes(incoming, noise)
 
@@ -82,17 +94,23 @@ def run_block(
             Integer[Array, ""],
             Float[Array, " latents"],
             Float[Array, "probes latents"] | None,
+            Aging | None,
         ],
     ) -> tuple[State, Fluctuations]:
         density, probes, moments = state
-        index, increment, perturbation = inputs
+        index, increment, perturbation, step_aging = inputs
+        age, shift, shift_mass = exact, shift_ages, shift_ages
+        if step_aging is not None:
+            age = step_aging.age[:, None]
+            shift = functools.partial(shift_cohorts, aging=step_aging)
+            shift_mass = functools.partial(shift_masses, aging=step_aging)
         push = leak.push(matmul(increment, layer.encoder.T))
         potential = layer.bias + leak.after(density.potential - layer.bias, push)
         acting = acting_between(neuron, density.potential, potential)
         step = react(neuron, age, dt, density, acting)
         variance = perturbed = None
         if readout is not None and moments is not None:
-            moments = advance_moments(moments, step, leak_of(readout.tau_m, dt))
+            moments = advance_moments(moments, step, leak_of(readout.tau_m, dt), shift)
             # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
             variance = matmul(
                 jnp.maximum(moments.variance, 0.0), readout.decoder_products
@@ -104,22 +122,25 @@ def run_block(
             if noise is not None:
                 noises = _noises(noise, index, step)
             each = zip(probes, currents, noises, strict=True)
-            common = density, step, acting, neuron, leak
+            common = density, step, acting, neuron, leak, shift
             pairs = [advance_probe(*own, *common) for own in each]
             probes, activities = zip(*pairs, strict=True)
             perturbed = matmul(jnp.stack(activities), layer.decoder)
         mark = shift_mark(neuron.mark(acting.potential), density.mark, step.survivors)
-        density = Density(potential, shift(step.activity, step.survivors), mark)
+        density = Density(potential, shift_mass(step.activity, step.survivors), mark)
         activity = matmul(step.activity, layer.decoder)
         state = State(density, tuple(probes), moments)
         return state, Fluctuations(activity, perturbed, variance)
 
-    density = density_at_rest(neuron, layer.bias, len(age))
+    density = density_at_rest(neuron, layer.bias, num_ages)
     probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
     moments = None if readout is None else no_spikes_yet(density.age_distribution)
     index = jnp.arange(len(increments), dtype=jnp.int32)
+    agings = None
+    if schedule is not None:
+        agings = aging(schedule, neuron, index, dt, dtype)
     return checkpointed_scan(
-        advance, State(density, probes, moments), (index, increments, incoming)
+        advance, State(density, probes, moments), (index, increments, incoming, agings)
     )
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
@@ -30,6 +31,7 @@ def expected_error(
     burn_in: int = 0,
     num_probes: int = 4,
     key: Array | None = None,
+    age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, ""]:
     r"""Predicts mean |y_spiking - y_rate|, over outputs and the steps after the first `burn_in`, without a spike.
@@ -66,6 +68,7 @@ def expected_error(
         burn_in=burn_in,
         num_probes=num_probes,
         key=key,
+        age_mesh=age_mesh,
         mesh=mesh,
     )
     return _expected_error(network, inputs, grid, mesh)
@@ -78,8 +81,10 @@ def _expected_error(
     grid: TimeGrid,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, ""]:
-    path, burn_in, num_probes, key = inputs
-    outputs = output_fluctuations(network, path, grid, key, num_probes, mesh)
+    path, burn_in, num_probes, key, age_meshes = inputs
+    outputs = output_fluctuations(
+        network, path, grid, key, num_probes, age_meshes, mesh
+    )
     own = outputs.own[burn_in:, None]
     passed_on = outputs.passed_on
     if passed_on is None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._fluctuations._block import (
     Fluctuations,
     Noise,
@@ -15,7 +16,11 @@ from ratelike._fluctuations._block import (
     number_of_probes,
     run_block,
 )
+from ratelike._fluctuations._cohort_blocks import run_cohorts
+from ratelike._fluctuations._cohort_steps import AT_ONCE
+from ratelike._fluctuations._cohorts import merge_schedule
 from ratelike._network import Layer
+from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._sums import KEPT_SUMS, sum_over_chunks
 from ratelike._signal._grid import TimeGrid
@@ -41,6 +46,7 @@ def layer_fluctuations(
     *,
     noise: Noise | None,
     readout: Readout | None,
+    age_mesh: AgeMesh,
     mesh: jax.sharding.Mesh | None,
 ) -> Fluctuations:
     """What the neurons of `layer` hand on, divided by their number.
@@ -50,7 +56,13 @@ def layer_fluctuations(
     so the devices may be of any number, and the derivative by the connections takes a time that is linear in that of
     the neurons.
     """
-    blocks, shared = _blocks(layer, noise, readout)
+    schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
+    without_probes = incoming is None and noise is None and readout is not None
+    factorised = shared_factors(layer.neuron) is not None
+    at_once = NEURONS_AT_ONCE
+    if schedule is not None and without_probes and factorised:
+        at_once = AT_ONCE
+    blocks, shared = _blocks(layer, noise, readout, at_once)
     num_probes = number_of_probes(incoming, noise)
     nothing = _no_output(layer, readout, len(increments), num_probes)
 
@@ -65,9 +77,20 @@ def layer_fluctuations(
         own_noise = None
         if noise is not None:
             own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
-        outputs = run_block(
-            block.layer, increments, incoming, grid, own_noise, block.readout
-        )
+        if at_once == AT_ONCE:
+            outputs = run_cohorts(
+                block.layer, increments, grid, block.readout, schedule
+            )
+        else:
+            outputs = run_block(
+                block.layer,
+                increments,
+                incoming,
+                grid,
+                own_noise,
+                block.readout,
+                schedule,
+            )
         return jax.tree.map(jnp.add, total, outputs)
 
     add_block = jax.checkpoint(add_block, prevent_cse=False)
@@ -98,11 +121,11 @@ def layer_fluctuations(
 
 
 def _blocks(
-    layer: Layer, noise: Noise | None, readout: Readout | None
+    layer: Layer, noise: Noise | None, readout: Readout | None, at_once: int
 ) -> tuple[Block, Block]:
     """Arrays (chunks, blocks of a chunk, neurons of a block, ...), and beside them what all blocks share."""
     num_neurons = layer.num_neurons
-    num_blocks = -(-num_neurons // NEURONS_AT_ONCE)
+    num_blocks = -(-num_neurons // at_once)
     size = num_neurons
     if num_blocks > 1:
         size = TILE * -(-num_tiles(num_neurons) // num_blocks)

@@ -8,8 +8,10 @@ import jax
 from jaxtyping import Array, ArrayLike, Float
 
 from ratelike import _validation as validation
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._fluctuations._block import Readout
+from ratelike._fluctuations._default_mesh import age_mesh_of
 from ratelike._fluctuations._inputs import check_layer_fluctuations
 from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._inputs import checked_inputs
@@ -27,6 +29,7 @@ def readout_variance(
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
+    age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, "time latents"]:
     r"""Var of the output membranes y = kappa * dX of `layer` with spiking neurons, given its input; latents squared.
@@ -43,7 +46,8 @@ def readout_variance(
     Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
     """
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    return _variance(network, path, grid, mesh)
+    ages = age_mesh_of(age_mesh, layer, grid.dt)
+    return _variance(network, path, grid, ages, mesh)
 
 
 @broadcasts
@@ -53,11 +57,13 @@ def readout_covariance(
     grid: TimeGrid,
     *,
     tau_m: ArrayLike | None = None,
+    age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, "time latents latents"]:
     r"""Cov(y_k, y_l) = (1/N^2) sum_j D_jk D_jl Var_j: as `readout_variance`, which is its diagonal."""
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    return _covariance(network, path, grid, mesh)
+    ages = age_mesh_of(age_mesh, layer, grid.dt)
+    return _covariance(network, path, grid, ages, mesh)
 
 
 @eqx.filter_jit
@@ -65,10 +71,11 @@ def _variance(
     network: Network,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
+    age_mesh: AgeMesh,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, "time latents"]:
     decoder = network.layers[0].decoder
-    return _sum_over_neurons(network, path, grid, decoder**2, mesh)
+    return _sum_over_neurons(network, path, grid, decoder**2, age_mesh, mesh)
 
 
 @eqx.filter_jit
@@ -76,13 +83,14 @@ def _covariance(
     network: Network,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
+    age_mesh: AgeMesh,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, "time latents latents"]:
     decoder = network.layers[0].decoder
     latents = decoder.shape[-1]
     products = decoder[:, :, None] * decoder[:, None, :]
     products = products.reshape(-1, latents**2)
-    columns = _sum_over_neurons(network, path, grid, products, mesh)
+    columns = _sum_over_neurons(network, path, grid, products, age_mesh, mesh)
     return columns.reshape(-1, latents, latents)
 
 
@@ -91,6 +99,7 @@ def _sum_over_neurons(
     path: diffrax.AbstractPath,
     grid: TimeGrid,
     decoder_products: Float[Array, "neurons columns"],
+    age_mesh: AgeMesh,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, "time columns"]:
     """(1/N^2) sum_j D_jk D_jl Var_j."""
@@ -103,6 +112,7 @@ def _sum_over_neurons(
         grid,
         noise=None,
         readout=Readout(network.output_tau_m, decoder_products),
+        age_mesh=age_mesh,
         mesh=mesh,
     )
     return cast(Array, fluctuations.variance)
