@@ -8,10 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._fluctuations._cohorts import (
     Aging,
-    aging,
     shift_cohorts,
     shift_masses,
 )
@@ -79,12 +77,12 @@ def run_block(
     grid: TimeGrid,
     noise: Noise | None,
     readout: Readout | None,
-    schedule: MergeSchedule | None,
+    agings: Aging | None,
 ) -> Fluctuations:
     """The generalised rate of neurons, beside it the linearised answer to the probes that come in, and their noise."""
-    neuron, dt, dtype = layer.neuron, grid.dt, layer.encoder.dtype
-    exact = None if schedule is not None else ages(neuron, dt, dtype)
-    num_ages = len(exact) if schedule is None else 2 * schedule.num_bins
+    neuron, dt = layer.neuron, grid.dt
+    exact = ages(neuron, dt, layer.encoder.dtype)
+    num_ages = len(exact) if agings is None else agings.age.shape[-1]
     leak = leak_of(neuron.tau_m, dt)
     num_probes = number_of_probes(incoming, noise)
 
@@ -136,9 +134,6 @@ def run_block(
     probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
     moments = None if readout is None else no_spikes_yet(density.age_distribution)
     index = jnp.arange(len(increments), dtype=jnp.int32)
-    agings = None
-    if schedule is not None:
-        agings = aging(schedule, neuron, index, dt, dtype)
     return checkpointed_scan(
         advance, State(density, probes, moments), (index, increments, incoming, agings)
     )

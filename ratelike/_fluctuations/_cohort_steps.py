@@ -175,11 +175,6 @@ def _backward_of(all_columns, shared: Shared, members: int):
     _, rows_vjp = jax.vjp(_with_spike, r, uncentred, decay, jump)
     r_bar, w_bar, decay_bar, jump_bar = rows_vjp((bars.with_spike, end_bar))
     r_bar = r_bar + bars.activity
-    nodes = jnp.arange(num_nodes, dtype=jnp.int32)
-    slots = aging.source, aging.target, aging.target + num_nodes // 2
-    chosen = jnp.stack(
-        [(nodes == slot[:, None]).astype(mass.dtype) for slot in slots], 1
-    )
 
     def step(carry, inputs):
         lam, kappa = carry
@@ -187,14 +182,13 @@ def _backward_of(all_columns, shared: Shared, members: int):
             neuron_factor,
             age_factor,
             aging,
-            chosen,
             r_bar,
             w_bar,
             clipped,
             (mass, moment, p),
         ) = inputs
         (newborn, lower, upper), (newborn_m, lower_m, upper_m) = [
-            matmul(chosen, x) for x in (lam, kappa)
+            matmul(aging.rows, x) for x in (lam, kappa)
         ]
         r_bar = r_bar + newborn + jump * newborn_m
         w_bar = w_bar + decay * newborn_m
@@ -224,7 +218,6 @@ def _backward_of(all_columns, shared: Shared, members: int):
         columns.neuron_factor,
         age_factor,
         aging,
-        chosen,
         r_bar,
         w_bar,
         clipped,

@@ -13,6 +13,7 @@ queue: cohorts are in the bins from their birth on.
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
@@ -34,6 +35,8 @@ class Aging(NamedTuple):
     target: Integer[Array, "*steps"]
     # Three sums over nodes: of all, of those that merge, and of the part of these that goes to the upper node.
     sums: Float[Array, "*steps 3 nodes"]
+    # The lower node of the source, and both of the target.
+    rows: Float[Array, "*steps 3 nodes"]
 
 
 def merge_schedule(
@@ -56,20 +59,22 @@ def aging(
     mean, deviation = schedule.ages(steps, dtype)
     age = jnp.concatenate([mean - deviation, mean + deviation], axis=-1)
     merge, num_bins = schedule.merge(steps + 1, dtype), schedule.num_bins
-    half = 0.5 * merge.distance
-    positions = [side + sign * merge.deviation for side in (-half, half) for sign in (-1, 1)]  # fmt: skip
+    source, target = merge.source[:, None], merge.target[:, None]
+    merging = jnp.concatenate([source, source + num_bins, target, target + num_bins], 1)
+    z = merge.distance[:, None] * np.array([-0.5, -0.5, 0.5, 0.5])
+    z = z + merge.deviation[:, None] * np.array([-1.0, 1.0, -1.0, 1.0])
     # The last bin has one age: all of it is at its lower node.
-    inner = merge.target < num_bins - 1
-    shares = [jnp.where(inner, 0.5 + 0.5 * z, 0.0) for z in positions]
-    slots = (merge.source, merge.source + num_bins), (merge.target, merge.target + num_bins)  # fmt: skip
+    share = jnp.where(target < num_bins - 1, 0.5 + 0.5 * z.astype(dtype), 0.0)
+    ones = jnp.ones_like(share)
+    weights = jnp.stack([0.0 * ones, ones, share], axis=1)
     nodes = jnp.arange(2 * num_bins, dtype=jnp.int32)
-    chosen = [nodes == slot[:, None] for pair in slots for slot in pair]
-    merging, upper = jnp.zeros_like(age), jnp.zeros_like(age)
-    for choice, share in zip(chosen, shares, strict=True):
-        merging = jnp.where(choice, 1.0, merging)
-        upper = jnp.where(choice, share[:, None], upper)
-    sums = jnp.stack([jnp.ones_like(age), merging, upper], axis=1)
-    return Aging(in_seconds(neuron, age, dt), merge.source, merge.target, sums)
+    sums = jnp.where(np.arange(3)[:, None] == 0, ones[:, :1, None], 0.0)
+    for each in range(4):
+        hit = nodes == merging[:, each, None, None]
+        sums = sums + jnp.where(hit, weights[:, :, each, None], 0.0)
+    rows = (nodes == merging[:, np.array([0, 2, 3]), None]).astype(dtype)
+    age = in_seconds(neuron, age, dt)
+    return Aging(age, merge.source, merge.target, sums, rows)
 
 
 def write(bins: Nodes, aging: Aging, lower: Row, upper: Row, newborn: Row) -> Nodes:

@@ -18,7 +18,7 @@ from ratelike._fluctuations._block import (
 )
 from ratelike._fluctuations._cohort_blocks import run_cohorts
 from ratelike._fluctuations._cohort_steps import AT_ONCE
-from ratelike._fluctuations._cohorts import merge_schedule
+from ratelike._fluctuations._cohorts import Aging, aging, merge_schedule
 from ratelike._network import Layer
 from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
@@ -28,6 +28,8 @@ from ratelike._types import PyTree
 
 # Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
 NEURONS_AT_ONCE = 4 * TILE
+# Blocks of neurons whose states between blocks of steps are kept in reverse mode; of more they are computed once again.
+FEW = 16
 
 
 class Block(NamedTuple):
@@ -58,10 +60,12 @@ def layer_fluctuations(
     """
     schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
     without_probes = incoming is None and noise is None and readout is not None
-    factorised = shared_factors(layer.neuron) is not None
-    at_once = NEURONS_AT_ONCE
-    if schedule is not None and without_probes and factorised:
-        at_once = AT_ONCE
+    factorised = (
+        schedule is not None
+        and without_probes
+        and shared_factors(layer.neuron) is not None
+    )
+    at_once = AT_ONCE if factorised else NEURONS_AT_ONCE
     blocks, shared = _blocks(layer, noise, readout, at_once)
     num_probes = number_of_probes(incoming, noise)
     nothing = _no_output(layer, readout, len(increments), num_probes)
@@ -72,15 +76,14 @@ def layer_fluctuations(
         shared: PyTree[Array],
         increments: Float[Array, "time latents"],
         incoming: Float[Array, "time probes latents"] | None,
+        agings: Aging | None,
     ) -> Fluctuations:
         block: Block = eqx.combine(own, shared)
         own_noise = None
         if noise is not None:
             own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
-        if at_once == AT_ONCE:
-            outputs = run_cohorts(
-                block.layer, increments, grid, block.readout, schedule
-            )
+        if factorised:
+            outputs = run_cohorts(block.layer, increments, grid, block.readout, agings)
         else:
             outputs = run_block(
                 block.layer,
@@ -89,11 +92,16 @@ def layer_fluctuations(
                 grid,
                 own_noise,
                 block.readout,
-                schedule,
+                agings,
             )
         return jax.tree.map(jnp.add, total, outputs)
 
-    add_block = jax.checkpoint(add_block, prevent_cse=False)
+    if not factorised or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
+        add_block = jax.checkpoint(add_block, prevent_cse=False)
+    agings = None
+    if schedule is not None:
+        steps = jnp.arange(len(increments), dtype=jnp.int32)
+        agings = aging(schedule, layer.neuron, steps, grid.dt, layer.encoder.dtype)
 
     def run_chunk(
         index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
@@ -111,6 +119,7 @@ def layer_fluctuations(
         shared,
         increments,
         incoming,
+        agings,
     )
     size = layer.num_neurons
     return Fluctuations(
