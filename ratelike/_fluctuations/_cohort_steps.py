@@ -22,8 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._fluctuations._cohorts import Aging, Nodes, Row, write
-from ratelike._numerics._batch_cond import batch_cond
-from ratelike._numerics._exponential import SMALL, one_minus_exp, one_minus_exp_of_small
+from ratelike._numerics._exponential import one_minus_exp_by_doubling
 from ratelike._numerics._fold_batch import fold_batch
 from ratelike._numerics._products import matmul
 from ratelike._signal._membrane import UNROLL
@@ -55,15 +54,11 @@ class BlockSums(NamedTuple):
     covariance: Float[Array, "nodes neurons"]
 
 
-def _probabilities(neuron_factor, age_factor):
-    def by(function):
-        return lambda f, g: function(f[:, None] * g[:, :, None])
-
-    def is_small(f, g):
-        return jnp.max(f) * jnp.max(g) <= SMALL
-
-    choose = batch_cond(is_small, by(one_minus_exp_of_small), by(one_minus_exp))
-    return choose(neuron_factor, age_factor)
+def _probabilities(
+    neuron_factor: Rows, age_factor: AgeFactor
+) -> Float[Array, "block nodes neurons"]:
+    """Of all steps at once: in the loop over steps every use would compute them again."""
+    return one_minus_exp_by_doubling(neuron_factor[:, None] * age_factor[:, :, None])
 
 
 @jax.custom_vjp
