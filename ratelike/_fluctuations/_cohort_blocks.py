@@ -95,4 +95,4 @@ def _variances(
         variance = decay**2 * variance + noise
         return variance, variance
 
-    return jax.lax.scan(step, start, noise, unroll=UNROLL)
+    return jax.lax.scan(step, start, noise, unroll=4)

@@ -110,7 +110,7 @@ def _uncentred(r: Rows, decay: Row, jump: Row) -> tuple[Rows, Row]:
     def step(mean: Row, r: Row) -> tuple[Row, Row]:
         return decay * mean + jump * r, mean
 
-    end, means = jax.lax.scan(step, jnp.zeros_like(decay), r, unroll=UNROLL)
+    end, means = jax.lax.scan(step, jnp.zeros_like(decay), r, unroll=4)
     return means, end
 
 

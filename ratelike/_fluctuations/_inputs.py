@@ -49,7 +49,7 @@ def checked_fluctuation_inputs(
     # The last layer draws nothing.
     if network.depth > 1 or key is not None:
         key = validation.typed_key("key", key)
-    meshes = [age_mesh_of(age_mesh, layer, grid.dt) for layer in network.layers]
+    meshes = [age_mesh_of(age_mesh, layer.neuron, grid.dt) for layer in network.layers]
     return FluctuationInputs(path, burn_in, num_probes, key, tuple(meshes))
 
 

@@ -46,7 +46,7 @@ def readout_variance(
     Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
     """
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    ages = age_mesh_of(age_mesh, layer, grid.dt)
+    ages = age_mesh_of(age_mesh, layer.neuron, grid.dt)
     return _variance(network, path, grid, ages, mesh)
 
 
@@ -62,7 +62,7 @@ def readout_covariance(
 ) -> Float[Array, "time latents latents"]:
     r"""Cov(y_k, y_l) = (1/N^2) sum_j D_jk D_jl Var_j: as `readout_variance`, which is its diagonal."""
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
-    ages = age_mesh_of(age_mesh, layer, grid.dt)
+    ages = age_mesh_of(age_mesh, layer.neuron, grid.dt)
     return _covariance(network, path, grid, ages, mesh)
 
 
