@@ -1,7 +1,9 @@
 """Neurons on a graded age mesh that advance together, over all of time: their rate, and the variance they cause."""
 
+import functools
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,14 +11,16 @@ from jaxtyping import Array, Float
 from ratelike._density._at_rest import never_fired
 from ratelike._density._renewal_term import acting_in_steps
 from ratelike._fluctuations._block import Fluctuations, Readout
-from ratelike._fluctuations._cohort_steps import Columns, cohort_steps
+from ratelike._fluctuations._cohort_adjoint import SumsBar, block_derivatives
+from ratelike._fluctuations._cohort_steps import AgeFactor, Columns, block_sums
 from ratelike._fluctuations._cohorts import Aging
 from ratelike._network import Layer
 from ratelike._neuron._hazards import hazard_ratio, shared_factors
+from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._products import matmul
 from ratelike._numerics._time_blocks import in_blocks, in_time, root_block
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import UNROLL, Leak, leak_of, potentials_at_ends
+from ratelike._signal._membrane import leak_of, potentials_at_ends
 
 
 class State(NamedTuple):
@@ -28,6 +32,18 @@ class State(NamedTuple):
     variance: Float[Array, " neurons"]
 
 
+class Constants(NamedTuple):
+    """What no step changes."""
+
+    layer: Layer
+    readout: Readout
+
+
+Path = Float[Array, "block latents"]
+# Decoded activity and variance.
+Decoded = tuple[Float[Array, "block latents_out"], Float[Array, "block columns"]]
+
+
 def run_cohorts(
     layer: Layer,
     increments: Float[Array, "time latents"],
@@ -35,64 +51,104 @@ def run_cohorts(
     readout: Readout,
     agings: Aging,
 ) -> Fluctuations:
-    """`run_block` without probes, for a hazard of two factors of which one is shared: without exponentials in steps.
+    """`run_block` without probes, where the hazard has two factors, of which that of age is shared.
 
-    Reverse mode keeps the states between the blocks of steps, and those of the steps within one block.
+    Reverse mode keeps the states between the blocks of steps, and those of the steps of one block.
     """
-    neuron, dt = layer.neuron, grid.dt
-    factors = shared_factors(neuron)
-    assert factors is not None
-    leak = leak_of(readout.tau_m, dt)
-    leak = Leak(*[jnp.broadcast_to(x, layer.bias.shape) for x in leak])
+    mass, _ = never_fired(layer.neuron, layer.bias, agings.age.shape[-1])
+    at_rest = jnp.zeros_like(layer.bias)
+    state = State(layer.bias, mass, jnp.zeros_like(mass), at_rest)
     shape = root_block(grid.num_steps)
+    blocks = jax.tree.map(lambda x: in_blocks(x, *shape), (increments, agings))
+    constants = Constants(layer, readout)
 
-    def one_block(
-        state: State, inputs: tuple[Float[Array, "block latents"], Aging]
-    ) -> tuple[State, tuple[Array, Array]]:
-        path, block_aging = inputs
-        ends = potentials_at_ends(
-            layer.bias, state.potential, matmul(path, layer.encoder.T), neuron.tau_m, dt
-        )
-        # The sum is 1 up to rounding errors, whatever the parameters: it has no derivative.
-        total = jax.lax.stop_gradient(jnp.sum(state.mass, axis=0))
-        columns = Columns(
-            dt * acting_in_steps(neuron, ends),
-            *leak,
-            state.mass * (1.0 / total),
-            state.covariance,
-        )
-        ratio = hazard_ratio(neuron, factors.ratio, block_aging.age)
-        sums = cohort_steps(columns, ratio, block_aging)
-        last, variance = _variances(
-            state.variance, sums.activity, sums.with_spike, leak
-        )
-        # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
-        variance = matmul(jnp.maximum(variance, 0.0), readout.decoder_products)
-        activity = matmul(sums.activity, layer.decoder)
-        return State(ends[-1], sums.mass, sums.covariance, last), (activity, variance)
+    def one_block(state: State, inputs: tuple[Path, Aging]) -> tuple[State, Decoded]:
+        return _one_block(grid.dt, constants, state, *inputs)
 
-    mass, _ = never_fired(neuron, layer.bias, agings.age.shape[-1])
-    state = State(layer.bias, mass, jnp.zeros_like(mass), jnp.zeros_like(layer.bias))
-    inputs = jax.tree.map(lambda x: in_blocks(x, *shape), (increments, agings))
-    _, outputs = jax.lax.scan(
-        jax.checkpoint(one_block, prevent_cse=False), state, inputs
-    )
+    _, outputs = jax.lax.scan(one_block, state, blocks)
     activity, variance = [in_time(x, grid.num_steps) for x in outputs]
     return Fluctuations(activity, None, variance)
 
 
-def _variances(
-    start: Float[Array, " neurons"],
-    activity: Float[Array, "block neurons"],
-    with_spike: Float[Array, "block neurons"],
-    leak: Leak,
-) -> tuple[Float[Array, " neurons"], Float[Array, "block neurons"]]:
-    """Var y after the last step, and after each."""
-    decay, jump = leak
-    noise = jump**2 * activity * (1.0 - activity) + 2.0 * decay * jump * with_spike
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _one_block(
+    dt: float, constants: Constants, state: State, path: Path, aging: Aging
+) -> tuple[State, Decoded]:
+    columns, age_factor, potential = _columns(dt, aging.age, constants, state, path)
+    sums = block_sums(columns, (age_factor, aging))
+    after = State(potential, sums.mass, sums.covariance, sums.variance[-1])
+    activity = matmul(sums.activity, constants.layer.decoder)
+    # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
+    variance = jnp.maximum(sums.variance, 0.0)
+    return after, (activity, matmul(variance, constants.readout.decoder_products))
 
-    def step(variance: Array, noise: Array) -> tuple[Array, Array]:
-        variance = decay**2 * variance + noise
-        return variance, variance
 
-    return jax.lax.scan(step, start, noise, unroll=4)
+Arguments = tuple[Constants, State, Path, Aging]
+
+
+def _forward(
+    dt: float, *arguments: *Arguments
+) -> tuple[tuple[State, Decoded], Arguments]:
+    return _one_block(dt, *arguments), arguments
+
+
+@broadcasts
+def _backward(
+    dt: float, arguments: Arguments, bars: tuple[State, Decoded]
+) -> tuple[Constants, State, Path, None]:
+    constants, state, path, aging = arguments
+    after_bar, (activity_bar, variance_bar) = bars
+    (columns, age_factor, _), columns_vjp = jax.vjp(
+        functools.partial(_columns, dt, aging.age), constants, state, path
+    )
+    decoders = constants.layer.decoder, constants.readout.decoder_products
+    sums_bar = SumsBar(
+        matmul(activity_bar, decoders[0].T),
+        matmul(variance_bar, decoders[1].T),
+        after_bar.variance,
+        after_bar.mass,
+        after_bar.covariance,
+    )
+    found = block_derivatives((columns, sums_bar), (age_factor, aging))
+    constants_bar, state_bar, path_bar = columns_vjp(
+        (found.columns, found.age_factor[..., 0], after_bar.potential)
+    )
+    decoder_bar = matmul(found.activity.T, activity_bar)
+    products_bar = matmul(jnp.maximum(found.variance, 0.0).T, variance_bar)
+    constants_bar = eqx.tree_at(
+        lambda c: (c.layer.decoder, c.readout.decoder_products),
+        constants_bar,
+        (decoder_bar, products_bar),
+    )
+    return constants_bar, state_bar, path_bar, None
+
+
+_one_block.defvjp(_forward, _backward)
+
+
+def _columns(
+    dt: float,
+    age: Float[Array, "block nodes"],
+    constants: Constants,
+    state: State,
+    path: Path,
+) -> tuple[Columns, AgeFactor, Float[Array, " neurons"]]:
+    """All that the steps need of each neuron, the factor of age, and the potential at the end."""
+    layer, neuron = constants.layer, constants.layer.neuron
+    factors = shared_factors(neuron)
+    assert factors is not None
+    currents = matmul(path, layer.encoder.T)
+    ends = potentials_at_ends(layer.bias, state.potential, currents, neuron.tau_m, dt)
+    # The sum is 1 up to rounding errors, whatever the parameters: it has no derivative.
+    total = jax.lax.stop_gradient(jnp.sum(state.mass, axis=0))
+    leak = leak_of(constants.readout.tau_m, dt)
+    decay, jump = [jnp.broadcast_to(x, layer.bias.shape) for x in leak]
+    columns = Columns(
+        dt * acting_in_steps(neuron, ends),
+        decay,
+        jump,
+        state.mass * (1.0 / total),
+        state.covariance,
+        state.variance,
+    )
+    return columns, hazard_ratio(neuron, factors.ratio, age), ends[-1]
