@@ -31,7 +31,7 @@ from ratelike._fluctuations._probes import (
     transition_deviation,
 )
 from ratelike._network import Layer
-from ratelike._neuron._ages import ages
+from ratelike._neuron._ages import ages, in_seconds
 from ratelike._numerics._checkpointed_scan import checkpointed_scan
 from ratelike._numerics._products import matmul
 from ratelike._signal._grid import TimeGrid
@@ -99,7 +99,7 @@ def run_block(
         index, increment, perturbation, step_aging = inputs
         age, shift, shift_mass = exact, shift_ages, shift_ages
         if step_aging is not None:
-            age = step_aging.age[:, None]
+            age = in_seconds(neuron, step_aging.age[:, None], dt)
             shift = functools.partial(shift_cohorts, aging=step_aging)
             shift_mass = functools.partial(shift_masses, aging=step_aging)
         push = leak.push(matmul(increment, layer.encoder.T))

@@ -6,15 +6,17 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from ratelike._density._at_rest import never_fired
+from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._renewal_term import acting_in_steps
 from ratelike._fluctuations._block import Fluctuations, Readout
 from ratelike._fluctuations._cohort_adjoint import SumsBar, block_derivatives
 from ratelike._fluctuations._cohort_steps import AgeFactor, Columns, block_sums
-from ratelike._fluctuations._cohorts import Aging
+from ratelike._fluctuations._cohorts import Aging, aging
 from ratelike._network import Layer
+from ratelike._neuron._ages import in_seconds
 from ratelike._neuron._hazards import hazard_ratio, shared_factors
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._products import matmul
@@ -39,6 +41,13 @@ class Constants(NamedTuple):
     readout: Readout
 
 
+class Options(NamedTuple):
+    """What is static."""
+
+    schedule: MergeSchedule
+    dt: float  # s
+
+
 Path = Float[Array, "block latents"]
 # Decoded activity and variance.
 Decoded = tuple[Float[Array, "block latents_out"], Float[Array, "block columns"]]
@@ -49,22 +58,25 @@ def run_cohorts(
     increments: Float[Array, "time latents"],
     grid: TimeGrid,
     readout: Readout,
-    agings: Aging,
+    schedule: MergeSchedule,
 ) -> Fluctuations:
     """`run_block` without probes, where the hazard has two factors, of which that of age is shared.
 
     Reverse mode keeps the states between the blocks of steps, and those of the steps of one block.
     """
-    mass, _ = never_fired(layer.neuron, layer.bias, agings.age.shape[-1])
+    mass, _ = never_fired(layer.neuron, layer.bias, 2 * schedule.num_bins)
     at_rest = jnp.zeros_like(layer.bias)
     state = State(layer.bias, mass, jnp.zeros_like(mass), at_rest)
-    shape = root_block(grid.num_steps)
-    blocks = jax.tree.map(lambda x: in_blocks(x, *shape), (increments, agings))
-    constants = Constants(layer, readout)
+    num_blocks, block = root_block(grid.num_steps)
+    starts = block * jnp.arange(num_blocks, dtype=jnp.int32)
+    constants, options = Constants(layer, readout), Options(schedule, grid.dt)
 
-    def one_block(state: State, inputs: tuple[Path, Aging]) -> tuple[State, Decoded]:
-        return _one_block(grid.dt, constants, state, *inputs)
+    def one_block(
+        state: State, inputs: tuple[Path, Integer[Array, ""]]
+    ) -> tuple[State, Decoded]:
+        return _one_block(options, constants, state, *inputs)
 
+    blocks = in_blocks(increments, num_blocks, block), starts
     _, outputs = jax.lax.scan(one_block, state, blocks)
     activity, variance = [in_time(x, grid.num_steps) for x in outputs]
     return Fluctuations(activity, None, variance)
@@ -72,10 +84,17 @@ def run_cohorts(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _one_block(
-    dt: float, constants: Constants, state: State, path: Path, aging: Aging
+    options: Options,
+    constants: Constants,
+    state: State,
+    path: Path,
+    start: Integer[Array, ""],
 ) -> tuple[State, Decoded]:
-    columns, age_factor, potential = _columns(dt, aging.age, constants, state, path)
-    sums = block_sums(columns, (age_factor, aging))
+    block_aging = _aging(options, start, path)
+    columns, age_factor, potential = _columns(
+        options, block_aging.age, constants, state, path
+    )
+    sums = block_sums(columns, (age_factor, block_aging))
     after = State(potential, sums.mass, sums.covariance, sums.variance[-1])
     activity = matmul(sums.activity, constants.layer.decoder)
     # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
@@ -83,23 +102,33 @@ def _one_block(
     return after, (activity, matmul(variance, constants.readout.decoder_products))
 
 
-Arguments = tuple[Constants, State, Path, Aging]
+Arguments = tuple[Constants, State, Path, Integer[Array, ""]]
 
 
 def _forward(
-    dt: float, *arguments: *Arguments
+    options: Options,
+    constants: Constants,
+    state: State,
+    path: Path,
+    start: Integer[Array, ""],
 ) -> tuple[tuple[State, Decoded], Arguments]:
-    return _one_block(dt, *arguments), arguments
+    return _one_block(options, constants, state, path, start), (
+        constants,
+        state,
+        path,
+        start,
+    )
 
 
 @broadcasts
 def _backward(
-    dt: float, arguments: Arguments, bars: tuple[State, Decoded]
+    options: Options, arguments: Arguments, bars: tuple[State, Decoded]
 ) -> tuple[Constants, State, Path, None]:
-    constants, state, path, aging = arguments
+    constants, state, path, start = arguments
+    block_aging = _aging(options, start, path)
     after_bar, (activity_bar, variance_bar) = bars
     (columns, age_factor, _), columns_vjp = jax.vjp(
-        functools.partial(_columns, dt, aging.age), constants, state, path
+        functools.partial(_columns, options, block_aging.age), constants, state, path
     )
     decoders = constants.layer.decoder, constants.readout.decoder_products
     sums_bar = SumsBar(
@@ -109,7 +138,7 @@ def _backward(
         after_bar.mass,
         after_bar.covariance,
     )
-    found = block_derivatives((columns, sums_bar), (age_factor, aging))
+    found = block_derivatives((columns, sums_bar), (age_factor, block_aging))
     constants_bar, state_bar, path_bar = columns_vjp(
         (found.columns, found.age_factor[..., 0], after_bar.potential)
     )
@@ -126,15 +155,20 @@ def _backward(
 _one_block.defvjp(_forward, _backward)
 
 
+def _aging(options: Options, start: Integer[Array, ""], path: Path) -> Aging:
+    steps = start + jnp.arange(len(path), dtype=jnp.int32)
+    return aging(options.schedule, steps, path.dtype)
+
+
 def _columns(
-    dt: float,
+    options: Options,
     age: Float[Array, "block nodes"],
     constants: Constants,
     state: State,
     path: Path,
 ) -> tuple[Columns, AgeFactor, Float[Array, " neurons"]]:
     """All that the steps need of each neuron, the factor of age, and the potential at the end."""
-    layer, neuron = constants.layer, constants.layer.neuron
+    layer, neuron, dt = constants.layer, constants.layer.neuron, options.dt
     factors = shared_factors(neuron)
     assert factors is not None
     currents = matmul(path, layer.encoder.T)
@@ -151,4 +185,8 @@ def _columns(
         state.covariance,
         state.variance,
     )
-    return columns, hazard_ratio(neuron, factors.ratio, age), ends[-1]
+    return (
+        columns,
+        hazard_ratio(neuron, factors.ratio, in_seconds(neuron, age, dt)),
+        ends[-1],
+    )

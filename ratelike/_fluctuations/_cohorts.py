@@ -20,7 +20,6 @@ from jaxtyping import Array, Float, Integer
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._neuron import AbstractNeuronModel
-from ratelike._neuron._ages import in_seconds
 from ratelike._numerics._products import matmul
 
 Nodes = Float[Array, "nodes neurons"]  # the lower node of each bin, then the upper ones
@@ -30,7 +29,7 @@ Row = Float[Array, " neurons"]
 class Aging(NamedTuple):
     """What a step does to cohorts; for a block, a row for each of its steps."""
 
-    age: Float[Array, "*steps nodes"]  # s
+    age: Float[Array, "*steps nodes"]  # in steps
     source: Integer[Array, "*steps"]
     target: Integer[Array, "*steps"]
     # Three sums over nodes: of all, of those that merge, and of the part of these that goes to the upper node.
@@ -50,21 +49,18 @@ def merge_schedule(
 
 
 def aging(
-    schedule: MergeSchedule,
-    neuron: AbstractNeuronModel,
-    steps: Integer[Array, " steps"],
-    dt: float,
-    dtype: DTypeLike,
+    schedule: MergeSchedule, steps: Integer[Array, " steps"], dtype: DTypeLike
 ) -> Aging:
     mean, deviation = schedule.ages(steps, dtype)
     age = jnp.concatenate([mean - deviation, mean + deviation], axis=-1)
     merge, num_bins = schedule.merge(steps + 1, dtype), schedule.num_bins
     source, target = merge.source[:, None], merge.target[:, None]
     merging = jnp.concatenate([source, source + num_bins, target, target + num_bins], 1)
-    z = merge.distance[:, None] * np.array([-0.5, -0.5, 0.5, 0.5])
-    z = z + merge.deviation[:, None] * np.array([-1.0, 1.0, -1.0, 1.0])
+    sides, signs = np.array([[-0.5, -0.5, 0.5, 0.5], [-1.0, 1.0, -1.0, 1.0]])
+    z = merge.distance[:, None] * jnp.asarray(sides, dtype)
+    z = z + merge.deviation[:, None] * jnp.asarray(signs, dtype)
     # The last bin has one age: all of it is at its lower node.
-    share = jnp.where(target < num_bins - 1, 0.5 + 0.5 * z.astype(dtype), 0.0)
+    share = jnp.where(target < num_bins - 1, 0.5 + 0.5 * z, 0.0)
     ones = jnp.ones_like(share)
     weights = jnp.stack([0.0 * ones, ones, share], axis=1)
     nodes = jnp.arange(2 * num_bins, dtype=jnp.int32)
@@ -73,7 +69,6 @@ def aging(
         hit = nodes == merging[:, each, None, None]
         sums = sums + jnp.where(hit, weights[:, :, each, None], 0.0)
     rows = (nodes == merging[:, np.array([0, 2, 3]), None]).astype(dtype)
-    age = in_seconds(neuron, age, dt)
     return Aging(age, merge.source, merge.target, sums, rows)
 
 

@@ -83,7 +83,9 @@ def layer_fluctuations(
         if noise is not None:
             own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
         if factorised:
-            outputs = run_cohorts(block.layer, increments, grid, block.readout, agings)
+            outputs = run_cohorts(
+                block.layer, increments, grid, block.readout, schedule
+            )
         else:
             outputs = run_block(
                 block.layer,
@@ -99,9 +101,9 @@ def layer_fluctuations(
     if not factorised or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
         add_block = jax.checkpoint(add_block, prevent_cse=False)
     agings = None
-    if schedule is not None:
+    if schedule is not None and not factorised:
         steps = jnp.arange(len(increments), dtype=jnp.int32)
-        agings = aging(schedule, layer.neuron, steps, grid.dt, layer.encoder.dtype)
+        agings = aging(schedule, steps, layer.encoder.dtype)
 
     def run_chunk(
         index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
