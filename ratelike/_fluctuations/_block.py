@@ -15,6 +15,7 @@ from ratelike._fluctuations._cohorts import (
 )
 from ratelike._fluctuations._density import (
     Density,
+    Shift,
     Step,
     acting_between,
     density_at_rest,
@@ -31,6 +32,7 @@ from ratelike._fluctuations._probes import (
     transition_deviation,
 )
 from ratelike._network import Layer
+from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._ages import ages, in_seconds
 from ratelike._numerics._checkpointed_scan import checkpointed_scan
 from ratelike._numerics._products import matmul
@@ -97,11 +99,7 @@ def run_block(
     ) -> tuple[State, Fluctuations]:
         density, probes, moments = state
         index, increment, perturbation, step_aging = inputs
-        age, shift, shift_mass = exact, shift_ages, shift_ages
-        if step_aging is not None:
-            age = in_seconds(neuron, step_aging.age[:, None], dt)
-            shift = functools.partial(shift_cohorts, aging=step_aging)
-            shift_mass = functools.partial(shift_masses, aging=step_aging)
+        age, shift, shift_mass = _aged(neuron, exact, step_aging, dt)
         push = leak.push(matmul(increment, layer.encoder.T))
         potential = layer.bias + leak.after(density.potential - layer.bias, push)
         acting = acting_between(neuron, density.potential, potential)
@@ -137,6 +135,20 @@ def run_block(
     return checkpointed_scan(
         advance, State(density, probes, moments), (index, increments, incoming, agings)
     )
+
+
+def _aged(
+    neuron: AbstractNeuronModel,
+    exact: Float[Array, "ages 1"],
+    step_aging: Aging | None,
+    dt: float,
+) -> tuple[Float[Array, "rows 1"], Shift, Shift]:
+    """The age of each row in a step, and how the density and its masses move."""
+    if step_aging is None:
+        return exact, shift_ages, shift_ages
+    age = in_seconds(neuron, step_aging.age[:, None], dt)
+    shift = functools.partial(shift_cohorts, aging=step_aging)
+    return age, shift, functools.partial(shift_masses, aging=step_aging)
 
 
 def number_of_probes(

@@ -7,9 +7,9 @@ before the merge, rho and omega those by r and W, the parts of the newborn inclu
     dL/dP_k = lambda_k + p_k (rho - lambda_k),   dL/dm_k = a kappa_k + p_k (omega - a kappa_k),
     dL/dx_k = (1 - p_k) ((rho - lambda_k) P_k + (omega - a kappa_k) m_k),
 
-and a merge gives lambda and kappa by its transpose. The states of the block are computed once again, and kept. The
-derivative by a needs no sum over nodes in a step: since all is linear in m, sum_k m_k dL/dm_k changes by what enters
-and leaves alone.
+and a merge gives lambda and kappa by its transpose. Where it moves mass delta to the upper node, so that none is
+negative, m moves by ybar' delta. The states of the block are computed once again, and kept. The derivative by a needs
+no sum over nodes in a step: since all is linear in m, sum_k m_k dL/dm_k changes by what enters and leaves alone.
 """
 
 from typing import NamedTuple
@@ -22,14 +22,14 @@ from ratelike._fluctuations._cohort_steps import (
     AT_ONCE,
     UNROLL,
     Columns,
+    Moving,
     Rows,
     Shared,
-    bounded,
+    one_step,
     probabilities,
-    sums_after,
     variances,
 )
-from ratelike._fluctuations._cohorts import Nodes, Row, write
+from ratelike._fluctuations._cohorts import Aging, Nodes, Row
 from ratelike._numerics._fold_batch import fold_batch
 from ratelike._numerics._products import matmul
 
@@ -58,44 +58,50 @@ class _States(NamedTuple):
 
     p: Float[Array, "block nodes neurons"]
     mass: Float[Array, "block nodes neurons"]
-    moment: Float[Array, "block nodes neurons"]  # m
-    clipped: Float[Array, "block neurons"]  # 1: all merged mass is at the upper node
+    covariance: Float[Array, "block nodes neurons"]
+    moved: Float[Array, "block neurons"]  # delta
+    mean: Float[Array, "block neurons"]  # ybar before
+    mean_after: Float[Array, "block neurons"]
+
+
+class _RowsBar(NamedTuple):
+    """Derivatives by rows, without what comes of the nodes."""
+
+    r: Float[Array, "block neurons"]
+    w: Float[Array, "block neurons"]
+    mean: Float[Array, "block neurons"]
 
 
 def _block_derivatives(
     inputs: tuple[Columns, SumsBar], shared: Shared, members: int
 ) -> Derivatives:
     columns, bars = inputs
-    decay, jump = columns.decay, columns.jump
-    states, (mass, moment), r, fired_moment = _solved_again(columns, shared)
-
-    def rows(
-        start: Row, r: Rows, fired_moment: Rows, decay: Row, jump: Row
-    ) -> tuple[Rows, Row]:
-        means, end = _means(r, decay, jump)
-        return variances(start, r, fired_moment - means * r, decay, jump), end
-
-    ((variance, end), rows_vjp) = jax.vjp(
-        rows, columns.variance, r, fired_moment, decay, jump
-    )
+    states, (mass, covariance), r, w = _solved_again(columns, shared)
+    variance, variances_vjp = jax.vjp(variances, columns, r, w)
     variance_bar = jnp.where(variance > 0.0, bars.read_variance, 0.0)
     variance_bar = variance_bar.at[-1].add(bars.last_variance)
-    kappa = bars.covariance
-    lam = bars.mass - end * kappa
-    end_bar = -_sum_over_nodes(mass * kappa)
-    start_bar, r_bar, fired_bar, decay_bar, jump_bar = rows_vjp((variance_bar, end_bar))
-    r_bar = r_bar + bars.activity
-    weights = _sum_over_nodes(moment * kappa)
-    (lam, kappa), (neuron_bar, age_bar, newborn_bar) = _backwards(
-        (lam, kappa), (r_bar, fired_bar), states, columns, shared, members
-    )
+    columns_bar, r_bar, w_bar = variances_vjp(variance_bar)
+    r_bar = r_bar + bars.activity - states.mean * w_bar
+    rows_bar = _RowsBar(r_bar, w_bar, -r * w_bar)
+    kappa, end = bars.covariance, states.mean_after[-1]
+    after = (bars.mass - end * kappa, kappa, -_sum_over_nodes(mass * kappa))
+    (lam, kappa_start, _), rows = _backwards(after, rows_bar, states, columns, shared, members)  # fmt: skip
+    neuron_bar, age_bar, newborn, more, mean_bar = rows
     # sum_k m_k dL/dm_k before each step.
-    changes = fired_bar * fired_moment - newborn_bar * jump * r
-    weights = weights + jnp.cumsum(changes[::-1], axis=0)[::-1]
-    survived = weights - fired_bar * fired_moment
-    decay_bar = decay_bar + jnp.sum(survived, axis=0) / decay
-    jump_bar = jump_bar + jnp.sum(newborn_bar * r, axis=0)
-    columns_bar = Columns(neuron_bar, decay_bar, jump_bar, lam, kappa, start_bar)
+    entered = columns.jump * r * newborn + states.mean_after * states.moved * more
+    left = w_bar * (w + states.mean * r)
+    weights = _sum_over_nodes((covariance + end * mass) * kappa)
+    weights = weights + jnp.cumsum((left - entered)[::-1], axis=0)[::-1]
+    decay_bar = jnp.sum(weights - left, axis=0) / columns.decay
+    decay_bar = decay_bar + jnp.sum(states.mean * mean_bar, axis=0)
+    jump_bar = jnp.sum(r * (newborn + mean_bar), axis=0)
+    columns_bar = columns_bar._replace(
+        neuron_factor=neuron_bar,
+        decay=columns_bar.decay + decay_bar,
+        jump=columns_bar.jump + jump_bar,
+        mass=lam,
+        covariance=kappa_start,
+    )
     return Derivatives(columns_bar, age_bar, r, variance)
 
 
@@ -105,73 +111,70 @@ block_derivatives = fold_batch(_block_derivatives, AT_ONCE)
 
 def _solved_again(
     columns: Columns, shared: Shared
-) -> tuple[_States, tuple[Nodes, Nodes], Rows, Rows]:
-    """The states before each step, the last one, r and W."""
+) -> tuple[_States, Moving, Rows, Rows]:
+    """The states in each step, what moves after the last, r and w."""
     age_factor, aging = shared
-    decay, jump = columns.decay, columns.jump
 
-    def step(carry: tuple[Nodes, Nodes], inputs: tuple) -> tuple[tuple, tuple]:
-        mass, moment = carry
-        p, aging = inputs
-        fired, fired_m = p * mass, p * moment
-        r, total, upper = sums_after(mass, fired, aging)
-        w, total_m, upper_m = sums_after(moment, fired_m, aging)
-        upper_mass, total = bounded(upper, total)
-        after = write(mass - fired, aging, total - upper_mass, upper_mass, r)
-        total_m, upper_m = decay * total_m, decay * upper_m
-        newborn_m, left_m = decay * w + jump * r, decay * (moment - fired_m)
-        after_m = write(left_m, aging, total_m - upper_m, upper_m, newborn_m)
-        return (after, after_m), (r, w, mass, moment, jnp.sign(upper - upper_mass))
+    def step(carry: Moving, inputs: tuple[Nodes, Aging]) -> tuple[Moving, tuple]:
+        after, sums, moved = one_step(columns, carry, *inputs)
+        return after, (*sums, *carry, moved)
 
     p = probabilities(columns.neuron_factor, age_factor)
-    last, (r, w, *states) = jax.lax.scan(
-        step, (columns.mass, columns.covariance), (p, aging)
-    )
-    return _States(p, *states), last, r, w
+    start = columns.mass, columns.covariance
+    last, (r, w, *states) = jax.lax.scan(step, start, (p, aging))
+    return _States(p, *states, *_means(columns, r)), last, r, w
 
 
-def _means(r: Rows, decay: Row, jump: Row) -> tuple[Rows, Row]:
-    """ybar before each step, and after the last."""
+def _means(columns: Columns, r: Rows) -> tuple[Rows, Rows]:
+    """ybar before and after each step."""
 
-    def step(mean: Row, r: Row) -> tuple[Row, Row]:
-        return decay * mean + jump * r, mean
+    def step(mean: Row, r: Row) -> tuple[Row, tuple[Row, Row]]:
+        after = columns.decay * mean + columns.jump * r
+        return after, (mean, after)
 
-    end, means = jax.lax.scan(step, jnp.zeros_like(decay), r, unroll=UNROLL)
-    return means, end
+    return jax.lax.scan(step, jnp.zeros_like(r[0]), r, unroll=UNROLL)[1]
+
+
+Carry = tuple[Nodes, Nodes, Row]  # derivatives by P, m and ybar
 
 
 def _backwards(
-    after: tuple[Nodes, Nodes],
-    bars: tuple[Rows, Rows],
+    after: Carry,
+    bars: _RowsBar,
     states: _States,
     columns: Columns,
     shared: Shared,
     members: int,
-) -> tuple[tuple[Nodes, Nodes], tuple[Rows, Array, Rows]]:
-    """The derivatives by P and m before the block, those by both factors of x, and those by the newborn m."""
+) -> tuple[Carry, tuple[Rows, Array, Rows, Rows, Rows]]:
+    """Before the block; and in each step the derivatives by both factors of x, and by rows of m and ybar after it."""
     decay, jump = columns.decay, columns.jump
     of_member = jnp.eye(members, dtype=decay.dtype)
     of_member = jnp.repeat(of_member, len(decay) // members, axis=0)
 
-    def step(carry: tuple[Nodes, Nodes], inputs: tuple) -> tuple[tuple, tuple]:
-        lam, kappa = carry
-        neuron_factor, (age_factor, aging), (r_bar, w_bar), state = inputs
+    def step(carry: Carry, inputs: tuple) -> tuple[Carry, tuple]:
+        lam, kappa, mean_bar = carry
+        neuron_factor, (age_factor, aging), bar, state = inputs
         newborn, lower, upper = matmul(aging.rows, lam)
         newborn_m, lower_m, upper_m = matmul(aging.rows, kappa)
-        r_bar = r_bar + newborn + jump * newborn_m
-        w_bar = w_bar + decay * newborn_m
-        _, merging, share = aging.sums[..., None]
         more, more_m = upper - lower, upper_m - lower_m
-        total = lower + jnp.where(state.clipped > 0, more, 0.0)
-        more = jnp.where(state.clipped == 0, more, 0.0)
+        mean_bar = mean_bar + state.moved * more_m
+        r_bar = bar.r + newborn + jump * (newborn_m + mean_bar)
+        w_bar = bar.w + decay * newborn_m
+        # All mass is at the upper node where some has moved away from it, and none where some has moved to it.
+        moved_bar = state.mean_after * more_m
+        total = lower + jnp.where(state.moved < 0.0, more + moved_bar, 0.0)
+        more = jnp.where(state.moved == 0.0, more, -moved_bar)
+        _, merging, share = aging.sums[..., None]
         lam = (1.0 - merging) * lam + merging * total + share * more
         kappa = (1.0 - merging) * kappa + merging * lower_m + share * more_m
         by_r, by_w = r_bar - lam, w_bar - decay * kappa
-        x_bar = (1.0 - state.p) * (by_r * state.mass + by_w * state.moment)
+        by_mass = by_r + state.mean * by_w
+        x_bar = (1.0 - state.p) * (by_mass * state.mass + by_w * state.covariance)
         neuron_bar = matmul(age_factor[None], x_bar)[0]
         age_bar = matmul(x_bar, neuron_factor[:, None] * of_member)
-        carry = lam + state.p * by_r, decay * kappa + state.p * by_w
-        return carry, (neuron_bar, age_bar, newborn_m)
+        before = lam + state.p * by_r, decay * kappa + state.p * by_w
+        rows = neuron_bar, age_bar, newborn_m, more_m, mean_bar
+        return (*before, decay * mean_bar + bar.mean), rows
 
     inputs = (columns.neuron_factor, shared, bars, states)
     return jax.lax.scan(step, after, inputs, reverse=True)

@@ -23,6 +23,7 @@ from ratelike._numerics._products import matmul
 Rows = Float[Array, "block neurons"]
 AgeFactor = Float[Array, "block nodes"]
 Shared = tuple[AgeFactor, Aging]
+Moving = tuple[Nodes, Nodes]  # masses and covariances
 
 # Neurons, of all members of a batch, whose states stay in cache.
 AT_ONCE = 512
@@ -51,35 +52,15 @@ class BlockSums(NamedTuple):
 
 
 def _block_sums(columns: Columns, shared: Shared, members: int) -> BlockSums:
+    def step(carry: Moving, inputs: tuple[Nodes, Aging]) -> tuple[Moving, tuple]:
+        carry, sums, _ = one_step(columns, carry, *inputs)
+        return carry, sums
+
     age_factor, aging = shared
-    decay, jump = columns.decay, columns.jump
-
-    def step(carry: tuple[Nodes, Nodes], inputs: tuple) -> tuple[tuple, tuple]:
-        mass, covariance = carry
-        p, aging = inputs
-        fired, fired_c = p * mass, p * covariance
-        r, total, upper = sums_after(mass, fired, aging)
-        w, total_c, upper_c = sums_after(covariance, fired_c, aging)
-        upper_mass, total_mass = bounded(upper, total)
-        drop, left = jump * r, mass - fired
-        total_c, upper_c = (
-            decay * total_c - drop * total,
-            decay * upper_c - drop * upper,
-        )
-        newborn_c = decay * w + drop * (1.0 - r)
-        left_c = decay * (covariance - fired_c) - drop * left
-        covariance = write(left_c, aging, total_c - upper_c, upper_c, newborn_c)
-        mass = write(left, aging, total_mass - upper_mass, upper_mass, r)
-        return (mass, covariance), (r, w)
-
-    (mass, covariance), (r, w) = jax.lax.scan(
-        step,
-        (columns.mass, columns.covariance),
-        (probabilities(columns.neuron_factor, age_factor), aging),
-    )
-    return BlockSums(
-        r, variances(columns.variance, r, w, decay, jump), mass, covariance
-    )
+    p = probabilities(columns.neuron_factor, age_factor)
+    start = columns.mass, columns.covariance
+    (mass, covariance), (r, w) = jax.lax.scan(step, start, (p, aging))
+    return BlockSums(r, variances(columns, r, w), mass, covariance)
 
 
 # Under `vmap` a batch becomes more neurons.
@@ -93,21 +74,35 @@ def probabilities(
     return one_minus_exp_by_doubling(neuron_factor[:, None] * age_factor[:, :, None])
 
 
-def sums_after(values: Nodes, fired: Nodes, aging: Aging) -> tuple[Row, Row, Row]:
+def one_step(
+    columns: Columns, before: Moving, p: Nodes, aging: Aging
+) -> tuple[Moving, tuple[Row, Row], Row]:
+    """What moves, after the step; r and w; and the mass that moves to the upper node so that none is negative."""
+    (mass, covariance), decay, jump = before, columns.decay, columns.jump
+    fired, fired_c = p * mass, p * covariance
+    r, total, upper = _sums_after(mass, fired, aging)
+    w, total_c, upper_c = _sums_after(covariance, fired_c, aging)
+    total_mass = jnp.maximum(total, 0.0)
+    upper_mass = jnp.clip(upper, 0.0, total_mass)
+    drop, left = jump * r, mass - fired
+    total_c, upper_c = decay * total_c - drop * total, decay * upper_c - drop * upper
+    newborn_c = decay * w + drop * (1.0 - r)
+    left_c = decay * (covariance - fired_c) - drop * left
+    covariance = write(left_c, aging, total_c - upper_c, upper_c, newborn_c)
+    mass = write(left, aging, total_mass - upper_mass, upper_mass, r)
+    return (mass, covariance), (r, w), upper_mass - upper
+
+
+def _sums_after(values: Nodes, fired: Nodes, aging: Aging) -> tuple[Row, Row, Row]:
     """What fires; and of the survivors what merges, and the part of this at the upper node."""
     all_fired, total_fired, upper_fired = matmul(aging.sums, fired)
     _, total, upper = matmul(aging.sums, values)
     return all_fired, total - total_fired, upper - upper_fired
 
 
-def bounded(upper: Row, total: Row) -> tuple[Row, Row]:
-    """Masses, which are not negative."""
-    total = jnp.maximum(total, 0.0)
-    return jnp.clip(upper, 0.0, total), total
-
-
-def variances(start: Row, r: Rows, w: Rows, decay: Row, jump: Row) -> Rows:
+def variances(columns: Columns, r: Rows, w: Rows) -> Rows:
     """Var y after each step."""
+    _, decay, jump, _, _, start = columns
     noise = jump**2 * r * (1.0 - r) + 2.0 * decay * jump * w
 
     def step(variance: Row, noise: Row) -> tuple[Row, Row]:

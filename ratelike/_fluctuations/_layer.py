@@ -1,7 +1,7 @@
 """A layer with its fluctuations: a sum over blocks of neurons, each of which runs over all of time."""
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._fluctuations._block import (
     Fluctuations,
     Noise,
@@ -61,9 +62,9 @@ def layer_fluctuations(
     the neurons.
     """
     schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
-    without_probes = incoming is None and noise is None
-    factorised = schedule is not None and shared_factors(layer.neuron) is not None
-    fast = schedule if without_probes and factorised else None
+    fast = None
+    if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
+        fast = schedule
     blocks, shared = _blocks(layer, noise, readout, fast is not None)
     num_probes = number_of_probes(incoming, noise)
     nothing = _no_output(layer, readout, len(increments), num_probes)
@@ -77,14 +78,8 @@ def layer_fluctuations(
         agings: Aging | None,
     ) -> Fluctuations:
         block: Block = eqx.combine(own, shared)
-        if fast is not None and block.readout is not None:
-            outputs = run_cohorts(block.layer, increments, grid, block.readout, fast)
-            return jax.tree.map(jnp.add, total, outputs)
-        own_noise = None
-        if noise is not None:
-            own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
-        sources = own_noise, block.readout
-        outputs = run_block(block.layer, increments, incoming, grid, *sources, agings)
+        inputs = increments, incoming
+        outputs = _run(block, inputs, grid, num_probes, agings, fast)
         return jax.tree.map(jnp.add, total, outputs)
 
     if fast is None or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
@@ -118,6 +113,25 @@ def layer_fluctuations(
         None if perturbed is None else perturbed / size,
         None if variance is None else variance / size**2,
     )
+
+
+def _run(
+    block: Block,
+    inputs: tuple[
+        Float[Array, "time latents"], Float[Array, "time probes latents"] | None
+    ],
+    grid: TimeGrid,
+    num_probes: int,
+    agings: Aging | None,
+    fast: MergeSchedule | None,
+) -> Fluctuations:
+    """One block of neurons; `fast` where it needs no more than what `run_cohorts` knows."""
+    if fast is not None and block.readout is not None:
+        return run_cohorts(block.layer, inputs[0], grid, block.readout, fast)
+    noise = None
+    if block.tile_keys is not None:
+        noise = Noise(block.tile_keys, num_probes)
+    return run_block(block.layer, *inputs, grid, noise, block.readout, agings)
 
 
 def _blocks(

@@ -1,6 +1,6 @@
 """A batch computed as more neurons, in parts that stay in cache, where `vmap` would give every array another axis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +28,10 @@ def fold_batch(
     @call.def_vmap
     def _(
         axis_size: int,
-        in_batched: tuple[PyTree[bool], PyTree[bool]],
+        in_batched: Sequence[PyTree],
         columns: PyTree[Array],
         shared: PyTree[Array],
-    ) -> tuple[PyTree[Array], PyTree[bool]]:
+    ) -> tuple[PyTree, PyTree]:
         def batched(x: Array, is_batched: bool) -> Array:
             return x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
 
