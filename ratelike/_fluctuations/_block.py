@@ -72,6 +72,14 @@ class State(NamedTuple):
     moments: Moments | None
 
 
+StepInputs = tuple[
+    Integer[Array, ""],  # number of the step
+    Float[Array, " latents"],
+    Float[Array, "probes latents"] | None,
+    Aging | None,
+]
+
+
 def run_block(
     layer: Layer,
     increments: Float[Array, "time latents"],
@@ -88,15 +96,7 @@ def run_block(
     leak = leak_of(neuron.tau_m, dt)
     num_probes = number_of_probes(incoming, noise)
 
-    def advance(
-        state: State,
-        inputs: tuple[
-            Integer[Array, ""],
-            Float[Array, " latents"],
-            Float[Array, "probes latents"] | None,
-            Aging | None,
-        ],
-    ) -> tuple[State, Fluctuations]:
+    def advance(state: State, inputs: StepInputs) -> tuple[State, Fluctuations]:
         density, probes, moments = state
         index, increment, perturbation, step_aging = inputs
         age, shift, shift_mass = _aged(neuron, exact, step_aging, dt)

@@ -121,8 +121,9 @@ def _solved_again(
 
     p = probabilities(columns.neuron_factor, age_factor)
     start = columns.mass, columns.covariance
-    last, (r, w, *states) = jax.lax.scan(step, start, (p, aging))
-    return _States(p, *states, *_means(columns, r)), last, r, w
+    last, (r, w, mass, covariance, moved) = jax.lax.scan(step, start, (p, aging))
+    states = _States(p, mass, covariance, moved, *_means(columns, r))
+    return states, last, r, w
 
 
 def _means(columns: Columns, r: Rows) -> tuple[Rows, Rows]:

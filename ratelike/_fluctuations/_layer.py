@@ -66,8 +66,8 @@ def layer_fluctuations(
     if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
         fast = schedule
     blocks, shared = _blocks(layer, noise, readout, fast is not None)
-    num_probes = number_of_probes(incoming, noise)
-    nothing = _no_output(layer, readout, len(increments), num_probes)
+    num_probes, num_steps = number_of_probes(incoming, noise), len(increments)
+    nothing = _no_output(layer, readout, num_steps, num_probes)
 
     def add_block(
         total: Fluctuations,
@@ -79,15 +79,14 @@ def layer_fluctuations(
     ) -> Fluctuations:
         block: Block = eqx.combine(own, shared)
         inputs = increments, incoming
-        outputs = _run(block, inputs, grid, num_probes, agings, fast)
-        return jax.tree.map(jnp.add, total, outputs)
+        own = _run(block, inputs, grid, num_probes, agings, fast)
+        return jax.tree.map(jnp.add, total, own)
 
     if fast is None or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
         add_block = jax.checkpoint(add_block, prevent_cse=False)
     agings = None
     if schedule is not None and fast is None:
-        steps = jnp.arange(len(increments), dtype=jnp.int32)
-        agings = aging(schedule, steps, layer.encoder.dtype)
+        agings = aging(schedule, jnp.arange(num_steps, dtype=jnp.int32), layer.dtype)
 
     def run_chunk(
         index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
@@ -108,10 +107,9 @@ def layer_fluctuations(
         agings,
     )
     size = layer.num_neurons
+    perturbed = None if perturbed is None else perturbed / size
     return Fluctuations(
-        rate / size,
-        None if perturbed is None else perturbed / size,
-        None if variance is None else variance / size**2,
+        rate / size, perturbed, None if variance is None else variance / size**2
     )
 
 
