@@ -8,6 +8,7 @@ times, and of the ratios within a turn, which a loaded machine disturbs less.
 """
 
 import argparse
+import functools
 import time
 
 import equinox as eqx
@@ -39,7 +40,9 @@ def rate(network: rl.Network, problem: Problem, key: jax.Array) -> jax.Array:
     return rl.rate_loss(network, problem.increments, problem.grid, problem.target)
 
 
-def spikes_expected(network, problem: Problem, key: jax.Array) -> jax.Array:
+def spikes_expected(
+    network, problem: Problem, key: jax.Array, age_mesh: rl.AgeMesh | None = None
+) -> jax.Array:
     return rl.expected_spiking_loss(
         network,
         problem.increments,
@@ -47,6 +50,7 @@ def spikes_expected(network, problem: Problem, key: jax.Array) -> jax.Array:
         problem.target,
         num_probes=2,
         key=key,
+        age_mesh=age_mesh,
     )
 
 
@@ -58,8 +62,11 @@ def straight_through(network, problem: Problem, key: jax.Array) -> jax.Array:
 
 
 METHODS = {
-    "exact, rate": rate,
-    "exact, with variance": spikes_expected,
+    "rate, exact ages": rate,
+    "with variance": spikes_expected,
+    "with variance, exact ages": functools.partial(
+        spikes_expected, age_mesh=rl.AgeMesh.uniform()
+    ),
     "straight-through": straight_through,
 }
 

@@ -102,6 +102,10 @@ def _slopes(function: Callable[..., Array], point: tuple) -> tuple:
     return jax.tree.unflatten(structure, [slope(i) for i in range(len(leaves))])
 
 
+# Of the newborn and of the survivors, to the density after the step.
+Shift = Callable[[Array, Array], Array]
+
+
 def shift(
     newborn: Float[Array, " neurons"],
     survivors: Float[Array, "ages neurons"],

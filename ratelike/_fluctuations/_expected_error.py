@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
@@ -31,6 +32,7 @@ def expected_error(
     burn_in: int = 0,
     num_probes: int = 4,
     key: Array | None = None,
+    age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Float[Array, ""]:
     r"""Predicts mean |y_spiking - y_rate|, over outputs and the steps after the first `burn_in`, without a spike.
@@ -40,11 +42,12 @@ def expected_error(
         dy = kappa * (xi_L + J_L xi_{L-1} + J_L J_{L-1} xi_{L-2} + ...),     E|dy| = sqrt(2/pi) sigma(t),
 
     with xi_l the noise of layer l's neurons given their input, and J_l the linearised generalised rate of layer l. The
-    last layer's own variance is exact (`readout_variance`); for a network of one layer that is all. What the earlier
+    last layer's own variance is that of `readout_variance`; for a network of one layer that is all. What the earlier
     layers pass on is sampled: `num_probes` realisations of linear noise run through the linearised layers, in the
     same pass as the rate. Given their sample x, E|dy| is taken exactly, as the mean of a folded Gaussian of mean x and
     of the last layer's variance, so that few probes give no bias. `key` determines the probes, so that the prediction is
     a deterministic, smooth function of the network; a network of one layer has none and needs no key.
+    `age_mesh` as in `readout_variance`: by default the ages of `SRM0` are graded, and the rate is that of the mesh.
     The neurons of each layer are shared out among the devices of `mesh`, as by `simulate`; how many these are changes no
     bit of the result.
 
@@ -52,7 +55,7 @@ def expected_error(
     variance, and the prediction of E|dy| is too large: 2.1 times with 0.04 spikes of all neurons within tau_m, 1.2 times with 0.24, 1.03 times with
     0.9 and 1.01 times with 4 (one layer; the variance itself stays exact). And where fluctuations are large enough for a layer to
     answer nonlinearly, which small networks in deep stacks show first, the prediction is off (benchmarks/README.md). Needs the time of about 2 + 2 `num_probes` rate solves,
-    and no more memory with more neurons. Differentiable in reverse and forward mode.
+    and no more memory with more neurons. Differentiable in reverse mode, and with exact ages in forward mode as well.
 
     Linear noise: van Kampen, *Stochastic Processes in Physics and Chemistry*, ch. X; for refractory densities
     Schwalger, Deger and Gerstner, PLoS Comput. Biol. 13, e1005507 (2017).
@@ -67,6 +70,7 @@ def expected_error(
         burn_in=burn_in,
         num_probes=num_probes,
         key=key,
+        age_mesh=age_mesh,
         mesh=mesh,
     )
     return _expected_error(network, inputs, grid, mesh or default_mesh())
@@ -79,8 +83,10 @@ def _expected_error(
     grid: TimeGrid,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, ""]:
-    path, burn_in, num_probes, key = inputs
-    outputs = output_fluctuations(network, path, grid, key, num_probes, mesh)
+    path, burn_in, num_probes, key, age_meshes = inputs
+    outputs = output_fluctuations(
+        network, path, grid, key, num_probes, age_meshes, mesh
+    )
     own = outputs.own[burn_in:, None]
     passed_on = outputs.passed_on
     if passed_on is None:

@@ -7,7 +7,9 @@ import jax
 from jaxtyping import Array
 
 from ratelike import _validation as validation
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._fluctuations._default_mesh import age_mesh_of
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._neuron import check_renewal
@@ -22,6 +24,7 @@ class FluctuationInputs(NamedTuple):
     burn_in: int  # steps
     num_probes: int
     key: Array | None  # of the probes
+    age_meshes: tuple[AgeMesh, ...]  # of each layer
 
 
 def checked_fluctuation_inputs(
@@ -32,6 +35,7 @@ def checked_fluctuation_inputs(
     burn_in: int,
     num_probes: int,
     key: Array | None,
+    age_mesh: AgeMesh | None,
     mesh: jax.sharding.Mesh | None,
 ) -> FluctuationInputs:
     """Raises `ValueError` for arguments that are wrong by themselves or do not fit each other: see `expected_error`."""
@@ -45,7 +49,8 @@ def checked_fluctuation_inputs(
     # The last layer draws nothing.
     if network.depth > 1 or key is not None:
         key = validation.typed_key("key", key)
-    return FluctuationInputs(path, burn_in, num_probes, key)
+    meshes = [age_mesh_of(age_mesh, layer.neuron, grid.dt) for layer in network.layers]
+    return FluctuationInputs(path, burn_in, num_probes, key, tuple(meshes))
 
 
 def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:

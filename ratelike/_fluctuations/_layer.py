@@ -1,13 +1,15 @@
 """A layer with its fluctuations: a sum over blocks of neurons, each of which runs over all of time."""
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ratelike._density._age_mesh import AgeMesh
+from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._fluctuations._block import (
     Fluctuations,
     Noise,
@@ -15,7 +17,11 @@ from ratelike._fluctuations._block import (
     number_of_probes,
     run_block,
 )
+from ratelike._fluctuations._cohort_blocks import run_cohorts
+from ratelike._fluctuations._cohort_steps import AT_ONCE
+from ratelike._fluctuations._cohorts import Aging, aging, merge_schedule
 from ratelike._network import Layer
+from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._sums import KEPT_SUMS, sum_over_chunks
 from ratelike._signal._grid import TimeGrid
@@ -23,6 +29,10 @@ from ratelike._types import PyTree
 
 # Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
 NEURONS_AT_ONCE = 4 * TILE
+# Neurons in one vector of a processor: with a few left over, a loop over them takes a tenth longer.
+TOGETHER = 8
+# Blocks of neurons whose states between blocks of steps are kept in reverse mode; of more they are computed once again.
+FEW = 16
 
 
 class Block(NamedTuple):
@@ -41,6 +51,7 @@ def layer_fluctuations(
     *,
     noise: Noise | None,
     readout: Readout | None,
+    age_mesh: AgeMesh,
     mesh: jax.sharding.Mesh | None,
 ) -> Fluctuations:
     """What the neurons of `layer` hand on, divided by their number.
@@ -50,9 +61,13 @@ def layer_fluctuations(
     so the devices may be of any number, and the derivative by the connections takes a time that is linear in that of
     the neurons.
     """
-    blocks, shared = _blocks(layer, noise, readout)
-    num_probes = number_of_probes(incoming, noise)
-    nothing = _no_output(layer, readout, len(increments), num_probes)
+    schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
+    fast = None
+    if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
+        fast = schedule
+    blocks, shared = _blocks(layer, noise, readout, fast is not None)
+    num_probes, num_steps = number_of_probes(incoming, noise), len(increments)
+    nothing = _no_output(layer, readout, num_steps, num_probes)
 
     def add_block(
         total: Fluctuations,
@@ -60,17 +75,18 @@ def layer_fluctuations(
         shared: PyTree[Array],
         increments: Float[Array, "time latents"],
         incoming: Float[Array, "time probes latents"] | None,
+        agings: Aging | None,
     ) -> Fluctuations:
         block: Block = eqx.combine(own, shared)
-        own_noise = None
-        if noise is not None:
-            own_noise = Noise(cast(Array, block.tile_keys), noise.num_probes)
-        outputs = run_block(
-            block.layer, increments, incoming, grid, own_noise, block.readout
-        )
-        return jax.tree.map(jnp.add, total, outputs)
+        inputs = increments, incoming
+        own = _run(block, inputs, grid, num_probes, agings, fast)
+        return jax.tree.map(jnp.add, total, own)
 
-    add_block = jax.checkpoint(add_block, prevent_cse=False)
+    if fast is None or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
+        add_block = jax.checkpoint(add_block, prevent_cse=False)
+    agings = None
+    if schedule is not None and fast is None:
+        agings = aging(schedule, jnp.arange(num_steps, dtype=jnp.int32), layer.dtype)
 
     def run_chunk(
         index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
@@ -88,22 +104,41 @@ def layer_fluctuations(
         shared,
         increments,
         incoming,
+        agings,
     )
     size = layer.num_neurons
+    perturbed = None if perturbed is None else perturbed / size
     return Fluctuations(
-        rate / size,
-        None if perturbed is None else perturbed / size,
-        None if variance is None else variance / size**2,
+        rate / size, perturbed, None if variance is None else variance / size**2
     )
+
+
+def _run(
+    block: Block,
+    inputs: tuple[
+        Float[Array, "time latents"], Float[Array, "time probes latents"] | None
+    ],
+    grid: TimeGrid,
+    num_probes: int,
+    agings: Aging | None,
+    fast: MergeSchedule | None,
+) -> Fluctuations:
+    """One block of neurons; `fast` where it needs no more than what `run_cohorts` knows."""
+    if fast is not None and block.readout is not None:
+        return run_cohorts(block.layer, inputs[0], grid, block.readout, fast)
+    noise = None
+    if block.tile_keys is not None:
+        noise = Noise(block.tile_keys, num_probes)
+    return run_block(block.layer, *inputs, grid, noise, block.readout, agings)
 
 
 def _blocks(
-    layer: Layer, noise: Noise | None, readout: Readout | None
+    layer: Layer, noise: Noise | None, readout: Readout | None, fast: bool
 ) -> tuple[Block, Block]:
     """Arrays (chunks, blocks of a chunk, neurons of a block, ...), and beside them what all blocks share."""
     num_neurons = layer.num_neurons
-    num_blocks = -(-num_neurons // NEURONS_AT_ONCE)
-    size = num_neurons
+    num_blocks = -(-num_neurons // (AT_ONCE if fast else NEURONS_AT_ONCE))
+    size = TOGETHER * -(-num_neurons // TOGETHER) if fast else num_neurons
     if num_blocks > 1:
         size = TILE * -(-num_tiles(num_neurons) // num_blocks)
     together = -(-num_blocks // KEPT_SUMS)

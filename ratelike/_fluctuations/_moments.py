@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._fluctuations._density import Step, shift
+from ratelike._fluctuations._density import Shift, Step
 from ratelike._signal._membrane import Leak
 
 
@@ -30,7 +30,7 @@ def no_spikes_yet(distribution: Float[Array, "ages neurons"]) -> Moments:
     return Moments(jnp.zeros_like(distribution), jnp.zeros_like(distribution[0]))
 
 
-def advance_moments(moments: Moments, step: Step, leak: Leak) -> Moments:
+def advance_moments(moments: Moments, step: Step, leak: Leak, shift: Shift) -> Moments:
     """One step; a and b are the decay and the scale of the output membrane's leak."""
     (decay, jump), rate = leak, step.activity
     with_spike = jnp.sum(step.probability * moments.covariance, axis=0)

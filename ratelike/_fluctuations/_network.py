@@ -1,11 +1,13 @@
 """Fluctuations of a whole network: every layer's own, and what the layers after it make of them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import diffrax
 import jax
 from jaxtyping import Array, Float
 
+from ratelike._density._age_mesh import AgeMesh
 from ratelike._fluctuations._block import Noise, Readout
 from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._network import Network
@@ -29,6 +31,7 @@ def output_fluctuations(
     grid: TimeGrid,
     key: Array | None,
     num_probes: int,
+    age_meshes: Sequence[AgeMesh],
     mesh: jax.sharding.Mesh | None,
 ) -> OutputFluctuations:
     """One pass through the layers: the rate, and `num_probes` realisations of linear noise around it.
@@ -42,12 +45,26 @@ def output_fluctuations(
     for index, layer in enumerate(network.layers[:-1]):
         noise = Noise(jax.random.fold_in(cast(Array, key), index), num_probes)
         increments, probes, _ = layer_fluctuations(
-            layer, increments, probes, grid, noise=noise, readout=None, mesh=mesh
+            layer,
+            increments,
+            probes,
+            grid,
+            noise=noise,
+            readout=None,
+            age_mesh=age_meshes[index],
+            mesh=mesh,
         )
     layer, tau_m = network.layers[-1], network.output_tau_m
     readout = Readout(tau_m, layer.decoder**2)
     increments, probes, variance = layer_fluctuations(
-        layer, increments, probes, grid, noise=None, readout=readout, mesh=mesh
+        layer,
+        increments,
+        probes,
+        grid,
+        noise=None,
+        readout=readout,
+        age_mesh=age_meshes[-1],
+        mesh=mesh,
     )
     return OutputFluctuations(
         outputs=membrane_traces(increments, tau_m, grid.dt),

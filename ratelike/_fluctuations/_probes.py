@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Float32, Integer, UInt32
 from ratelike._fluctuations._density import (
     Acting,
     Density,
+    Shift,
     Step,
-    shift,
     shift_mark,
 )
 from ratelike._neuron import AbstractNeuronModel
@@ -27,6 +27,7 @@ def advance_probe(
     acting: Acting,
     neuron: AbstractNeuronModel,
     leak: Leak,
+    shift: Shift,
 ) -> tuple[Density, Float[Array, " neurons"]]:
     r"""The linearised step of the density, with martingale noise zeta of as many neurons as there are:
 

@@ -1,12 +1,11 @@
 """A scan over time whose derivative does not keep every state."""
 
-import math
 from collections.abc import Callable
 
 import jax
 from jaxtyping import Array
 
-from ratelike._numerics._time_blocks import in_blocks, in_time
+from ratelike._numerics._time_blocks import in_blocks, in_time, root_block
 from ratelike._types import PyTree
 
 
@@ -24,8 +23,7 @@ def checkpointed_scan(
     Griewank, Optim. Methods Softw. 1, 35 (1992), with two levels.
     """
     num_steps = len(jax.tree.leaves(inputs)[0])
-    block = math.isqrt(num_steps - 1) + 1
-    num_blocks = -(-num_steps // block)
+    num_blocks, block = root_block(num_steps)
 
     def cut(values: Array) -> Array:
         return in_blocks(values, num_blocks, block)

@@ -40,11 +40,7 @@ def one_minus_exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """
     if x.dtype != jnp.float32:
         return -jnp.expm1(-x)
-    p = _one_minus_exp(jnp.minimum(x, _SATURATION) * (1.0 / 2**_DOUBLINGS))
-    for _ in range(_DOUBLINGS):
-        # Not p (2 - p): 1 - p is exact where it matters, so that no rounding takes p above 1.
-        p = p + p * (1.0 - p)
-    return jnp.where(x <= SMALL, _one_minus_exp(x), p)
+    return jnp.where(x <= SMALL, _one_minus_exp(x), _by_doubling(x))
 
 
 @one_minus_exp.defjvp
@@ -58,6 +54,19 @@ def _derivative(
 def one_minus_exp_of_small(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The same, bit for bit, where 0 <= x <= `SMALL`; beyond it is wrong."""
     return _one_minus_exp(x) if x.dtype == jnp.float32 else one_minus_exp(x)
+
+
+def one_minus_exp_by_doubling(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same to 4 10^-7, always by the polynomial at x / 16, which takes two thirds of the time."""
+    return _by_doubling(x) if x.dtype == jnp.float32 else one_minus_exp(x)
+
+
+def _by_doubling(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    p = _one_minus_exp(jnp.minimum(x, _SATURATION) * (1.0 / 2**_DOUBLINGS))
+    for _ in range(_DOUBLINGS):
+        # Not p (2 - p): 1 - p is exact where it matters, so that no rounding takes p above 1.
+        p = p + p * (1.0 - p)
+    return p
 
 
 def exp_up_to_4(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -1,7 +1,15 @@
 """Time in blocks of steps."""
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array
+
+
+def root_block(num_steps: int) -> tuple[int, int]:
+    """The number of blocks, and the steps of each: about the root of all steps."""
+    block = math.isqrt(num_steps - 1) + 1
+    return -(-num_steps // block), block
 
 
 def in_blocks(values: Array, *shape: int) -> Array:

@@ -34,6 +34,7 @@ from tests.oracles.networks import white_noise
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
+EXACT = rl.AgeMesh.uniform()
 NEURON = rl.SRM0(
     escape=rl.ExponentialEscape(rate=20.0),
     refractory=rl.ExponentialRefractory(3.0, 8e-3, 2e-3, 20e-3),
@@ -76,7 +77,7 @@ def test_linear_noise_has_the_exact_variance(memory):
             step = react(neuron, age, dt, density, acting)
             scaled = zeta * jnp.sqrt(step.survivors * step.probability + 1e-300)
             probe, activity = advance_probe(
-                probe, None, scaled, density, step, acting, neuron, leak
+                probe, None, scaled, density, step, acting, neuron, leak, shift
             )
             density = Density(
                 density.potential, shift(step.activity, step.survivors), None
@@ -98,7 +99,14 @@ def test_the_answer_to_a_fluctuation_is_the_derivative_of_the_rate(neuron):
     grid, increments = rl.TimeGrid(1e-3, 30), white_noise(30)
     probes = 0.01 * jax.random.normal(jax.random.key(2), (30, 2, 4))
     ours = layer_fluctuations(
-        layer, increments, probes, grid, noise=None, readout=None, mesh=None
+        layer,
+        increments,
+        probes,
+        grid,
+        noise=None,
+        readout=None,
+        mesh=None,
+        age_mesh=EXACT,
     )
 
     def rate(increments):
@@ -149,7 +157,7 @@ def test_noise_of_steps_probes_and_neurons_is_independent():
     noise = Noise(jax.random.key(0), 2)
     zeros = jnp.zeros((num_steps, 1))
     run = layer_fluctuations(
-        layer, zeros, None, grid, noise=noise, readout=None, mesh=None
+        layer, zeros, None, grid, noise=noise, readout=None, mesh=None, age_mesh=EXACT
     )
     p = -np.expm1(-dt * 40.0 * np.exp(1.0))
     signs = np.asarray(run.probes) * num_neurons / np.sqrt(p * (1.0 - p))
@@ -175,7 +183,14 @@ def test_noise_of_layers_is_independent():
     def run(layer, state, key):
         noise = None if key is None else Noise(key, 1)
         rate, probes, _ = layer_fluctuations(
-            layer, state[0], state[1], grid, noise=noise, readout=None, mesh=None
+            layer,
+            state[0],
+            state[1],
+            grid,
+            noise=noise,
+            readout=None,
+            mesh=None,
+            age_mesh=EXACT,
         )
         return rate, probes
 
@@ -191,7 +206,9 @@ def test_noise_of_layers_is_independent():
     def both(key):
         path = rl.GridPath(increments, grid)
         network = rl.Network(layers, 1e-9)  # the outputs are the increments, over dt
-        return output_fluctuations(network, path, grid, key, 1, None).passed_on[:, 0, 0]
+        return output_fluctuations(
+            network, path, grid, key, 1, [EXACT] * 2, None
+        ).passed_on[:, 0, 0]
 
     keys = jax.random.split(jax.random.key(0), 3 * 4096).reshape(3, -1)
     together, first, second = (
@@ -304,7 +321,7 @@ def test_loss_of_two_layers_is_rate_loss_plus_variance_plus_mean_square_of_the_p
     network = rl.Network([rl.Layer(neuron, [[8.0]], [[2e-3]], 1.0) for _ in range(2)])
     rate = rl.simulate(network, increments, grid, rl.GeneralisedRate()).outputs
     path = rl.GridPath(increments, grid)
-    fluctuations = output_fluctuations(network, path, grid, key, 2, None)
+    fluctuations = output_fluctuations(network, path, grid, key, 2, [EXACT] * 2, None)
     own, probes = np.asarray(fluctuations.own), np.asarray(fluctuations.passed_on)
     squares = np.mean(probes[10:] ** 2)
     assert squares > 0.1 * own[10:].mean()

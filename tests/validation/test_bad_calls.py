@@ -198,10 +198,10 @@ COMPUTED = [
 VERBS = [
     (rl.simulate, names(SIMULATION | dict(dynamics=rl.Spiking(), key=KEY, record={0: [1]}, mesh=None))),
     (partial(rl.simulate, **SIMULATION), names(dict(dynamics=rl.GeneralisedRate(), key=None))),
-    (rl.expected_error, names(SIMULATION | dict(burn_in=0, num_probes=1, key=KEY))),
+    (rl.expected_error, names(SIMULATION | dict(burn_in=0, num_probes=1, key=KEY, age_mesh=None))),
     (rl.rate_loss, names(LOSS | dict(dynamics=None))),
-    (rl.expected_spiking_loss, names(LOSS | dict(num_probes=1, key=KEY))),
-    (rl.readout_variance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
+    (rl.expected_spiking_loss, names(LOSS | dict(num_probes=1, key=KEY, age_mesh=None))),
+    (rl.readout_variance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2, age_mesh=None))),
     (rl.readout_covariance, names(dict(layer=LAYER, increments=INCREMENTS, grid=GRID, tau_m=1e-2))),
     (rl.train.solve_decoders, names(SIMULATION | dict(target=np.zeros((4, 2)), ridge=1.0, burn_in=0, dynamics=None))),
     (rl.train.sampled_loss, names(SIMULATION | dict(loss=lambda network, run: run.rates[0, 0], dynamics=rl.Spiking(), key=KEY, num_trials=2), known=FUNCTIONS)),
