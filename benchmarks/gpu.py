@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +160,7 @@ def part_b1(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExecutor)
         for neurons in options.neurons
         for name in options.dynamics
     }
+    wait(jobs.values())  # nothing else runs while something is timed
     columns = ["dynamics", "N", "steps", "compile (s)", "run (ms)", "median (ms)"]
     columns += ["neuron-steps/s", "of memory"]
     rows = []
@@ -181,8 +182,6 @@ def part_b1(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExecutor)
         rows[-1] += [f"{1e3 * best:.2f}", f"{1e3 * median:.2f}"]
         rows[-1] += [f"{rate:.2e}", f"{share:.1%}"]
         print("  ", *rows[-1], file=sys.stderr, flush=True)
-        del run, job
-        jobs[name, neurons] = None  # type: ignore[assignment]
     print_table(columns, rows)
 
 
@@ -222,6 +221,7 @@ def part_gradient(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExe
         for name in ("exact", "graded", "variance")
         if not (name == "variance" and size[0] > 4096)
     }
+    wait(jobs.values())
     rows = []
     for (name, neurons, steps), job in jobs.items():
         if not clock.allows(f"gradient {name} {neurons}"):

@@ -8,7 +8,25 @@ import sys
 import pytest
 
 # Launches, and MiB of temporaries, with a tenth to spare; what they were when they were counted is in benchmarks/README.md.
-LIMITS = {}
+LIMITS = {
+    "spiking 10000": (500, 50),
+    "spiking 100000": (530, 270),
+    "spiking 1000000": (470, 1800),
+    "streamed spiking 1000000": (490, 1800),
+    "exact 10000": (1700, 60),
+    "exact 100000": (6400, 130),
+    "exact 1000000": (49_000, 210),
+    "graded 10000": (1800, 50),
+    "graded 100000": (1900, 160),
+    "graded 1000000": (6700, 490),
+    "conventional 10000": (970, 60),
+    "conventional 100000": (1100, 540),
+    "conventional 1000000": (1100, 5400),
+    "gradient exact 4096": (6600, 760),
+    "gradient graded 4096": (6700, 140),
+    "gradient with variance 1024": (57_000, 60),
+    "convergence 4 x 1024": (2400, 60),
+}
 
 
 @pytest.mark.slow

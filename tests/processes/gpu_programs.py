@@ -21,8 +21,11 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 import ratelike as rl
+from ratelike._network._packed import pack
 from ratelike._numerics import _platform as platform
+from ratelike._numerics._tile_random import num_tiles
 from ratelike._population import _chunk_size
+from ratelike._study._tiles import errors_of_tiles
 
 STEPS, BLOCKS = 2000, 23
 # What XLA asks of a device.
@@ -135,14 +138,59 @@ def b1(
     return jax.grad(loss) if of_gradient else run, arguments
 
 
+def with_variance(neurons: int, steps: int):
+    """The gradient of the expected loss of spikes, of one layer."""
+    grid = rl.TimeGrid(1e-3, steps)
+    network = rl.relay_network(
+        rl.SRM0(), num_neurons=neurons, num_latents=4, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(4, key=jax.random.key(1)).increments(grid)
+
+    def loss(network):
+        key, target = jax.random.key(3), jnp.zeros((steps, 4))
+        return rl.expected_spiking_loss(
+            network, increments, grid, target, num_probes=2, key=key
+        )
+
+    return jax.grad(loss), (network,)
+
+
+def convergence_cell(count: int, neurons: int, steps: int):
+    """Three dynamics of several networks."""
+    grid = rl.TimeGrid(0.5e-3, steps)
+
+    def draw(key):
+        return rl.relay_network(
+            rl.SRM0(), num_neurons=neurons, num_latents=10, depth=3, key=key
+        )
+
+    keys = jax.random.split(jax.random.key(0), count)
+    drive = rl.WienerDrive(10, key=jax.random.key(1)).increments(grid)
+    drives = jnp.stack([drive] * count)
+    networks = eqx.filter_vmap(draw)(keys)
+    packed = pack(networks, drives, keys, neurons, num_tiles(count * neurons))
+    dynamics = rl.study.ComparedDynamics().all_three
+
+    def errors(increments):
+        driven = eqx.tree_at(lambda p: p.increments, packed, increments)
+        return errors_of_tiles.__wrapped__(driven, grid, dynamics, 0, None)
+
+    return errors, (packed.increments,)
+
+
 PROGRAMS = {
     f"{name} {neurons}": lambda name=name, neurons=neurons: b1(name, neurons)
-    for neurons in (100_000, 1_000_000)
+    for neurons in (10_000, 100_000, 1_000_000)
     for name in ("spiking", "exact", "graded", "conventional")
 }
 PROGRAMS |= {
     f"gradient {name} 4096": lambda name=name: b1(name, 4096, of_gradient=True)
     for name in ("exact", "graded")
+}
+PROGRAMS |= {
+    "streamed spiking 1000000": lambda: b1("spiking", 1_000_000, is_streamed=True),
+    "gradient with variance 1024": lambda: with_variance(1024, 500),
+    "convergence 4 x 1024": lambda: convergence_cell(4, 1024, 400),
 }
 
 
