@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._run_layer import LayerRun, run_layer
@@ -58,8 +59,14 @@ def run_layers(
             runs += _run_alike(run, path, alike, first)
         else:
             runs.append(run(path, stages[first], first, recorded.get(first)))
-        path = GridPath(runs[-1].mean.latents, grid)
+        path = _path(runs[-1].mean.latents, grid)
     return runs
+
+
+def _path(values: Float[Array, "time *tiles latents"], grid: TimeGrid) -> GridPath:
+    """Whatever the values are: that a layer made no sense is known by its `succeeded`."""
+    zeros = GridPath(jnp.zeros_like(values), grid)
+    return eqx.tree_at(lambda path: path.values, zeros, values)
 
 
 def _of_layer(key: Array, index: int | Int[Array, ""]) -> Array:

@@ -129,14 +129,15 @@ def test_several_inputs_side_by_side(monkeypatch, at_once, mesh):
 
 def test_parameters_of_neurons_and_several_inputs():
     increments = jnp.stack([values(seed)["increments"] for seed in range(3)])
+    dynamics = graded()
 
     def of_all(amplitude):
         def of_input(x):
             point = values() | {"increments": x, "amplitude": amplitude}
-            return loss(point, graded())
+            return loss(point, dynamics)
 
         return jnp.sum(jax.vmap(of_input)(increments))
 
-    alone = [slopes(values() | {"increments": x}, graded()) for x in increments]
+    alone = [slopes(values() | {"increments": x}, dynamics) for x in increments]
     expected = sum(slope["amplitude"] for slope in alone)
     np.testing.assert_allclose(jax.jit(jax.grad(of_all))(3.0), expected, rtol=1e-10)
