@@ -37,6 +37,7 @@ QUICK: dict[str, str | None] = {
         test_generalised_rate_is_the_sum_over_all_spike_trains test_stationary_rate_is_the_renewal_sum
         test_escape_rates_are_their_formula_and_finite_everywhere
         test_kernels_are_their_formula_and_constant_beyond_their_memory""",
+    "numerics/test_column_scan.py": "test_loop_and_kernel_are_the_scan test_threefry_is_that_of_jax",
     "neuron/test_renewal.py": """
         test_dead_time_alone_in_discrete_time test_is_the_fixed_point_of_the_markov_chain_of_ages
         test_firing_probability_in_float32""",

@@ -37,7 +37,8 @@ def host_threads(arguments: PyTree) -> HostThreads | None:
     by_operation = jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
     if by_operation or not validation.is_concrete((arrays, made_here)):
         return None
-    devices = set().union(*(each.devices() for each in (*arrays,)))
+    on_device = [each for each in (*arrays, made_here) if isinstance(each, jax.Array)]
+    devices = set().union(*(each.devices() for each in on_device))
     if len(devices) > 1 or next(iter(devices)).platform != "cpu":
         return None
     return HostThreads(num_cores())
