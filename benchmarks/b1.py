@@ -2,6 +2,7 @@
 
     python benchmarks/b1.py                                  # both cores of a small machine
     python benchmarks/b1.py --devices 1 --neurons 1000 10000
+    python benchmarks/b1.py --plain                          # as a script calls `simulate`: in threads, without `jit`
     python benchmarks/b1.py --gradient                       # time and memory of reverse mode, N = 1000
 
 Rates in neuron-steps per second, 3 N steps / run time: the best and the median of several runs; compile time apart. On
@@ -45,7 +46,7 @@ def dynamics_named(name: str) -> rl.extend.AbstractDynamics:
 
 
 def job(
-    name: str, neurons: int, steps: int, mesh, latents: int = 10
+    name: str, neurons: int, steps: int, mesh, latents: int = 10, plain: bool = False
 ) -> Callable[[], jax.Array]:
     """Compiled; a call runs it."""
     grid = rl.TimeGrid(0.5e-3, steps)
@@ -57,14 +58,16 @@ def job(
     spikes = jax.random.key(2) if name == "spiking" else None
     dynamics = dynamics_named(name)
 
-    @jax.jit
     def run(network, increments, spikes):
         return rl.simulate(
             network, increments, grid, dynamics, key=spikes, mesh=mesh
         ).outputs
 
     arguments = network, increments, spikes
-    compiled = run.lower(*arguments).compile()
+    if plain:
+        run(*arguments)
+        return lambda: jax.block_until_ready(run(*arguments))
+    compiled = jax.jit(run).lower(*arguments).compile()
     return lambda: jax.block_until_ready(compiled(*arguments))
 
 
@@ -128,7 +131,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--devices", type=int, default=2, help="virtual, on a CPU")
     parser.add_argument("--gradient", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="no mesh, no jit")
     options = parser.parse_args()
+    options.devices = 1 if options.plain else options.devices
     jax.config.update("jax_num_cpu_devices", options.devices)
     mesh = None
     if jax.device_count() > 1:
@@ -154,7 +159,9 @@ def main() -> None:
     for name in options.dynamics:
         for neurons in options.neurons:
             began = time.perf_counter()
-            run = job(name, neurons, options.steps, mesh, options.latents)
+            run = job(
+                name, neurons, options.steps, mesh, options.latents, options.plain
+            )
             compiling = time.perf_counter() - began
             found = times(run, options.repeats)
             best, median = min(found), statistics.median(found)
