@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike._density._renewal_problem import initial_state, renewal_problem
+from ratelike._density._renewal_term import RenewalTerm
 from ratelike._neuron._renewal import stationary_rate
 from ratelike._numerics import _platform as platform
 from ratelike._numerics._column_scan import ColumnScan
@@ -108,14 +110,26 @@ def test_densities_are_the_same(as_on_gpu, mesh):
 
 
 def test_cohorts_within_their_dead_time(as_on_gpu):
-    """A queue of seven rows, from block to block."""
-    dynamics = rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(DEAD)))
+    """A queue of seven rows: the whole state after a block of steps."""
+    network = rl.relay_network(
+        DEAD, num_neurons=NUM_NEURONS, num_latents=3, depth=1, key=jax.random.key(0)
+    )
+    increments = rl.WienerDrive(3, key=jax.random.key(1)).increments(GRID)
+    population = network.layers[0].population(None, None)
+    mesh, step = rl.AgeMesh.graded(DEAD), jnp.zeros((), jnp.int32)
+    problem = renewal_problem(population, mesh, GRID.dt, increments, 40, None)
 
     def run():
-        return layer_output(DEAD, dynamics, None)
+        @jax.jit
+        def one_block(start, problem):
+            times = RenewalTerm(), 0.0, 1.0
+            return rl.AgeShift(mesh).step(*times, start, problem, step, False)[0]
 
-    here, there = run(), as_on_gpu(run, anew=True)
+        return one_block(initial_state(problem), problem)
+
+    here, there = run(), as_on_gpu(run)
     assert as_on_gpu.scans
+    assert here.queue is not None
     assert_close(here, there, rtol=1e-6)
 
 
