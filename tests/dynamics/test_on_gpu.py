@@ -17,7 +17,7 @@ from ratelike._signal import _membrane
 
 pytestmark = pytest.mark.usefixtures("any_ranks")
 
-NUM_NEURONS, GRID = 5, rl.TimeGrid(0.5e-3, 150)
+NUM_NEURONS, GRID = 34, rl.TimeGrid(0.5e-3, 150)
 SRM0 = rl.SRM0()
 NEURONS = {
     "SRM0": SRM0,
