@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import jax
 import jax.numpy as jnp
 import numpy as np
+from b1 import dynamics_named, job, times
 
 import ratelike as rl
 
@@ -30,16 +31,6 @@ NEURONS = [1000, 10_000, 100_000, 1_000_000, 10_000_000]
 STEPS = 2000
 # Neuron-steps of one layer that a run may have; with exact ages a tenth of it.
 LARGEST_RUN = 2e9
-
-
-def dynamics_named(name: str) -> rl.extend.AbstractDynamics:
-    graded = rl.AgeMesh.graded(rl.SRM0())
-    return {
-        "spiking": rl.Spiking(),
-        "exact": rl.GeneralisedRate(),
-        "graded": rl.GeneralisedRate(rl.AgeShift(graded)),
-        "conventional": rl.ConventionalRate(),
-    }[name]
 
 
 def bytes_of_a_step(name: str) -> float:
@@ -57,27 +48,13 @@ def steps_for(name: str, neurons: int, steps: int) -> int:
     return int(min(steps, max(largest / neurons, 20)))
 
 
+# As b1.py calls them.
+NAMES = {"exact": "generalised"}
+
+
 def b1(name: str, neurons: int, steps: int) -> Callable[[], jax.Array]:
     """Compiled; a call runs it."""
-    grid = rl.TimeGrid(DT, steps)
-    network = rl.streamed_relay_network(
-        rl.SRM0(),
-        num_neurons=neurons,
-        num_latents=LATENTS,
-        depth=DEPTH,
-        key=jax.random.key(0),
-    )
-    increments = rl.WienerDrive(LATENTS, key=jax.random.key(1)).increments(grid)
-    spikes = jax.random.key(2) if name == "spiking" else None
-    dynamics = dynamics_named(name)
-
-    @jax.jit
-    def run(network, increments, spikes):
-        return rl.simulate(network, increments, grid, dynamics, key=spikes).outputs
-
-    arguments = network, increments, spikes
-    compiled = run.lower(*arguments).compile()
-    return lambda: jax.block_until_ready(compiled(*arguments))
+    return job(NAMES.get(name, name), neurons, steps, mesh=None, latents=LATENTS)
 
 
 def gradient(name: str, neurons: int, steps: int) -> dict[str, Callable]:
@@ -88,7 +65,7 @@ def gradient(name: str, neurons: int, steps: int) -> dict[str, Callable]:
     )
     increments = rl.WienerDrive(4, key=jax.random.key(1)).increments(grid)
 
-    dynamics = dynamics_named("exact" if name == "variance" else name)
+    dynamics = dynamics_named(NAMES.get(name, "graded"))
 
     def loss(network):
         if name == "variance":
@@ -108,15 +85,6 @@ def gradient(name: str, neurons: int, steps: int) -> dict[str, Callable]:
         kind: functools.partial(lambda c: jax.block_until_ready(c(network)), c)
         for kind, c in compiled.items()
     }
-
-
-def times(run: Callable[[], object], repeats: int) -> list[float]:
-    found = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - began)
-    return found
 
 
 def copy_bandwidth() -> float:
@@ -164,12 +132,12 @@ def part_b1(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExecutor)
     columns = ["dynamics", "N", "steps", "compile (s)", "run (ms)", "median (ms)"]
     columns += ["neuron-steps/s", "of memory"]
     rows = []
-    for (name, neurons), job in jobs.items():
+    for (name, neurons), future in jobs.items():
         if not clock.allows(f"B1 {name} {neurons}"):
             continue
         steps = steps_for(name, neurons, options.steps)
         try:
-            compiling, run = job.result()
+            compiling, run = future.result()
             run()
             found = times(run, options.repeats)
         except jax.errors.JaxRuntimeError as error:
@@ -223,10 +191,10 @@ def part_gradient(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExe
     }
     wait(jobs.values())
     rows = []
-    for (name, neurons, steps), job in jobs.items():
+    for (name, neurons, steps), future in jobs.items():
         if not clock.allows(f"gradient {name} {neurons}"):
             continue
-        compiling, runs = job.result()
+        compiling, runs = future.result()
         best = {}
         for kind, run in runs.items():
             run()

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ratelike._numerics._column_kernel import run_kernel, supports
+from ratelike._numerics._kernel_tile import is_list
 from ratelike._types import PyTree
 
 # (constants, carry, shared, rows) -> (carry, outputs, sums)
@@ -121,6 +122,6 @@ def _unstacked(tree: PyTree, axes: int) -> PyTree:
 
 def _stacked(tree: PyTree) -> PyTree:
     def stack(rows: Any) -> Array:
-        return jnp.stack(rows) if isinstance(rows, list) else rows
+        return jnp.stack(rows) if is_list(rows) else rows
 
-    return jax.tree.map(stack, tree, is_leaf=lambda node: isinstance(node, list))
+    return jax.tree.map(stack, tree, is_leaf=is_list)
