@@ -2,6 +2,7 @@
 
     python benchmarks/limit/run.py                           # needs gcc, and AVX2
     python benchmarks/limit/run.py --dynamics spiking --neurons 100000
+    python benchmarks/limit/run.py --plain                   # `rl.simulate`, nothing configured
 
 The job is B1 (`benchmarks/b1.py`): 3 layers of N SRM0 neurons, 10 latents, 0.5 ms a step. Compared are medians of the
 time of one run, and of the ratio within each turn. The outputs are the check that both do the same: of densities their
@@ -59,16 +60,17 @@ def race(folder: Path, name: str, neurons: int, options) -> dict[str, str]:
         key=jax.random.key(0),
     )
     increments = rl.WienerDrive(LATENTS, key=jax.random.key(1)).increments(grid)
-    mesh = jax.make_mesh((jax.device_count(),), ("neurons",))
+    mesh = None
+    if not options.plain:
+        mesh = jax.make_mesh((jax.device_count(),), ("neurons",))
 
     def simulation(dynamics, key=None):
-        return jax.jit(
-            lambda network: (
-                rl.simulate(
-                    network, increments, grid, dynamics, key=key, mesh=mesh
-                ).outputs
-            )
-        )
+        def simulate(network):
+            return rl.simulate(
+                network, increments, grid, dynamics, key=key, mesh=mesh
+            ).outputs
+
+        return simulate if options.plain else jax.jit(simulate)
 
     rate = simulation(rl.GeneralisedRate())
     ours = rate if name == "density" else simulation(rl.Spiking(), jax.random.key(2))
@@ -129,8 +131,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2, help="and virtual devices")
+    parser.add_argument(
+        "--plain", action="store_true", help="without a mesh, jit or devices"
+    )
     options = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", options.threads)
+    if not options.plain:
+        jax.config.update("jax_num_cpu_devices", options.threads)
     print(
         "Neuron-steps (or age-bin-steps) per second, median of the turns",
         file=sys.stderr,
