@@ -1,5 +1,7 @@
 """The problem that is solved on the grid: a layer under an incoming path."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,11 @@ class RenewalProblem(eqx.Module):
     dt: float = eqx.field(static=True)  # s
     path: Float[Array, "blocks block *tiles latents"]  # increments of the incoming path
     recorded: Integer[Array, " recorded"] | None
+
+    def with_blocks(self, num_blocks: int) -> "RenewalProblem":
+        """The same, followed by blocks without input."""
+        more = [(0, num_blocks - len(self.path))] + [(0, 0)] * (self.path.ndim - 1)
+        return dataclasses.replace(self, path=jnp.pad(self.path, more))
 
 
 def initial_state(problem: RenewalProblem) -> GridState:
