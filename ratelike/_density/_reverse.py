@@ -42,6 +42,7 @@ def is_reversible(problem: RenewalProblem) -> bool:
         shared_factors(problem.population.neuron) is not None
         and (schedule.num_levels > 1 or block <= schedule.memory)
         and problem.population.recurrence is None
+        and problem.piece is None
         and problem.recorded is None
     )
 

@@ -1,11 +1,13 @@
 """One loop of recurrent input: what a population sends to itself, decoded, delayed and encoded again."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._numerics._products import tiled_matmul
 from ratelike._numerics._tile_random import TILE
+from ratelike._numerics._time_blocks import Part
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._sums import tree_sum
 
@@ -14,6 +16,16 @@ class UnderWay(eqx.Module):
     """What was sent and has not arrived, between two steps."""
 
     currents: Float[Array, "delay neurons"]  # those to come, the next step's first
+
+    def arriving(
+        self, num_steps: int, part: Part | None
+    ) -> Float[Array, "block neurons"]:
+        """In the next steps, or in those of a block that a `part` says."""
+        if part is None:
+            return self.currents[:num_steps]
+        before = jnp.zeros((num_steps, self.currents.shape[1]), self.currents.dtype)
+        rows = jnp.concatenate([before, self.currents])
+        return jax.lax.dynamic_slice_in_dim(rows, num_steps - part.first, num_steps)
 
 
 class Loop(eqx.Module):
@@ -39,11 +51,19 @@ class Loop(eqx.Module):
         return UnderWay(jnp.zeros(shape, self.encoder.dtype))
 
     def after(
-        self, state: UnderWay, activity: Float[Array, "block neurons"]
+        self,
+        state: UnderWay,
+        activity: Float[Array, "block neurons"],
+        part: Part | None,
     ) -> UnderWay:
         """After a block no longer than the delay, whose own currents have arrived."""
-        remaining = state.currents[len(activity) :]
-        return UnderWay(jnp.concatenate([remaining, self._currents(activity)]))
+        if part is None:
+            remaining = state.currents[len(activity) :]
+            return UnderWay(jnp.concatenate([remaining, self._currents(activity)]))
+        sent = jnp.roll(self._currents(activity), -part.first, axis=0)
+        rows = jnp.concatenate([state.currents, sent])
+        delay = len(state.currents)
+        return UnderWay(jax.lax.dynamic_slice_in_dim(rows, part.length, delay))
 
     def throughout(
         self, state: UnderWay, activity: Float[Array, "time neurons"]
