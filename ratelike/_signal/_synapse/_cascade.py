@@ -73,8 +73,9 @@ def two_stages(
     """Of z' = (x - z) / taus[0] and y' = (z - y) / taus[1]; the state is z and y."""
     p, q = (_steps_per(tau, dt) for tau in taus)
     kept_z, kept_y = mean_decay(p), mean_decay(q)
-    # Whatever the order of the two, and where they are equal.
-    between = jnp.exp(-jnp.minimum(p, q)) * mean_decay(jnp.abs(p - q))
+    # Whatever the order of the two; where they are equal, each has half of the derivative by both.
+    low, high = jnp.minimum(p, q), jnp.maximum(p, q)
+    between = jnp.exp(-low) * mean_decay(high - low)
     z_in_y, z_in_mean = q * between, kept_z - between
     decay_z, push_z = _rounded((jnp.exp(-p), -jnp.expm1(-p) / dt))
     decay_y, y_of_z, push_y = _rounded(
@@ -104,7 +105,8 @@ def _steps(step: Step, start: PyTree, pushes: PyTree) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(step, start, pushes)
     two = jax.tree.map(lambda x: jnp.concatenate([x, jnp.zeros_like(x)]), pushes)
     _, before = jax.lax.scan(step, start, two)
-    return tuple(jax.tree.map(lambda x: x[part], before) for part in (1, slice(1)))
+    end = jax.tree.map(lambda x: x[1], before)
+    return end, jax.tree.map(lambda x: x[:1], before)
 
 
 def _rounded(numbers: T) -> T:
@@ -117,12 +119,13 @@ def _rounded(numbers: T) -> T:
 
 
 def _steps_per(tau: Float[Array, "*#shape"], dt: float) -> Float[Array, "*#shape"]:
-    return jnp.minimum(dt / tau, FASTEST)
+    return dt / jnp.maximum(tau, dt / FASTEST)
 
 
 def low_pass(
     tau: Float[Array, "*#latents"], angular_frequency: Float[Array, " frequencies"]
 ) -> Array:
     """1 / (1 + i w tau)."""
+    tau = tau.astype(angular_frequency.dtype)
     phase = jnp.multiply.outer(angular_frequency, tau)
-    return 1.0 / (1.0 + 1j * phase)
+    return jnp.reciprocal(jax.lax.complex(jnp.ones_like(phase), phase))

@@ -1,6 +1,7 @@
 """A delay."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -84,4 +85,5 @@ class Delay(AbstractSynapse):
         self, angular_frequency: Float[Array, " frequencies"]
     ) -> Complex[Array, "frequencies *#latents"]:
         durations = jnp.asarray(self.duration, angular_frequency.dtype)
-        return jnp.exp(-1j * jnp.multiply.outer(angular_frequency, durations))
+        phase = jnp.multiply.outer(angular_frequency, durations)
+        return jax.lax.complex(jnp.cos(phase), -jnp.sin(phase))
