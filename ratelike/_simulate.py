@@ -117,8 +117,10 @@ def simulate(
     pieces = None
     if state is not None or keep_final:
         check_goes_on(dynamics, network, grid, state)
-        states = [None] * network.depth if state is None else state.layers
-        pieces = [Piece(each) for each in states]
+        pieces = [Piece(None) for _ in network.layers]
+        if state is not None:
+            both = zip(state.layers, state.synapses, strict=True)
+            pieces = [Piece(layer, synapse) for layer, synapse in both]
     start = None if state is None else state.outputs
     # Within a run steps count from 0.
     own_grid, path = _from_zero(path, grid, network.layers[0].dtype)
@@ -234,7 +236,9 @@ def _trajectory(
     states = [run.final for run in runs if run.final is not None]
     final = None
     if states:
-        final = State(tuple(states), outputs[-1], jnp.zeros((), jnp.int32), grid.dt)
+        synapses = tuple(run.synapse for run in runs)
+        step = jnp.zeros((), jnp.int32)
+        final = State(tuple(states), synapses, outputs[-1], step, grid.dt)
     return Trajectory(
         outputs=outputs,
         increments=jnp.stack(increments) if same else tuple(increments),

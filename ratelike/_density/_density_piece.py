@@ -59,8 +59,10 @@ class DensityPiece(eqx.Module):
     def window(self, block: int) -> Window:
         return Window(self.first(block), self.num_steps)
 
-    def part(self, step: Integer[Array, ""], block: int) -> Part:
-        """That of the block that begins with `step`."""
+    def part(self, step: Integer[Array, ""], block: int) -> Part | None:
+        """That of the block that begins with `step`; None where every block is of one step, and belongs to the run."""
+        if block == 1:
+            return None
         origin = self.shared.step - self.first(block)
         return self.window(block).part((step - origin) // block, block)
 

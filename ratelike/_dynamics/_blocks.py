@@ -139,7 +139,7 @@ def _block(
             steps = jnp.arange(block, dtype=jnp.int32)[:, None]
             activity = jnp.where(part.has(steps), activity, 0.0)
         if recurrence is not None:
-            under_way = recurrence.after(under_way, activity, part)
+            under_way = recurrence.after(under_way, activity, dt, part)
         kept = None
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])

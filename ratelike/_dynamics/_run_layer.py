@@ -1,5 +1,6 @@
 """A layer as chunks of neurons, each small enough for the processor's cache."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
 from ratelike._population._sums import SideBySide, Workers
 from ratelike._signal._grid import TimeGrid
+from ratelike._signal._synapse import through_synapse
 from ratelike._types import PyTree
 
 Run = Callable[..., LayerOutput]
@@ -40,12 +42,14 @@ class LayerRun(eqx.Module):
     saved: PyTree
     succeeded: Bool[Array, ""]
     final: AbstractLayerState | None = None
+    synapse: PyTree = None  # its state at the end
 
 
 class Piece(eqx.Module):
     """A run that begins in a state (None: that in which runs begin otherwise), and tells the one at its end."""
 
     initial: AbstractLayerState | None
+    synapse: PyTree = None  # state of that of the layer
 
 
 def run_layer(
@@ -66,13 +70,20 @@ def run_layer(
     population runs as a whole.
     """
 
-    size = _chunk_size(dynamics, stage, grid, workers)
-    many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
     # Threads run programs: here nothing is traced.
     call = call_compiled if isinstance(workers, HostThreads) else _call
+    before = None if piece is None else piece.synapse
+    synapse = None
+    if stage.synapse is not None:
+        path, synapse = call(
+            through_synapse, stage.synapse, path, grid, stage.dtype, before
+        )
+    size = _chunk_size(dynamics, stage, grid, workers)
+    many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
     run = eqx.Partial(_run, dynamics, grid, key)
     if size is None or stage.num_neurons <= size or many:
-        return call(_run_whole, run, stage, path, piece, recorded)
+        whole = call(_run_whole, run, stage, path, piece, recorded)
+        return dataclasses.replace(whole, synapse=synapse)
     arrays, rest = eqx.partition((stage, path, piece), eqx.is_array)
     run_chunk = eqx.Partial(_run_chunk, run, rest, size // TILE)
     num_chunks = -(-stage.num_neurons // size)
@@ -86,7 +97,7 @@ def run_layer(
     final = None
     if piece is not None:
         final = call(_final, states[0], stage.num_neurons)
-    return LayerRun(mean, recording, None, succeeded, final)
+    return LayerRun(mean, recording, None, succeeded, final, synapse)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:

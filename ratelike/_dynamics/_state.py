@@ -1,7 +1,6 @@
 """The state of a network between two steps."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,6 +23,7 @@ class State(eqx.Module):
     """
 
     layers: tuple[AbstractLayerState, ...]
+    synapses: tuple[PyTree, ...]  # of what comes into each layer
     outputs: Float[Array, " latents"]  # output membranes
     step: Integer[Array, ""]  # number of the next step
     dt: float = eqx.field(static=True)  # s
@@ -49,28 +49,30 @@ def check_goes_on(
     dynamics: AbstractDynamics,
     network: Network,
     grid: TimeGrid,
-    initial: Any,
+    initial: State | None,
 ) -> None:
     """Raises `ValueError` unless a run under the dynamics can go on from a state, and from this one if there is one."""
     if not isinstance(dynamics, AbstractContinuingDynamics):
         raise ValueError(
             f"dynamics must be an AbstractContinuingDynamics for keep_final and initial, got {validation.shown(dynamics)}"
         )
-    states = [None] * network.depth
     if initial is not None:
-        states = initial.layers
-        if len(states) != network.depth:
-            raise ValueError(
-                f"initial must have the {network.depth} layers of the network, got {len(states)}"
-            )
+        for name in ("layers", "synapses"):
+            if len(getattr(initial, name)) != network.depth:
+                raise ValueError(
+                    f"initial must have the {network.depth} layers of the network, got {len(initial.layers)}"
+                )
         latents = (network.layers[-1].num_latents_out,)
         validation.shape("initial.outputs", initial.outputs, latents)
-    for index, (state, layer) in enumerate(zip(states, network.layers, strict=True)):
-        name = f"network.layers[{index}]"
-        if state is not None:
-            validation.instance(f"initial.layers[{index}]", state, AbstractLayerState)
-            _check_size(f"initial.layers[{index}]", state, layer, grid.dt)
-        dynamics.check_state(name, state, layer, grid)
+    for index, layer in enumerate(network.layers):
+        state = None
+        if initial is not None:
+            name, state = f"initial.layers[{index}]", initial.layers[index]
+            validation.instance(name, state, AbstractLayerState)
+            _check_size(name, state, layer, grid.dt)
+            name = f"initial.synapses[{index}]"
+            _check_synapse(name, initial.synapses[index], layer, grid.dt)
+        dynamics.check_state(f"network.layers[{index}]", state, layer, grid)
 
 
 def _check_size(
@@ -92,6 +94,17 @@ def _check_size(
         raise ValueError(
             f"{name} must come from a layer with the same delays of feedback, got {validation.shown(_shapes(under_way))} "
             f"for {validation.shown(_shapes(own))}"
+        )
+
+
+def _check_synapse(name: str, state: PyTree, layer: AbstractLayer, dt: float) -> None:
+    own = None
+    if layer.synapse is not None:
+        shape = (layer.num_latents,)
+        own = eqx.filter_eval_shape(layer.synapse.initial, shape, layer.dtype, dt)
+    if _shapes(state) != _shapes(own):
+        raise ValueError(
+            f"{name} must come from a layer with a synapse of this kind, got a state of shapes {_shapes(state)} for {_shapes(own)}"
         )
 
 

@@ -59,10 +59,12 @@ def settled_state(network: Network, start: StationaryState, dt: float) -> State:
     """On the grid, where the rates of neurons depend on the step."""
     dtype = network.layers[0].dtype
     network, signal = cast_to((network.stored(), start.input), dtype)
-    layers = []
+    layers, synapses = [], []
     for layer in network.layers:
+        synapse = layer.synapse
+        synapses.append(None if synapse is None else synapse.settled(signal, dt))
         potential = layer.bias + matmul(layer.encoder, signal)
         layers.append(SettledState(potential, None))
         rate = renewal.stationary_rate(layer.neuron, potential, dt)
         signal = matmul(rate, layer.decoder) / layer.num_neurons
-    return State(tuple(layers), signal, jnp.zeros((), jnp.int32), dt)
+    return State(tuple(layers), tuple(synapses), signal, jnp.zeros((), jnp.int32), dt)
