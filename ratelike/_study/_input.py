@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ratelike._network import Network
-from ratelike._signal._drive import AbstractDrive, WienerDrive
+from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drives._wiener import WienerDrive
 
 MakeDrive = Callable[[Network, Array], AbstractDrive]
 

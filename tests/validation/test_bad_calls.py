@@ -134,7 +134,7 @@ def compile_nothing(monkeypatch):
 
     for name in COMPILED:
         monkeypatch.setattr(f"ratelike.{name}", accept)
-    monkeypatch.setattr(rl.WienerDrive, "_increments", lambda drive, grid: INCREMENTS)
+    monkeypatch.setattr(rl.WienerDrive, "_increments", lambda drive, *times: INCREMENTS)
 
 
 def names(good, *arguments, known=()):
