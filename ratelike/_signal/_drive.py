@@ -206,3 +206,11 @@ def grid_increments(
         return path.values
     times = jnp.asarray(grid.times, dtype=dtype)
     return jax.vmap(path.evaluate)(times[:-1], times[1:]).astype(dtype)
+
+
+def input_increments(
+    drive: Input, grid: TimeGrid, num_latents: int, dtype: DTypeLike
+) -> Float[Array, "time latents"]:
+    """Increments of whatever a network may be given."""
+    path = as_path(drive, grid, num_latents, dtype)
+    return grid_increments(path, grid, dtype).astype(dtype)
