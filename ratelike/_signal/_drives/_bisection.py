@@ -78,9 +78,9 @@ def _product(
     matrix: Float[Array, "rows columns"], vectors: Float[Array, "columns latents"]
 ) -> Float[Array, "rows latents"]:
     # Sums in a fixed order: a matrix product would have other bits for other numbers of times.
-    total = matrix[:, 0, None] * vectors[0]
+    total = matrix[:, 0, None] * vectors[0][None]
     for column in range(1, matrix.shape[1]):
-        total = total + matrix[:, column, None] * vectors[column]
+        total = total + matrix[:, column, None] * vectors[column][None]
     return total
 
 
