@@ -12,7 +12,6 @@ from ratelike._network._packed import pack
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import num_tiles
 from ratelike._signal._drive import input_increments
-from ratelike._signal._grid import TimeGrid
 from ratelike._study._checks import check_is_network
 from ratelike._study._study import Study
 from ratelike._study._tiles import errors_of_tiles

@@ -89,7 +89,8 @@ def test_membrane_under_spikes_is_a_sum_of_exponentials(dt):
     apart = np.all((t <= times) | (t > times + dt), axis=1)
     error = np.abs(membrane(drive, grid) - pulses.sum(axis=1))[apart]
     assert error.max() < np.abs(areas).sum() / TAU_M * dt / TAU_M
-    assert error.max() > 0.0 and apart.sum() > 40
+    assert error.max() > 0.0
+    assert apart.sum() > 40
 
 
 @pytest.mark.parametrize("dt", [0.1e-3, 0.7e-3, 1e-3])
@@ -107,9 +108,7 @@ def test_potentials_settle_at_the_bias_plus_the_encoded_signal():
     x = np.array([1.0, 0.5])
     drive = rl.FunctionDrive(lambda t: np.broadcast_to(x, (len(t), 2)))
     grid = rl.TimeGrid(1e-3, 80)
-    run = rl.simulate(
-        network, drive, grid, rl.ConventionalRate(), record={0: range(2)}
-    )
+    run = rl.simulate(network, drive, grid, rl.ConventionalRate(), record={0: range(2)})
     rise = -np.expm1(-grid.times[:, None] / TAU_M) * (encoder @ x)
     ends = np.sort(np.stack([bias + rise[:-1], bias + rise[1:]]), axis=0)
     recorded = np.asarray(run.recordings[0].potential)

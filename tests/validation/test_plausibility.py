@@ -59,7 +59,8 @@ def test_a_time_constant_that_is_traced_is_not_looked_at():
 def test_a_current_without_its_time_step():
     # A unit sine as dX means a current of 1 / dt; its mean over 2 tau_m = 20 steps of 50 is less by sin(0.4 pi) / (20 sin(0.02 pi)).
     with pytest.warns(
-        UserWarning, match=r"increments move the potential by about 536 esc.*SignalDrive"
+        UserWarning,
+        match=r"increments move the potential by about 536 esc.*SignalDrive",
     ) as caught:
         simulate(NETWORK, CURRENT)
     assert caught[0].filename == __file__

@@ -27,12 +27,14 @@ class Interval(NamedTuple):
 class HalvingLaw(NamedTuple):
     """(x in the middle, mean of the first half) = `slopes` (begin, end, mean) + `noise` (two standard normal numbers)."""
 
-    slopes: Float[np.ndarray, "*levels 2 3"]
-    noise: Float[np.ndarray, "*levels 2 2"]
+    slopes: Float[Array, "*levels 2 3"]
+    noise: Float[Array, "*levels 2 2"]
 
 
-def halving_law(length: float) -> HalvingLaw:
-    """Of an interval of `length` time constants, for variance 1. In float64, on the host."""
+def halving_law(
+    length: float,
+) -> tuple[Float[np.ndarray, "2 3"], Float[np.ndarray, "2 2"]]:
+    """The arrays of a `HalvingLaw` for `length` time constants and variance 1, in float64 on the host."""
     known, half = _covariance(length), length / 2.0
     to_end, of_half = np.exp(-half), _mean_decay(half)
     # Rows: x in the middle and the mean of the first half; columns: begin, end, mean.
@@ -40,7 +42,7 @@ def halving_law(length: float) -> HalvingLaw:
     shared = np.array([[to_end, to_end, of_half], [of_half, to_end * of_half, mean]])
     own = np.array([[1.0, of_half], [of_half, _mean_variance(half)]])
     slopes = np.linalg.solve(known, shared.T).T
-    return HalvingLaw(slopes, _root(own - slopes @ shared.T))
+    return slopes, _root(own - slopes @ shared.T)
 
 
 def whole_interval(
@@ -56,15 +58,14 @@ def whole_interval(
 
 def halved(
     interval: Interval,
-    slopes: Float[Array, "2 3"],
-    noise: Float[Array, "2 2"],
+    law: HalvingLaw,
     second: Bool[Array, ""],
 ) -> tuple[Interval, Float[Array, " latents"]]:
     """The `second` half or the first one, and the mean of x over the first one."""
     draw, *inside = jax.random.split(interval.key, 3)
     numbers = jax.random.normal(draw, (2, len(interval.mean)), interval.mean.dtype)
     known = jnp.stack([interval.begin, interval.end, interval.mean])
-    middle, mean = _product(slopes, known) + _product(noise, numbers)
+    middle, mean = _product(law.slopes, known) + _product(law.noise, numbers)
     first = Interval(interval.begin, middle, mean, inside[0])
     other = Interval(middle, interval.end, 2.0 * interval.mean - mean, inside[1])
     return _chosen(second, other, first), mean

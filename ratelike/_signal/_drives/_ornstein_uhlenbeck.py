@@ -83,20 +83,28 @@ class OrnsteinUhlenbeckDrive(AbstractDrive):
         # As many seconds as there can be in so long a grid, so that a later piece of a run compiles nothing.
         seconds = leaf[0] // 2**SHORT + np.arange(int(grid.duration) + 3)
         seconds = np.minimum(seconds, 2**LONG - 1)
-        lengths = 2.0 ** -np.arange(-LONG, SHORT) / self.tau
-        laws = HalvingLaw(*map(np.stack, zip(*map(halving_law, lengths), strict=True)))
         dtype = np.dtype(self.std.dtype)
+        longest = 2.0**LONG / self.tau
         change = _changes(
-            whole_interval(float(lengths[0]), self.num_latents, self.key, dtype),
-            *(law.astype(dtype) for law in laws),
-            _bits(seconds, LONG),
-            (leaf // 2**SHORT - seconds[0]).astype(np.int32),
-            _bits(leaf, SHORT),
-            part.astype(dtype),
-            block[1:] != block[:-1],
-            np.int32(level),
+            whole_interval(longest, self.num_latents, self.key, dtype),
+            _laws(longest, dtype),
+            jnp.asarray(_bits(seconds, LONG)),
+            jnp.asarray(leaf // 2**SHORT - seconds[0], jnp.int32),
+            jnp.asarray(_bits(leaf, SHORT)),
+            jnp.asarray(part, dtype),
+            jnp.asarray(block[1:] != block[:-1]),
+            jnp.asarray(level, jnp.int32),
         )
         return jnp.broadcast_to(self.std, (self.num_latents,))[None] * change
+
+
+def _laws(longest: float, dtype: np.dtype) -> HalvingLaw:
+    """Of all levels, stacked."""
+    laws = [halving_law(longest / 2.0**level) for level in range(LONG + SHORT)]
+    slopes, noise = (
+        jnp.asarray(np.stack(each), dtype) for each in zip(*laws, strict=True)
+    )
+    return HalvingLaw(slopes, noise)
 
 
 def _bits(
@@ -110,8 +118,7 @@ def _bits(
 @eqx.filter_jit  # once for all grids of a length
 def _changes(
     whole: Interval,
-    slopes: Float[Array, "levels 2 3"],
-    noise: Float[Array, "levels 2 2"],
+    laws: HalvingLaw,
     to_seconds: Bool[Array, "long seconds"],
     second: Integer[Array, " ends"],
     within: Bool[Array, "short ends"],
@@ -122,10 +129,13 @@ def _changes(
     """int x dt over each step, for variance 1; blocks are the intervals of 2^-`level` s."""
 
     def to_second(halves: Bool[Array, " long"]) -> Interval:
-        def halve(interval: Interval, xs: tuple[Array, ...]) -> tuple[Interval, None]:
-            return halved(interval, *xs)[0], None
+        def halve(
+            interval: Interval, xs: tuple[HalvingLaw, Array]
+        ) -> tuple[Interval, None]:
+            law, second = xs
+            return halved(interval, law, second)[0], None
 
-        return jax.lax.scan(halve, whole, (slopes[:LONG], noise[:LONG], halves))[0]
+        return jax.lax.scan(halve, whole, (_of_levels(laws, 0, LONG), halves))[0]
 
     def to_time(
         interval: Interval, halves: Bool[Array, " short"], part: Float[Array, ""]
@@ -133,20 +143,20 @@ def _changes(
         """int x dt from the beginning of the block to a time, and over the whole block."""
 
         def halve(
-            carry: tuple[Interval, Array, Array], xs: tuple[Array, ...]
+            carry: tuple[Interval, Array, Array], xs: tuple[Array, HalvingLaw, Array]
         ) -> tuple[tuple[Interval, Array, Array], None]:
             interval, passed, total = carry
-            number, *law, second = xs
+            number, law, second = xs
             length = jnp.exp2(-number.astype(passed.dtype))
             total = jnp.where(number == level, length * interval.mean, total)
-            interval, mean = halved(interval, *law, second)
+            interval, mean = halved(interval, law, second)
             beyond = second & (number >= level)
             passed = passed + jnp.where(beyond, 0.5 * length * mean, 0.0)
             return (interval, passed, total), None
 
         zero = jnp.zeros_like(interval.mean)
         numbers = jnp.arange(SHORT, dtype=jnp.int32)
-        xs = numbers, slopes[LONG:], noise[LONG:], halves
+        xs = numbers, _of_levels(laws, LONG, LONG + SHORT), halves
         (interval, passed, total), _ = jax.lax.scan(halve, (interval, zero, zero), xs)
         return passed + 2.0**-SHORT * part * interval.mean, total
 
@@ -155,3 +165,7 @@ def _changes(
     passed, total = jax.vmap(to_time, in_axes=(0, 1, 0))(of_ends, within, part)
     before = jnp.where(crossing[:, None], total[:-1], 0.0) - passed[:-1]
     return before + passed[1:]
+
+
+def _of_levels(laws: HalvingLaw, first: int, end: int) -> HalvingLaw:
+    return HalvingLaw(laws.slopes[first:end], laws.noise[first:end])

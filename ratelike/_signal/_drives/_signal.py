@@ -63,9 +63,7 @@ class SignalDrive(AbstractDrive):
                 f"SignalDrive.values must have shape (time,) or (time, latents), got shape {table.shape}"
             )
         self.values = table.reshape(len(table), -1)
-        self.interpolation = (
-            SampleAndHold() if interpolation is None else interpolation
-        )
+        self.interpolation = SampleAndHold() if interpolation is None else interpolation
         validation.instance(
             "SignalDrive.interpolation", self.interpolation, AbstractInterpolation
         )

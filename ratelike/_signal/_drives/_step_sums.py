@@ -13,15 +13,16 @@ class StepSums(NamedTuple):
     """The entries of a sparse matrix (time, rows), in the order of its steps."""
 
     begin: Integer[np.ndarray, " time"]  # the first entry of each step
-    count: Integer[np.ndarray, " time"]
+    number: Integer[np.ndarray, " time"]  # of its entries
     rows: Integer[np.ndarray, " entries"]
     weights: Float[np.ndarray, " entries"]
-    most: int  # entries of a step
+    most: int  # at least the largest number
 
     def of(self, table: Float[Array, "rows latents"]) -> Float[Array, "time latents"]:
         """For each step the sum of weight x row over its entries."""
-        weights = self.weights.astype(table.dtype)
-        return _sums(table, self.begin, self.count, self.rows, weights, self.most)
+        weights = jnp.asarray(self.weights, table.dtype)
+        begin, number, rows = map(jnp.asarray, (self.begin, self.number, self.rows))
+        return _sums(table, begin, number, rows, weights, self.most)
 
 
 def step_sums(
@@ -36,38 +37,37 @@ def step_sums(
     place, inverse = np.unique(place, return_inverse=True)
     weights = np.bincount(inverse, weights, minlength=len(place))
     steps, rows = place // num_rows, place % num_rows
-    count = np.bincount(steps, minlength=num_steps)
-    most = int(count.max(initial=1))
+    number = np.bincount(steps, minlength=num_steps)
+    most = int(number.max(initial=1))
     # Sizes are powers of two, so that pieces of a run share programs; entries beyond the last one are never taken.
     spare = _power_of_two(len(rows)) - len(rows)
     return StepSums(
-        (np.cumsum(count) - count).astype(np.int32),
-        count.astype(np.int32),
+        (np.cumsum(number) - number).astype(np.int32),
+        number.astype(np.int32),
         np.pad(rows, (0, spare)).astype(np.int32),
         np.pad(weights, (0, spare)),
         _power_of_two(most),
     )
 
 
-def _power_of_two(number: int) -> int:
-    return 1 << max(number - 1, 0).bit_length()
+def _power_of_two(at_least: int) -> int:
+    return 1 << max(at_least - 1, 0).bit_length()
 
 
 @eqx.filter_jit
 def _sums(
     table: Float[Array, "rows latents"],
     begin: Integer[Array, " time"],
-    count: Integer[Array, " time"],
+    number: Integer[Array, " time"],
     rows: Integer[Array, " entries"],
     weights: Float[Array, " entries"],
     most: int,
 ) -> Float[Array, "time latents"]:
-    def add(total: Array, number: Array) -> tuple[Array, None]:
-        entry = begin + number
-        weight = jnp.where(number < count, weights[entry], 0.0)
+    def add(total: Array, index: Array) -> tuple[Array, None]:
+        entry = begin + index
+        weight = jnp.where(index < number, weights[entry], 0.0)
         return total + weight[:, None] * table[rows[entry]], None
 
     # One after the other: sums have the same bits in every piece of a run, and on every device.
     total = jnp.zeros((len(begin), table.shape[1]), table.dtype)
-    numbers = jnp.arange(most, dtype=begin.dtype)
-    return jax.lax.scan(add, total, numbers)[0]
+    return jax.lax.scan(add, total, jnp.arange(most, dtype=begin.dtype))[0]

@@ -62,7 +62,11 @@ class WienerDrive(AbstractDrive):
         crossing = np.full(int(grid.duration + 1e-6) + 2, grid.num_steps, np.int32)
         steps = np.flatnonzero(second[1:] != second[:-1])
         crossing[: len(steps)] = steps
-        return self._increments(second, within.astype(self.tau_m.dtype), crossing)
+        return self._increments(
+            jnp.asarray(second),
+            jnp.asarray(within, self.tau_m.dtype),
+            jnp.asarray(crossing),
+        )
 
     @eqx.filter_jit  # the tree takes seconds to compile: once for all drives of a kind
     def _increments(
