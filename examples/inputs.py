@@ -65,15 +65,15 @@ with rl.plot.style():
     _script.name_panels(
         axes, {"A": "Step response", "B": "f-I curve", "C": "A current from a file"}
     )
-    axes["A"].plot(spikes.times * 1e3, spikes.rates[0], color="0.7", label="spiking")
+    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color="0.7", label="spiking")
     axes["A"].plot(
-        limit.times * 1e3, limit.rates[0], color="C0", label="generalised rate"
+        limit.times * 1e3, limit.outputs, color="C0", label="generalised rate"
     )
     axes["A"].legend()
     axes["B"].plot(currents, final_rates, "o-")
-    axes["C"].plot(response.times * 1e3, response.rates[0])
+    axes["C"].plot(response.times * 1e3, response.outputs)
     for name in "AC":
-        axes[name].set(xlabel="time (ms)", ylabel="rate (Hz)")
+        axes[name].set(xlabel="time (ms)", ylabel="rate behind a membrane (Hz)")
     axes["B"].set(xlabel="x (escape widths)", ylabel="rate (Hz)")
     figure.savefig(png, dpi=200)
     figure.savefig(pdf)
