@@ -32,6 +32,7 @@ from ratelike._density._state import GridState, RefractoryDensity, Scalar
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron._ages import oldest_age
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._time_blocks import in_time
 from ratelike._population._chunk_size import chunk_size
 from ratelike._population._output import LayerOutput, Recording
@@ -39,6 +40,13 @@ from ratelike._population._population import Decoded, Population
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
+
+# Steps of a block, the same for runs of all lengths: masses are divided by their sum at its beginning, and the last bit
+# of a matrix product depends on how many rows it has. On a GPU a block costs the launch of its kernels.
+STEPS = 50
+STEPS_ON_GPU = 100
+# Where the memory is shorter, blocks are not made as short as it is.
+FEWEST_STEPS = 8
 
 
 class GridScheme(AbstractScheme):
@@ -71,19 +79,21 @@ class GridScheme(AbstractScheme):
         schedule = self.solver.mesh.schedule_of(neuron, grid.dt)
         arrays = 1 if schedule.num_levels == 1 else 2  # masses, and upper fractions
         kept = arrays * schedule.num_bins
-        states = self.block(grid, oldest_age(neuron, grid.dt)) * (kept + schedule.dead)
+        block = self.block(oldest_age(neuron, grid.dt))
+        states = block * self.blocks_between_ends(grid, block) * (kept + schedule.dead)
         return chunk_size(kept, states)
 
-    def block(self, grid: TimeGrid, memory: int) -> int:
-        """Steps of the grid in one step of the solver: about twice the root of all; one where the caller looks at each."""
-        # Of several chunks the states between blocks are kept, of one those within a block.
+    def block(self, memory: int) -> int:
+        """Steps of the grid in one step of the solver; one where the caller looks at each."""
         if self.options.saveat is not None:
             return 1
-        root = math.isqrt(grid.num_steps - 1) + 1
+        longest = STEPS_ON_GPU if platform.has_gpu() else STEPS
         # The adjoint wants blocks no longer than the memory.
-        block = min(2 * root, max(root, memory))
-        num_blocks = -(-grid.num_steps // block)
-        return -(-grid.num_steps // num_blocks)
+        return memory if FEWEST_STEPS <= memory < longest else longest
+
+    def blocks_between_ends(self, grid: TimeGrid, block: int) -> int:
+        """Of several chunks reverse mode keeps the states between so many blocks, of one those within: about the root of all."""
+        return max(1, round(2.0 * math.sqrt(grid.num_steps) / block))
 
     def solve(
         self,
@@ -93,20 +103,27 @@ class GridScheme(AbstractScheme):
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
         dtype = population.bias.dtype
+        memory = oldest_age(population.neuron, grid.dt)
+        block = self.block(memory)
         # Another path is cut into the grid's increments, so that every dynamics sees the same input.
         problem = renewal_problem(
             population,
             self.solver.mesh,
             grid.dt,
             grid_increments(path, grid, dtype),
-            self.block(grid, oldest_age(population.neuron, grid.dt)),
+            block,
             recorded,
         )
+        between_ends = self.blocks_between_ends(grid, block)
+        if problem.schedule.num_levels == 1:
+            between_ends = min(between_ends, max(1, memory // block))
         options = self.options
         # The scheme's own derivative, unless another one is asked for.
         ours = options.adjoint is None and type(self.solver) is AgeShift
         if ours and options.saveat is None and reverse.is_reversible(problem):
-            solve = functools.partial(_solve_with_ends, self)
+            num_blocks = between_ends * -(-len(problem.path) // between_ends)
+            problem = problem.with_blocks(num_blocks)
+            solve = functools.partial(_solve_with_ends, self, between_ends)
             decoded, reached_end = reverse.solved(
                 problem, solve, self.neurons_at_once(population.neuron, grid)
             )
@@ -145,10 +162,10 @@ def _solve(
 
 
 def _solve_with_ends(
-    scheme: GridScheme, problem: RenewalProblem, with_ends: bool
+    scheme: GridScheme, every: int, problem: RenewalProblem, with_ends: bool
 ) -> tuple[Decoded, PyTree, Bool[Array, ""]]:
-    """With the states between the blocks, if asked for."""
-    ends = diffrax.SubSaveAt(t0=True, steps=True, fn=reverse.ends_of)
+    """With the states between `every` so many blocks, if asked for."""
+    ends = diffrax.SubSaveAt(t0=True, steps=every, fn=reverse.ends_of)
     own = _READOUT, (ends if with_ends else None)
     ((decoded, _), ends), _, reached_end = _solve(scheme, problem, own)
     return decoded, ends, reached_end

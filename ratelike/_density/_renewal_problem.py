@@ -1,5 +1,7 @@
 """The problem that is solved on the grid: a layer under an incoming path."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,11 @@ class RenewalProblem(eqx.Module):
     path: Float[Array, "blocks block *tiles latents"]  # increments of the incoming path
     recorded: Integer[Array, " recorded"] | None
 
+    def with_blocks(self, num_blocks: int) -> "RenewalProblem":
+        """The same, followed by blocks without input."""
+        more = [(0, num_blocks - len(self.path))] + [(0, 0)] * (self.path.ndim - 1)
+        return dataclasses.replace(self, path=jnp.pad(self.path, more))
+
 
 def initial_state(problem: RenewalProblem) -> GridState:
     """All neurons at rest and as if they had never fired: in the last bin."""
@@ -49,7 +56,7 @@ def initial_state(problem: RenewalProblem) -> GridState:
     output = BlockOutput(
         activity=jnp.zeros((block, neurons), population.bias.dtype),
         acted=jnp.zeros((block, recorded), population.bias.dtype),
-        arriving=None if recurrence is None else recurrence.silence(problem.dt),
+        under_way=None if recurrence is None else recurrence.initial(problem.dt),
     )
     return GridState(
         density=density,
@@ -84,7 +91,7 @@ def renewal_problem(
 ) -> RenewalProblem:
     """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
     if population.recurrence is not None:
-        block = min(block, population.recurrence.delay_steps(dt))
+        block = min(block, population.recurrence.shortest_delay(dt))
     schedule = mesh.schedule_of(population.neuron, dt)
     num_blocks = -(-len(increments) // block)
     blocks = in_blocks(increments, num_blocks, block)
