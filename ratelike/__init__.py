@@ -41,7 +41,16 @@ Synapses
 
 Time and input
     TimeGrid                time steps
+    SignalDrive             a table of a signal, sampled in its own way
+    SampleAndHold           the signal between samples: held
+    PiecewiseLinear         the same, linear
+    FunctionDrive           a function of time
     WienerDrive             white noise, the same path at every time step
+    OrnsteinUhlenbeckDrive  coloured noise, the same path at every time step
+    SpikeTrainDrive         given spikes of other neurons
+    JoinedDrive             latents of several drives side by side
+    SumDrive                a sum of drives, as drive + other makes it
+    ScaledDrive             a multiple of a drive, as 0.5 * drive makes it
     GridPath                increments on a grid as a diffrax path
 
 Simulation
@@ -128,7 +137,18 @@ from ratelike._refractory import PowerLawRefractory as PowerLawRefractory
 from ratelike._refractory import SumRefractory as SumRefractory
 from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._signal._drive import GridPath as GridPath
-from ratelike._signal._drive import WienerDrive as WienerDrive
+from ratelike._signal._drive import ScaledDrive as ScaledDrive
+from ratelike._signal._drive import SumDrive as SumDrive
+from ratelike._signal._drives._function import FunctionDrive as FunctionDrive
+from ratelike._signal._drives._interpolation import PiecewiseLinear as PiecewiseLinear
+from ratelike._signal._drives._interpolation import SampleAndHold as SampleAndHold
+from ratelike._signal._drives._joined import JoinedDrive as JoinedDrive
+from ratelike._signal._drives._ornstein_uhlenbeck import (
+    OrnsteinUhlenbeckDrive as OrnsteinUhlenbeckDrive,
+)
+from ratelike._signal._drives._signal import SignalDrive as SignalDrive
+from ratelike._signal._drives._spike_train import SpikeTrainDrive as SpikeTrainDrive
+from ratelike._signal._drives._wiener import WienerDrive as WienerDrive
 from ratelike._signal._error import mean_absolute_error as mean_absolute_error
 from ratelike._signal._grid import TimeGrid as TimeGrid
 from ratelike._signal._membrane import membrane_traces as membrane_traces

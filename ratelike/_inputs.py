@@ -55,7 +55,7 @@ def checked_inputs(
     validation.finite_leaves("network", network)
     check_layers(network, grid, [dynamics])
     first = network.layers[0]
-    path = _checked_path(increments, grid, first.num_latents, first.dtype)
+    path = checked_path(increments, grid, first.num_latents, first.dtype)
     chosen = _checked_record(network, record)
     warn_of_input(network, path, grid)
     return Inputs(path, key, chosen)
@@ -77,17 +77,18 @@ def check_layers(
                 check_population(name, layer, "spikes")
 
 
-def _checked_path(
+def checked_path(
     drive: Any, grid: TimeGrid, num_latents: int, dtype: jnp.dtype
 ) -> diffrax.AbstractPath[Any]:
+    """The input as a path that fits the grid and the latents."""
     path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
         own = path.grid
         same_step = math.isclose(own.dt, grid.dt, rel_tol=1e-9)
-        if not same_step or own.num_steps != grid.num_steps:
+        same_steps = own.num_steps == grid.num_steps
+        if not (same_step and same_steps and own.first_step == grid.first_step):
             raise ValueError(
-                f"the GridPath given as increments must be made for the grid of {grid.num_steps} steps of {grid.dt:g} s, "
-                f"got one for {own.num_steps} steps of {own.dt:g} s"
+                f"the GridPath given as increments must be made for the grid of {_steps(grid)}, got one for {_steps(own)}"
             )
         validation.shape("increments", path.values, (grid.num_steps, num_latents))
         validation.finite_leaves("increments", path.values)
@@ -96,9 +97,11 @@ def _checked_path(
         ends = path.t0, path.t1
     if validation.is_concrete(ends):
         start, end = map(float, ends)
-        if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
+        begin, last = grid.times[0], grid.times[-1]
+        slack = 1e-6 * last
+        if start > (begin + slack if begin > 0.0 else 0.0) or end < last - slack:
             raise ValueError(
-                f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
+                f"the path given as increments must cover the grid from {begin:g} to {last:g} s, got {start:g} to {end:g} s"
             )
     validation.finite_leaves("increments", path)
     times = [jnp.asarray(time, dtype) for time in grid.times[:2]]
@@ -108,6 +111,11 @@ def _checked_path(
             f"the path given as increments must have {num_latents} latents, got values of shape {shape}"
         )
     return path
+
+
+def _steps(grid: TimeGrid) -> str:
+    first = f" from step {grid.first_step} on" if grid.first_step else ""
+    return f"{grid.num_steps} steps of {grid.dt:g} s{first}"
 
 
 def _checked_record(

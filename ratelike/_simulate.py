@@ -82,8 +82,10 @@ def simulate(
 ) -> Trajectory:
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
-    `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
-    `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
+    `increments` is the external input X_0: a drive such as `SignalDrive` or `WienerDrive`, an array (time, latents) of its
+    increments on `grid`, or any diffrax path X(t) that covers the grid. X is the integral of the signal x(t) that drives the
+    neurons: an increment is x dt, not x, and a diffrax path of x itself would drive them by dx/dt. Under a constant x the
+    potential settles at bias + E x. Of an input that implies a potential beyond 50 escape widths a warning says so. `record={layer: neurons}` keeps the potential and the
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
     many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.

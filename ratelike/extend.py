@@ -22,6 +22,8 @@ Networks
 
 Input
     AbstractDrive                 anything that knows its increments on a grid
+    AbstractInterpolation         a signal between the samples of a table
+    Share                         what an interpolation returns
     grid_increments               increments of any diffrax path
     AbstractSynapse               a linear map of a path to a path, with its state
 
@@ -67,6 +69,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drives._interpolation import AbstractInterpolation, Share
 from ratelike._signal._synapse import AbstractSynapse
 from ratelike._training._domains import AbstractDomain
 
@@ -79,6 +82,7 @@ __all__ = [
     "AbstractDynamics",
     "AbstractEscape",
     "AbstractEstimator",
+    "AbstractInterpolation",
     "AbstractInvertibleEscape",
     "AbstractLayer",
     "AbstractNeuron",
@@ -98,6 +102,7 @@ __all__ = [
     "Recording",
     "RefractoryDensity",
     "Sample",
+    "Share",
     "Term",
     "Trial",
     "grid_increments",

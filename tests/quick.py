@@ -45,6 +45,9 @@ QUICK: dict[str, str | None] = {
     "signal/test_drive.py": """
         test_halving_dt_refines_the_same_path test_grid_path_is_piecewise_linear
         test_outputs_are_the_filtered_increments""",
+    "signal/test_drives.py": """
+        test_membrane_under_a_function_and_under_its_table test_a_table_is_integrated_exactly
+        test_a_table_can_be_differentiated test_what_does_not_fit_is_refused""",
     "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
     "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
     "study/test_size_curve.py": """

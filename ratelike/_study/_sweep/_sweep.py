@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ratelike import _validation as validation
 from ratelike._network import Network
 from ratelike._population._host_threads import num_cores
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._study._checks import check_budget
 from ratelike._study._compared_dynamics import ComparedDynamics
@@ -41,7 +41,7 @@ def sweep(
     key: Array,
     folder: str | os.PathLike[str],
     burn_in: int = 0,
-    make_drive: Callable[[Network, Array], AbstractDrive] | None = None,
+    make_drive: Callable[[Network, Array], Input] | None = None,
     dynamics: ComparedDynamics | None = None,
     measure: Measure | None = None,
     version: str | int | None = None,
