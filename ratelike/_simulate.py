@@ -1,5 +1,6 @@
 """The verb: run a network on a grid under a dynamics."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,10 @@ from jaxtyping import Array, Bool, Float, Integer
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._finite import all_finite, not_finite_error
-from ratelike._dynamics._run_layer import LayerRun
+from ratelike._dynamics._run_layer import LayerRun, Piece
 from ratelike._dynamics._run_layers import run_layers
+from ratelike._dynamics._state import State, check_goes_on, checked_grid
+from ratelike._dynamics._stationary_state import StationaryState, settled_state
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._network._stage import LayerStage
@@ -28,9 +31,9 @@ from ratelike._population._host_threads import (
 )
 from ratelike._population._output import Recording
 from ratelike._population._sums import Workers
-from ratelike._signal._drive import Input
+from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import membrane_traces
+from ratelike._signal._membrane import traces_from
 from ratelike._types import PyTree
 
 
@@ -56,6 +59,7 @@ class Trajectory(eqx.Module):
         Array, " layers"
     ]  # whether each layer reached the end with finite potentials, probabilities and activities
     grid: TimeGrid
+    final: State | None = None  # at the end, where `keep_final` asked for it
 
     @property
     def times(self) -> np.ndarray:
@@ -73,6 +77,8 @@ def simulate(
     key: Array | None = None,
     record: Mapping[int, Sequence[int]] | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    initial: State | StationaryState | None = None,
+    keep_final: bool = False,
 ) -> Trajectory:
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
@@ -81,6 +87,17 @@ def simulate(
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
     many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.
+
+    *Going on.* With `keep_final` the result has the state at its end in `trajectory.final`; with `initial=final` a run goes
+    on from there, at the next step: `grid` says how many steps more, a drive goes on in time, and random numbers go on if
+    the key is the same. Pieces are the whole run, bit for bit, however it is cut. Another network (a changed parameter, a
+    lesion) or another input may take over where shapes agree; a potential stays where it is when a bias changes.
+
+        first = rl.simulate(network, drive, rl.TimeGrid(1e-3, 500), rl.Spiking(), key=key, keep_final=True)
+        second = rl.simulate(other, drive, rl.TimeGrid(1e-3, 500), rl.Spiking(), key=key, initial=first.final)
+
+    `initial` may also be a `stationary_state`. A state belongs to its dynamics and its time step. Within `jit` the number
+    of the step is not known, so that input has to be an array there.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -91,12 +108,21 @@ def simulate(
     not reach the end with finite values. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded`
     outside, which is False wherever potentials, firing probabilities or outputs were not finite.
     """
+    state, grid = _started(network, initial, grid)
     path, key, recorded = checked_inputs(
         network, increments, grid, dynamics, key=key, record=record
     )
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
-    arguments = (network, path, grid, dynamics, key, recorded)
+    pieces = None
+    if state is not None or keep_final:
+        check_goes_on(dynamics, network, grid, state)
+        states = [None] * network.depth if state is None else state.layers
+        pieces = [Piece(each) for each in states]
+    start = None if state is None else state.outputs
+    # Within a run steps count from 0.
+    own_grid, path = _from_zero(path, grid, network.layers[0].dtype)
+    arguments = (network, path, own_grid, dynamics, key, recorded, pieces, start)
     threads = None if mesh is not None else host_threads(arguments)
     if threads is not None:
         trajectory = _simulate(*arguments, threads)
@@ -106,7 +132,42 @@ def simulate(
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
         raise not_finite_error("the simulation", f"in layer {layer}")
-    return trajectory
+    return _with_final(trajectory, state, grid, keep_final)
+
+
+def _started(
+    network: Network, initial: State | StationaryState | None, grid: TimeGrid
+) -> tuple[State | None, TimeGrid]:
+    """The state to begin with, and the grid with the number of its first step."""
+    if initial is None or not isinstance(grid, TimeGrid):  # which is refused later
+        return None, grid
+    if isinstance(initial, StationaryState):
+        latents = (network.layers[0].num_latents,)
+        validation.shape("initial.input", initial.input, latents)
+        initial = settled_state(network, initial, grid.dt)
+        return initial, grid
+    validation.instance("initial", initial, State)
+    return initial, checked_grid(initial, grid)
+
+
+def _from_zero(
+    path: diffrax.AbstractPath[Any], grid: TimeGrid, dtype: jnp.dtype
+) -> tuple[TimeGrid, diffrax.AbstractPath[Any]]:
+    if grid.first_step == 0:
+        return grid, path
+    own_grid = TimeGrid(grid.dt, grid.num_steps)
+    return own_grid, GridPath(grid_increments(path, grid, dtype), own_grid)
+
+
+def _with_final(
+    trajectory: Trajectory, state: State | None, grid: TimeGrid, keep_final: bool
+) -> Trajectory:
+    final = trajectory.final if keep_final else None
+    if final is not None:
+        before = grid.first_step if state is None else state.step
+        step = jnp.asarray(before + grid.num_steps, jnp.int32)
+        final = dataclasses.replace(final, step=step)
+    return dataclasses.replace(trajectory, grid=grid, final=final)
 
 
 @eqx.filter_jit
@@ -128,20 +189,34 @@ def _simulate(
     dynamics: AbstractDynamics,
     key: Array | None,
     chosen: dict[int, Integer[Array, " recorded"]],
+    pieces: list[Piece] | None,
+    start: Float[Array, " latents"] | None,
     workers: Workers,
 ) -> Trajectory:
-    network = cast_to(network, network.layers[0].dtype)
+    """`start` are the output membranes."""
+    dtype = network.layers[0].dtype
+    network, pieces, start = cast_to((network, pieces, start), dtype)
     stages = [LayerStage(layer) for layer in network.layers]
     runs = run_layers(
-        dynamics, stages, path, grid, key=key, recorded=chosen, workers=workers
+        dynamics,
+        stages,
+        path,
+        grid,
+        key=key,
+        recorded=chosen,
+        workers=workers,
+        pieces=pieces,
     )
     if isinstance(workers, HostThreads):
-        return call_compiled(_trajectory, runs, network.output_tau_m, grid)
-    return _trajectory(runs, network.output_tau_m, grid)
+        return call_compiled(_trajectory, runs, network.output_tau_m, grid, start)
+    return _trajectory(runs, network.output_tau_m, grid, start)
 
 
 def _trajectory(
-    runs: list[LayerRun], output_tau_m: Float[Array, ""], grid: TimeGrid
+    runs: list[LayerRun],
+    output_tau_m: Float[Array, ""],
+    grid: TimeGrid,
+    start: Float[Array, " latents"] | None,
 ) -> Trajectory:
     increments = [run.mean.latents for run in runs]
     rates = [run.mean.spikes / grid.dt for run in runs]
@@ -151,9 +226,15 @@ def _trajectory(
         for index, run in enumerate(runs)
         if run.recording is not None
     }
-    outputs = membrane_traces(increments[-1], output_tau_m, grid.dt)
+    if start is None:
+        start = jnp.zeros_like(increments[-1][0])
+    outputs = traces_from(start, increments[-1], output_tau_m, grid.dt)
     succeeded = [run.succeeded for run in runs]
     succeeded[-1] &= all_finite(outputs)
+    states = [run.final for run in runs if run.final is not None]
+    final = None
+    if states:
+        final = State(tuple(states), outputs[-1], jnp.zeros((), jnp.int32), grid.dt)
     return Trajectory(
         outputs=outputs,
         increments=jnp.stack(increments) if same else tuple(increments),
@@ -162,6 +243,7 @@ def _trajectory(
         saved=tuple(run.saved for run in runs),
         succeeded=jnp.stack(succeeded),
         grid=grid,
+        final=final,
     )
 
 

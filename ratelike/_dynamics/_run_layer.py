@@ -8,14 +8,19 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Int
 
-from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._base import AbstractContinuingDynamics, AbstractDynamics
 from ratelike._dynamics._finite import made_sense
 from ratelike._network._stage import AbstractStage
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._host_threads import HostThreads, call_compiled
+from ratelike._population._layer_state import (
+    AbstractLayerState,
+    first_neurons,
+    part_of_state,
+)
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
-from ratelike._population._sums import Workers
+from ratelike._population._sums import SideBySide, Workers
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
@@ -34,6 +39,13 @@ class LayerRun(eqx.Module):
     recording: Recording | None
     saved: PyTree
     succeeded: Bool[Array, ""]
+    final: AbstractLayerState | None = None
+
+
+class Piece(eqx.Module):
+    """A run that begins in a state (None: that in which runs begin otherwise), and tells the one at its end."""
+
+    initial: AbstractLayerState | None
 
 
 def run_layer(
@@ -45,6 +57,7 @@ def run_layer(
     key: Array | None,
     recorded: Int[Array, " recorded"] | None,
     workers: Workers,
+    piece: Piece | None = None,
 ) -> LayerRun:
     """Neurons are independent given the path: chunks of the population run one after the other, and are put together.
 
@@ -59,15 +72,21 @@ def run_layer(
     call = call_compiled if isinstance(workers, HostThreads) else _call
     run = eqx.Partial(_run, dynamics, grid, key)
     if size is None or stage.num_neurons <= size or many:
-        return call(_run_whole, run, stage, path, recorded)
-    arrays, rest = eqx.partition((stage, path), eqx.is_array)
+        return call(_run_whole, run, stage, path, piece, recorded)
+    arrays, rest = eqx.partition((stage, path, piece), eqx.is_array)
     run_chunk = eqx.Partial(_run_chunk, run, rest, size // TILE)
     num_chunks = -(-stage.num_neurons // size)
-    decoded, succeeded = stage.over_chunks(run_chunk, num_chunks, workers, arrays)
+    decoded, succeeded, *states = stage.over_chunks(
+        run_chunk, num_chunks, workers, arrays
+    )
     recording = None
     if recorded is not None:
-        recording = call(_recording, run, stage, path, recorded)
-    return LayerRun(call(_mean, stage, decoded), recording, None, succeeded)
+        recording = call(_recording, run, stage, path, piece, recorded)
+    mean = call(_mean, stage, decoded)
+    final = None
+    if piece is not None:
+        final = call(_final, states[0], stage.num_neurons)
+    return LayerRun(mean, recording, None, succeeded, final)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -80,6 +99,7 @@ def _run(
     key: Array | None,
     stage: AbstractStage,
     path: diffrax.AbstractPath[Any],
+    piece: Piece | None,
     first_tile: Int[Array, ""] | None = None,
     num_tiles: int | None = None,
     chosen: Int[Array, " recorded"] | None = None,
@@ -88,7 +108,17 @@ def _run(
     population = stage.population(first_tile, num_tiles)
     own_path = stage.path(path, first_tile, num_tiles)
     keys = None if key is None else stage.tile_keys(key, first_tile, num_tiles)
-    output = dynamics(population, own_path, grid, tile_keys=keys, recorded=chosen)
+    common = dict(tile_keys=keys, recorded=chosen)
+    if piece is None:
+        output = dynamics(population, own_path, grid, **common)
+    else:
+        assert isinstance(dynamics, AbstractContinuingDynamics)
+        initial = piece.initial
+        if initial is not None and first_tile is not None and num_tiles is not None:
+            initial = part_of_state(initial, first_tile, num_tiles)
+        output = dynamics.run_piece(
+            population, own_path, grid, **common, initial=initial
+        )
     succeeded = made_sense(population, own_path, output)
     return eqx.tree_at(lambda o: o.succeeded, output, succeeded)
 
@@ -97,11 +127,14 @@ def _run_whole(
     run: Run,
     stage: AbstractStage,
     path: diffrax.AbstractPath[Any],
+    piece: Piece | None,
     recorded: Int[Array, " recorded"] | None,
 ) -> LayerRun:
-    output = run(stage, path, chosen=recorded)
+    output = run(stage, path, piece, chosen=recorded)
     mean = stage.mean(output.decoded)
-    return LayerRun(mean, output.recording, output.saved, output.succeeded)
+    return LayerRun(
+        mean, output.recording, output.saved, output.succeeded, output.final
+    )
 
 
 def _run_chunk(
@@ -110,10 +143,17 @@ def _run_chunk(
     num_tiles: int,
     index: Int[Array, ""],
     arrays: PyTree[Array],
-) -> tuple[Decoded, Bool[Array, ""]]:
-    stage, path = eqx.combine(arrays, rest)
-    output = run(stage, path, index * num_tiles, num_tiles)
-    return output.decoded, output.succeeded
+) -> tuple[Any, ...]:
+    """What it decodes, whether it succeeded, and for a piece its state."""
+    stage, path, piece = eqx.combine(arrays, rest)
+    output = run(stage, path, piece, index * num_tiles, num_tiles)
+    if output.final is None:
+        return output.decoded, output.succeeded
+    return output.decoded, output.succeeded, SideBySide(output.final)
+
+
+def _final(states: SideBySide, num_neurons: int) -> AbstractLayerState:
+    return first_neurons(states.state, num_neurons)
 
 
 def _mean(stage: AbstractStage, decoded: Decoded) -> Decoded:
@@ -124,12 +164,14 @@ def _recording(
     run: Run,
     stage: AbstractStage,
     path: diffrax.AbstractPath[Any],
+    piece: Piece | None,
     recorded: Int[Array, " recorded"],
 ) -> Recording:
     """Each recorded neuron runs within its tile."""
 
     def one_neuron(neuron):
-        return run(stage, path, neuron // TILE, 1, (neuron % TILE)[None]).recording
+        place = neuron // TILE, 1, (neuron % TILE)[None]
+        return run(stage, path, piece, *place).recording
 
     traces = jax.lax.map(one_neuron, recorded)
     return Recording(recorded, traces.potential[..., 0].T, traces.activity[..., 0].T)

@@ -3,6 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Integer
 
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._population import Decoded
 from ratelike._types import PyTree
 
@@ -28,3 +29,4 @@ class LayerOutput(eqx.Module):
     recording: Recording | None
     saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
     succeeded: Bool[Array, ""]
+    final: AbstractLayerState | None = None  # from which a run can go on
