@@ -82,6 +82,10 @@ Studies and training
     rate_loss               loss of the generalised rate network
     expected_spiking_loss   expected loss of the spiking network, without spikes
 
+Files
+    save                    write a network, a drive, a trajectory, a study, ... to a file
+    load                    read it again, bit for bit
+
 Namespaces
     study                   results of studies, tables on disk, progress
     train                   what may be trained, gradients of spikes, decoders
@@ -110,6 +114,8 @@ from ratelike._escape import SoftplusEscape as SoftplusEscape
 from ratelike._fluctuations._expected_error import expected_error as expected_error
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
+from ratelike._io._load import load as load
+from ratelike._io._save import save as save
 from ratelike._io._version import __version__ as __version__
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network

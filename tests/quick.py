@@ -26,6 +26,9 @@ QUICK: dict[str, str | None] = {
     "estimator/test_estimator.py": "test_likelihoods_of_all_spike_trains_are_those_of_enumeration",
     "fluctuations/test_expected_error.py": "test_mean_of_a_folded_gaussian test_arguments_are_checked",
     "fluctuations/test_variance.py": "test_of_memoryless_neurons_it_is_the_closed_form",
+    "io/test_keeping.py": """
+        test_a_file_of_an_earlier_version_is_read_and_simulates_to_the_same_bits
+        test_a_file_that_is_spoilt_anywhere_is_refused test_what_cannot_be_kept_is_named""",
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",

@@ -46,7 +46,7 @@ def run_cell(
         _increments(study, *_chosen((networks, drive_keys), jnp.asarray(i)))
         for i in range(count)
     ]
-    packed = pack(networks, jnp.stack(drives), spike_keys, size, num_tiles(budget))
+    packed = pack(networks, drives, spike_keys, size, num_tiles(budget))
     dynamics = study.dynamics.all_three
     errors, rates, succeeded = errors_of_tiles(
         packed, study.grid, dynamics, burn_in, study.mesh

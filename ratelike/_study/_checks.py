@@ -28,9 +28,9 @@ def checked_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def check_budget(name: str, budget: int | None, largest: int | None) -> None:
+def check_budget(name: str, budget: int | None, largest: int) -> None:
     """A network of the largest size fits into a cell."""
-    if budget is not None and largest is not None and budget < largest:
+    if budget is not None and budget < largest:
         raise ValueError(
             f"{name} must be at least the largest size, {largest}, got {budget}"
         )
