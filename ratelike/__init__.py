@@ -41,6 +41,8 @@ Time and input
 Simulation
     simulate                run a network on a grid under a dynamics
     Trajectory              what it returns
+    Spikes                  what to record: spikes of all neurons, or of some, in bits
+    Neurons                 what to record: potential and activity of all neurons, or of some
     Spiking                 dynamics: escape-noise spikes
     GeneralisedRate         dynamics: expected activity, by the refractory density
     ConventionalRate        dynamics: static function of the potential
@@ -111,6 +113,8 @@ from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._neuron._stationary_rate import stationary_rate as stationary_rate
 from ratelike._population._all_cores import use_all_cores as use_all_cores
+from ratelike._population._record import Neurons as Neurons
+from ratelike._population._record import Spikes as Spikes
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory

@@ -15,6 +15,7 @@ from ratelike._dynamics._finite import all_finite
 from ratelike._numerics._time_blocks import in_blocks, in_time
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
+from ratelike._population._spike_trains import packed
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import leak_of
 from ratelike._types import PyTree
@@ -38,6 +39,7 @@ def run_in_blocks(
     advance: Advance,
     state: PyTree,
     recorded: Int[Array, " recorded"] | None,
+    all_spike: bool = False,
 ) -> LayerOutput:
     """Scans `advance(state, ends, potentials, index of the block) -> (state, activity)`.
 
@@ -54,6 +56,9 @@ def run_in_blocks(
     num_groups = -(-grid.num_steps // (group * block))
     one_block = _block(population, grid.dt, block, advance, recorded)
 
+    def spikes_of(activity):
+        return packed(activity) if all_spike else None
+
     def one_group(carry, inputs):
         indices, of_group = inputs
         # The second block's come first, those of the first block last.
@@ -66,18 +71,19 @@ def run_in_blocks(
             (indices, currents),
         )
         # Summed over tiles at once, so that memory does not grow with time.
-        decoded = population.decode(in_time(activity, group * block))
-        return carry, (decoded, jax.tree.map(lambda x: in_time(x, group * block), kept))
+        activity = in_time(activity, group * block)
+        kept = jax.tree.map(lambda x: in_time(x, group * block), kept)
+        return carry, (population.decode(activity), kept, spikes_of(activity))
 
     carry = (jnp.zeros_like(population.bias), state, arriving)
     indices = jnp.arange(num_groups * group, dtype=jnp.int32)
     groups = in_blocks(increments, num_groups, group * block)
     inputs = (indices.reshape(num_groups, group), groups)
     last, outputs = jax.lax.scan(one_group, carry, inputs)
-    decoded, kept = jax.tree.map(lambda x: in_time(x, grid.num_steps), outputs)
+    decoded, kept, spikes = jax.tree.map(lambda x: in_time(x, grid.num_steps), outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
     # A potential that was not finite once never is again, whatever comes in later.
-    return LayerOutput(decoded, recording, saved=None, succeeded=all_finite(last))
+    return LayerOutput(decoded, recording, None, all_finite(last), spikes)
 
 
 def _block(

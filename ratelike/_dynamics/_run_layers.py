@@ -14,6 +14,7 @@ from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._network._stage import AbstractStage
 from ratelike._population._host_threads import HostThreads
+from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath
 from ratelike._signal._grid import TimeGrid
@@ -28,18 +29,18 @@ def run_layers(
     grid: TimeGrid,
     *,
     key: Array | None,
-    recorded: Mapping[int, Int[Array, " recorded"]],
+    recorded: Mapping[int, Recorded],
     workers: Workers,
 ) -> list[LayerRun]:
     """Each layer turns the path that comes in into the one that goes out.
 
-    `key` is one key, or one for each tile of several networks; `recorded` lists neurons by layer.
+    `key` is one key, or one for each tile of several networks; `recorded` is what to keep, by layer.
     """
 
-    def run(path, stage, index, neurons=None) -> LayerRun:
+    def run(path, stage, index, kept=None) -> LayerRun:
         own_key = None if key is None else _of_layer(key, index)
         return run_layer(
-            dynamics, stage, path, grid, key=own_key, recorded=neurons, workers=workers
+            dynamics, stage, path, grid, key=own_key, recorded=kept, workers=workers
         )
 
     def form(index):

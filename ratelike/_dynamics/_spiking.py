@@ -88,11 +88,13 @@ class Spiking(AbstractDynamics):
         *,
         tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None = None,
+        all_spike: bool = False,
     ) -> LayerOutput:
+        """With `all_spike` the output has the spikes of all neurons, in bits."""
         assert tile_keys is not None
 
         def sample(population, increments, recorded):
-            return _sample(population, increments, grid, tile_keys, recorded)
+            return _sample(population, increments, grid, tile_keys, recorded, all_spike)
 
         increments = grid_increments(path, grid, population.bias.dtype)
         return self.estimator(sample, population, increments, grid, recorded)
@@ -104,6 +106,7 @@ def _sample(
     grid: TimeGrid,
     tile_keys: Array,
     recorded: Integer[Array, " recorded"] | None,
+    all_spike: bool,
 ) -> LayerOutput:
     dtype, neuron = population.bias.dtype, population.neuron
     oldest = oldest_age(neuron, grid.dt)
@@ -137,9 +140,11 @@ def _sample(
         )
         if group is not None:
             state = (jnp.zeros_like(population.bias), never_fired)
-            return run_in_groups(population, increments, grid, *group, state, recorded)
+            return run_in_groups(
+                population, increments, grid, *group, state, recorded, all_spike
+            )
     return run_in_blocks(
-        population, increments, grid, block, advance, never_fired, recorded
+        population, increments, grid, block, advance, never_fired, recorded, all_spike
     )
 
 
