@@ -63,6 +63,7 @@ Error without spikes
 Studies and training
     convergence             error against network size
     sweep                   convergence over axes of parameters, resumable
+    trials                  mean and standard error over runs of one network
     fit                     train a network
     rate_loss               loss of the generalised rate network
     expected_spiking_loss   expected loss of the spiking network, without spikes
@@ -131,6 +132,7 @@ from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
 from ratelike._study._sweep._sweep import sweep as sweep
+from ratelike._study._trials import trials as trials
 from ratelike._training._fit import fit as fit
 from ratelike._training._losses import expected_spiking_loss as expected_spiking_loss
 from ratelike._training._losses import rate_loss as rate_loss

@@ -1,5 +1,6 @@
 """The verb: run a network on a grid under a dynamics."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -185,9 +186,14 @@ def _simulate(
     runs = run_layers(
         dynamics, stages, path, grid, key=key, recorded=chosen, workers=workers
     )
+    # Spikes are large: a program would copy them.
+    spikes = {i: run.spikes for i, run in enumerate(runs) if run.spikes is not None}
+    runs = [dataclasses.replace(run, spikes=None) for run in runs]
     if isinstance(workers, HostThreads):
-        return call_compiled(_trajectory, runs, network.output_tau_m, grid)
-    return _trajectory(runs, network.output_tau_m, grid)
+        trajectory = call_compiled(_trajectory, runs, network.output_tau_m, grid)
+    else:
+        trajectory = _trajectory(runs, network.output_tau_m, grid)
+    return dataclasses.replace(trajectory, spikes=spikes)
 
 
 def _trajectory(
@@ -201,9 +207,6 @@ def _trajectory(
         for index, run in enumerate(runs)
         if run.recording is not None
     }
-    spikes = {
-        index: run.spikes for index, run in enumerate(runs) if run.spikes is not None
-    }
     outputs = membrane_traces(increments[-1], output_tau_m, grid.dt)
     succeeded = [run.succeeded for run in runs]
     succeeded[-1] &= all_finite(outputs)
@@ -215,7 +218,6 @@ def _trajectory(
         saved=tuple(run.saved for run in runs),
         succeeded=jnp.stack(succeeded),
         grid=grid,
-        spikes=spikes,
     )
 
 

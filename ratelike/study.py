@@ -8,6 +8,9 @@ Convergence studies
     ComparedDynamics  which dynamics are compared
     Execution         how a study runs: workers, devices, budget, progress
 
+Trials
+    Trials            means over runs of one network, standard errors, and spikes
+
 Sweeps
     SweepResult       the studies of all points of a sweep
     read_sweep        read what a sweep has finished
@@ -30,6 +33,7 @@ from ratelike._study._result import Convergence
 from ratelike._study._size_curve import SizeCurve, Slope
 from ratelike._study._sweep._execution import SweepExecution
 from ratelike._study._sweep._result import SweepResult, read_sweep
+from ratelike._study._trials import Trials
 
 __all__ = [
     "Cell",
@@ -41,6 +45,7 @@ __all__ = [
     "Slope",
     "SweepExecution",
     "SweepResult",
+    "Trials",
     "from_dataset",
     "read_sweep",
     "to_dataset",

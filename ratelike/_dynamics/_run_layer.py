@@ -116,7 +116,7 @@ def _run_whole(
     if recording is not None:
         recording = recording.every_so_many(recorded.every)
     if output.spikes is not None:
-        spikes = recorded.spike_trains(output.spikes.T, stage.num_neurons, grid)
+        spikes = recorded.spike_trains(output.spikes.T, grid)
     mean = stage.mean(output.decoded)
     return LayerRun(mean, recording, spikes, output.saved, output.succeeded)
 

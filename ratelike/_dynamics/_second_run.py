@@ -1,5 +1,6 @@
 """What is recorded of a layer that runs in chunks: its neurons once more, as many at a time as memory allows."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,13 +8,21 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, UInt
 
 from ratelike._network._stage import AbstractStage
 from ratelike._numerics._tile_random import TILE
+from ratelike._population._host_threads import HostThreads, map_in_threads
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._record import Recorded
-from ratelike._population._spike_trains import SpikeTrains, packed
+from ratelike._population._spike_trains import (
+    BITS,
+    SpikeTrains,
+    last_word,
+    packed,
+    without_fillers,
+)
 from ratelike._population._sums import Workers, map_over_chunks
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
@@ -24,6 +33,7 @@ Call = Callable[..., Any]
 
 # Potentials of a chunk, and as many activities: 32 MB of each in float32.
 NUMBERS_AT_ONCE = 2**23
+ALIGNED_BYTES = 64  # XLA's arrays on a processor begin at multiples of it
 
 
 def is_many(neurons: Int[Array, " recorded"] | None, num_neurons: int) -> bool:
@@ -60,8 +70,12 @@ def second_run(
     elif recorded.neurons is not None:
         recording = call(_traces, run, stage, path, recorded.neurons, every)
     if recorded.all_spike or is_many(recorded.spiking, count):
-        words = over_chunks(_spikes_of_chunk, size // TILE)
-        spikes = call(_trains_of_chunks, words, recorded, count, grid)
+        of_chunk = eqx.Partial(_spikes_of_chunk, run, rest, size // TILE)
+        words = _words(of_chunk, arrays, size, count, grid, workers)
+        if recorded.all_spike:  # as they are: a program would copy them
+            spikes = recorded.spike_trains(words, grid)
+        else:
+            spikes = call(recorded.spike_trains, words, grid)
     elif recorded.spiking is not None:
         spikes = call(_trains, run, stage, path, recorded.spiking, grid)
     return recording, spikes
@@ -133,11 +147,35 @@ def _spikes_of_chunk(
     return output.spikes.T
 
 
-def _trains_of_chunks(
-    words: UInt[Array, "chunks words time"],
-    recorded: Recorded,
+def _words(
+    of_chunk: Callable[..., UInt[Array, "words time"]],
+    arrays: PyTree[Array],
+    size: int,
     num_neurons: int,
     grid: TimeGrid,
-) -> SpikeTrains:
-    words = words.reshape(-1, words.shape[-1])
-    return recorded.spike_trains(words, num_neurons, grid)
+    workers: Workers,
+) -> UInt[Array, "words time"]:
+    """Of all neurons, from chunks of `size`."""
+    num_chunks = -(-num_neurons // size)
+    if not isinstance(workers, HostThreads):
+        words = map_over_chunks(of_chunk, num_chunks, workers, arrays)
+        return without_fillers(words.reshape(-1, grid.num_steps), num_neurons)
+    # Each chunk goes to its place at once: the whole is in memory once, not as chunks, too.
+    whole = _aligned((-(-num_neurons // BITS), grid.num_steps), np.uint32)
+
+    def keep(number: int, words: Array) -> None:
+        rows = slice(number * size // BITS, (number + 1) * size // BITS)
+        whole[rows] = words[: len(whole[rows])]
+
+    map_in_threads(of_chunk, num_chunks, workers, arrays, keep=keep)
+    if num_neurons % BITS > 0:
+        whole[-1] &= last_word(num_neurons)
+    return jax.device_put(whole, may_alias=True)
+
+
+def _aligned(shape: tuple[int, int], dtype: type[np.uint32]) -> np.ndarray:
+    """Memory that JAX takes as it is, without a copy."""
+    count, size = math.prod(shape), np.dtype(dtype).itemsize
+    memory = np.empty(count + ALIGNED_BYTES // size, dtype)
+    first = (-memory.ctypes.data % ALIGNED_BYTES) // size
+    return memory[first : first + count].reshape(shape)

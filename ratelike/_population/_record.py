@@ -7,11 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Integer, UInt
 
 from ratelike import _validation as validation
-from ratelike._population._spike_trains import (
-    SpikeTrains,
-    of_neurons,
-    without_fillers,
-)
+from ratelike._population._spike_trains import SpikeTrains, of_neurons
 from ratelike._signal._grid import TimeGrid
 
 
@@ -63,11 +59,10 @@ class Recorded(eqx.Module):
     all_spike: bool = eqx.field(static=True, default=False)  # in their order
 
     def spike_trains(
-        self, words: UInt[Array, "words time"], num_neurons: int, grid: TimeGrid
+        self, words: UInt[Array, "words time"], grid: TimeGrid
     ) -> SpikeTrains:
-        """From the bits of a whole layer, those of fillers behind its last neuron included."""
+        """From the bits of a whole layer."""
         assert self.spiking is not None
-        words = without_fillers(words, num_neurons)
         if not self.all_spike:
             words = of_neurons(words, self.spiking)
         return SpikeTrains(self.spiking, words, grid)

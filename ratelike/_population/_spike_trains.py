@@ -126,4 +126,9 @@ def without_fillers(
     words = words[: -(-num_neurons // BITS)]
     if num_neurons % BITS == 0:
         return words
-    return words.at[-1].set(words[-1] & jnp.uint32(2 ** (num_neurons % BITS) - 1))
+    return words.at[-1].set(words[-1] & last_word(num_neurons))
+
+
+def last_word(num_neurons: int) -> np.uint32:
+    """The bits of the last neurons, where these do not fill a word."""
+    return np.uint32(2 ** (num_neurons % BITS) - 1)
