@@ -12,7 +12,7 @@ from ratelike._signal._grid import TimeGrid
 
 BITS = 32  # of a word; a tile of neurons is a whole number of words
 # Words that are looked at together: what is unpacked at once stays small beside the words themselves.
-WORDS_AT_ONCE = 2**20
+WORDS_AT_ONCE = 2**18
 
 
 class SpikePairs(NamedTuple):
@@ -51,15 +51,18 @@ class SpikeTrains(eqx.Module):
     def pairs(self) -> SpikePairs:
         """(step, neuron) of all spikes."""
         words, neurons = self._of_one_run()
-        steps, places = [], []
-        at_once = max(1, WORDS_AT_ONCE // max(1, len(words)))
+        count = sum(int(np.bitwise_count(row).sum(dtype=int)) for row in words)
+        steps, fired = np.empty((2, count), np.int32)
+        begin, at_once = 0, max(1, WORDS_AT_ONCE // max(1, len(words)))
         for first in range(0, words.shape[1], at_once):
             part = words[:, first : first + at_once].T
             step, word = np.nonzero(part)
             found, bit = np.nonzero(_bits(part[step, word]))
-            steps.append((first + step[found]).astype(np.int32))
-            places.append((BITS * word[found] + bit).astype(np.int32))
-        return SpikePairs(np.concatenate(steps), neurons[np.concatenate(places)])
+            here = slice(begin, begin + len(found))
+            steps[here] = first + step[found]
+            fired[here] = neurons[BITS * word[found] + bit]
+            begin = here.stop
+        return SpikePairs(steps, fired)
 
     @property
     def counts(self) -> Integer[np.ndarray, " recorded"]:
