@@ -58,6 +58,8 @@ Simulation
     Trajectory              what it returns
     State                   that at the end of a run, from which another one goes on
     stationary_state        that after constant input for a long time
+    Spikes                  what to record: spikes of all neurons, or of some, in bits
+    Neurons                 what to record: potential and activity of all neurons, or of some
     Spiking                 dynamics: escape-noise spikes
     GeneralisedRate         dynamics: expected activity, by the refractory density
     ConventionalRate        dynamics: static function of the potential
@@ -78,6 +80,7 @@ Error without spikes
 Studies and training
     convergence             error against network size
     sweep                   convergence over axes of parameters, resumable
+    trials                  mean and standard error over runs of one network
     fit                     train a network
     rate_loss               loss of the generalised rate network
     expected_spiking_loss   expected loss of the spiking network, without spikes
@@ -136,6 +139,8 @@ from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._neuron._stationary_rate import stationary_rate as stationary_rate
 from ratelike._population._all_cores import use_all_cores as use_all_cores
+from ratelike._population._record import Neurons as Neurons
+from ratelike._population._record import Spikes as Spikes
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory
@@ -169,6 +174,7 @@ from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
 from ratelike._study._sweep._sweep import sweep as sweep
+from ratelike._study._trials import trials as trials
 from ratelike._training._fit import fit as fit
 from ratelike._training._losses import expected_spiking_loss as expected_spiking_loss
 from ratelike._training._losses import rate_loss as rate_loss

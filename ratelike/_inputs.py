@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Integer
+from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._checked_record import Record, checked_record
 from ratelike._network import Network, check_population
 from ratelike._network._feedback import check_feedback
 from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
+from ratelike._population._record import Recorded
 from ratelike._signal._drive import GridPath, Input, as_path
 from ratelike._signal._grid import TimeGrid
 
@@ -25,7 +26,7 @@ class Inputs(NamedTuple):
 
     path: diffrax.AbstractPath[Any]
     key: Array | None
-    recorded: dict[int, Integer[Array, " recorded"]]  # neurons to record, by layer
+    recorded: dict[int, Recorded]  # by layer
 
 
 def checked_inputs(
@@ -35,7 +36,7 @@ def checked_inputs(
     dynamics: AbstractDynamics,
     *,
     key: Array | None = None,
-    record: Mapping[int, Sequence[int]] | None = None,
+    record: Mapping[int, Record] | None = None,
 ) -> Inputs:
     """Raises `ValueError` for arguments that are wrong by themselves or do not fit each other: see `simulate`."""
     if not isinstance(network, Network):
@@ -56,7 +57,7 @@ def checked_inputs(
     check_layers(network, grid, [dynamics])
     first = network.layers[0]
     path = checked_path(increments, grid, first.num_latents, first.dtype)
-    chosen = _checked_record(network, record)
+    chosen = checked_record(network, record, grid, dynamics)
     warn_of_input(network, path, grid)
     return Inputs(path, key, chosen)
 
@@ -116,27 +117,3 @@ def checked_path(
 def _steps(grid: TimeGrid) -> str:
     first = f" from step {grid.first_step} on" if grid.first_step else ""
     return f"{grid.num_steps} steps of {grid.dt:g} s{first}"
-
-
-def _checked_record(
-    network: Network, record: Mapping[int, Sequence[int]] | None
-) -> dict[int, Integer[Array, " recorded"]]:
-    chosen = {}
-    record = {} if record is None else record
-    validation.instance("record", record, Mapping)
-    for layer, neurons in record.items():
-        if not isinstance(layer, (int, np.integer)) or layer not in range(
-            network.depth
-        ):
-            raise ValueError(
-                f"record must name layers from 0 to {network.depth - 1}, got {validation.shown(layer)}"
-            )
-        indices = np.atleast_1d(np.asarray(neurons))
-        size = network.layers[layer].num_neurons
-        whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
-        if not whole or np.any(indices < 0) or np.any(indices >= size):
-            raise ValueError(
-                f"record[{layer}] must list neurons from 0 to {size - 1}, got {validation.shown(neurons)}"
-            )
-        chosen[layer] = jnp.asarray(indices, dtype=jnp.int32)
-    return chosen

@@ -1,7 +1,7 @@
 """The verb: run a network on a grid under a dynamics."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import diffrax
@@ -9,12 +9,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._checked_record import Record
 from ratelike._dynamics._finite import all_finite, not_finite_error
-from ratelike._dynamics._run_layer import LayerRun, Piece
+from ratelike._dynamics._incoming import Piece
+from ratelike._dynamics._run_layer import LayerRun
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._dynamics._state import State, check_goes_on, checked_grid
 from ratelike._dynamics._stationary_state import StationaryState, settled_state
@@ -30,6 +32,8 @@ from ratelike._population._host_threads import (
     host_threads,
 )
 from ratelike._population._output import Recording
+from ratelike._population._record import Recorded
+from ratelike._population._spike_trains import SpikeTrains
 from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
@@ -40,19 +44,21 @@ from ratelike._types import PyTree
 class Trajectory(eqx.Module):
     """What a simulation returns; index n is the step from t_n to t_{n+1}.
 
-    `outputs[n]` is read at the end of the step, at `times[n]` = t_{n+1}; `increments[n]`, `rates[n]` and the entries of
-    `recordings` belong to the step as a whole, and are drawn at its middle.
+    `outputs[n]` is read at the end of the step, at `times[n]` = t_{n+1}; `increments[n]` and `rates[n]` belong to the
+    step as a whole, and are drawn at its middle, `step_times[n]`; entries of `recordings[layer]` to one or more steps,
+    with middles `recording_times(layer)`.
 
     `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
-    `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
-    the caller's `diffrax.SaveAt` asked for, or None.
+    `recordings` maps a layer's index to the `Recording` of its chosen neurons, `spikes` to the `SpikeTrains` of those
+    whose spikes were kept. `saved` holds, for each layer, what the caller's `diffrax.SaveAt` asked for, or None, at
+    times of its own.
     """
 
     outputs: Float[
         Array, "time latents"
     ]  # y = kappa * dX_L, after the increments of each step
     increments: Float[Array, "layers time latents"] | tuple[Float[Array, "time _"], ...]
-    rates: Float[Array, "layers time"]  # Hz, mean over neurons
+    rates: Float[Array, "layers time"]  # Hz, mean over neurons, of each step
     recordings: dict[int, Recording]
     saved: tuple[PyTree, ...]
     succeeded: Bool[
@@ -60,11 +66,55 @@ class Trajectory(eqx.Module):
     ]  # whether each layer reached the end with finite potentials, probabilities and activities
     grid: TimeGrid
     final: State | None = None  # at the end, where `keep_final` asked for it
+    spikes: dict[int, SpikeTrains] = eqx.field(default_factory=dict)
 
     @property
     def times(self) -> np.ndarray:
-        """The end of each step in seconds, shape (time,), in float64: exact, also of a batch or under `jit`."""
+        """The end of each step in seconds, shape (time,), in float64: exact, also of a batch or under `jit`.
+
+        These are the times of `outputs`; of what belongs to a step as a whole, `step_times` are.
+        """
         return self.grid.times[1:]
+
+    @property
+    def step_times(self) -> np.ndarray:
+        """The middle of each step in seconds, t_n + dt/2, shape (time,): for `rates`, `increments` and spikes."""
+        return self.grid.times[:-1] + 0.5 * self.grid.dt
+
+    def recording_times(self, layer: int) -> np.ndarray:
+        """The middle of the steps of each entry of `recordings[layer]`, in seconds."""
+        every = self.recordings[layer].every
+        return self.grid.times[:-1:every] + 0.5 * every * self.grid.dt
+
+    def spike_times(self, layer: int) -> list[Float[np.ndarray, " spikes"]]:
+        """The spike times of each recorded neuron of a layer in seconds, in the order in which it was recorded.
+
+            trajectory = rl.simulate(network, drive, grid, rl.Spiking(), key=key, record={0: rl.Spikes()})
+            trains = trajectory.spike_times(0)
+
+        A spike of step n is somewhere in it: its time is the step's middle, t_n + dt/2.
+
+        Raises `ValueError` where no spikes of the layer were recorded, for rates, and for a batch.
+        """
+        spikes, recording = self.spikes.get(layer), self.recordings.get(layer)
+        if spikes is not None:
+            return spikes.times
+        if recording is None:
+            raise ValueError(
+                f"layer must be one of those recorded, {sorted({*self.spikes, *self.recordings})} "
+                f"(simulate(..., record={{{layer}: rl.Spikes()}}) keeps it), got {layer}"
+            )
+        activity = np.asarray(recording.activity)
+        if activity.ndim != 2:
+            raise ValueError(
+                f"trajectory must be one run, got a batch with activities of shape {activity.shape}"
+            )
+        if recording.every > 1 or not np.all((activity == 0.0) | (activity == 1.0)):
+            raise ValueError(
+                "trajectory must be one of Spiking() with every=1, whose activity is 0 or 1 in each step, got activities "
+                f"up to {activity.max():g} in {recording.every} steps"
+            )
+        return [self.step_times[fired > 0.0] for fired in activity.T]
 
 
 @broadcasts
@@ -75,7 +125,7 @@ def simulate(
     dynamics: AbstractDynamics,
     *,
     key: Array | None = None,
-    record: Mapping[int, Sequence[int]] | None = None,
+    record: Mapping[int, Record] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     initial: State | StationaryState | None = None,
     keep_final: bool = False,
@@ -85,8 +135,11 @@ def simulate(
     `increments` is the external input X_0: a drive such as `SignalDrive` or `WienerDrive`, an array (time, latents) of its
     increments on `grid`, or any diffrax path X(t) that covers the grid. X is the integral of the signal x(t) that drives the
     neurons: an increment is x dt, not x, and a diffrax path of x itself would drive them by dx/dt. Under a constant x the
-    potential settles at bias + E x. Of an input that implies a potential beyond 50 escape widths a warning says so. `record={layer: neurons}` keeps the potential and the
-    activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
+    potential settles at bias + E x. Of an input that implies a potential beyond 50 escape widths a warning says so.
+
+    `record={layer: neurons}` keeps the potential and the activity of a list of neurons, `record={layer: rl.Neurons(every=k)}`
+    those of all, k steps at a time, and `record={layer: rl.Spikes()}` all spikes, one bit for each neuron and step; a tuple
+    holds one of either. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
     many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.
 
@@ -171,7 +224,11 @@ def _with_final(
         before = grid.first_step if state is None else state.step
         step = jnp.asarray(before + grid.num_steps, jnp.int32)
         final = dataclasses.replace(final, step=step)
-    return dataclasses.replace(trajectory, grid=grid, final=final)
+    trains = {
+        layer: dataclasses.replace(each, grid=grid)
+        for layer, each in trajectory.spikes.items()
+    }
+    return dataclasses.replace(trajectory, grid=grid, final=final, spikes=trains)
 
 
 @eqx.filter_jit
@@ -192,7 +249,7 @@ def _simulate(
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     key: Array | None,
-    chosen: dict[int, Integer[Array, " recorded"]],
+    chosen: dict[int, Recorded],
     pieces: list[Piece] | None,
     start: Float[Array, " latents"] | None,
     workers: Workers,
@@ -211,9 +268,14 @@ def _simulate(
         workers=workers,
         pieces=pieces,
     )
+    # Spikes are large: a program would copy them.
+    spikes = {i: run.spikes for i, run in enumerate(runs) if run.spikes is not None}
+    runs = [dataclasses.replace(run, spikes=None) for run in runs]
     if isinstance(workers, HostThreads):
-        return call_compiled(_trajectory, runs, network.output_tau_m, grid, start)
-    return _trajectory(runs, network.output_tau_m, grid, start)
+        trajectory = call_compiled(_trajectory, runs, network.output_tau_m, grid, start)
+    else:
+        trajectory = _trajectory(runs, network.output_tau_m, grid, start)
+    return dataclasses.replace(trajectory, spikes=spikes)
 
 
 def _trajectory(

@@ -33,6 +33,7 @@ Dynamics
     Decoded                       sums over the neurons of a population
     LayerOutput                   what a dynamics returns
     Recording                     what it recorded of chosen neurons
+    SpikeTrains                   their spikes, in bits
     RefractoryDensity             what the density's `diffrax.SaveAt(fn=...)` gets
     AbstractStationaryRate        how the conventional rate is evaluated
 
@@ -67,6 +68,7 @@ from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
+from ratelike._population._spike_trains import SpikeTrains
 from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
 from ratelike._signal._drives._interpolation import AbstractInterpolation, Share
@@ -103,6 +105,7 @@ __all__ = [
     "RefractoryDensity",
     "Sample",
     "Share",
+    "SpikeTrains",
     "Term",
     "Trial",
     "grid_increments",

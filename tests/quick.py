@@ -18,6 +18,7 @@ QUICK: dict[str, str | None] = {
         test_float32_agrees_with_float64""",
     "dynamics/test_layers.py": "test_layers_in_a_loop_are_those_run_apart",
     "dynamics/test_parts.py": "test_parts_change_no_bit",
+    "dynamics/test_records.py": "test_spikes_of_some_neurons test_what_cannot_be_recorded",
     "dynamics/test_spiking.py": """
         test_no_neuron_fires_within_its_dead_time_nor_without_hazard
         test_first_neurons_of_a_larger_network_are_the_smaller_network
@@ -53,6 +54,8 @@ QUICK: dict[str, str | None] = {
         test_a_table_can_be_differentiated test_what_does_not_fit_is_refused""",
     "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
     "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
+    "study/test_exports.py": "test_dataset",
+    "study/test_trials.py": "test_one_trial_has_no_standard_error",
     "study/test_size_curve.py": """
         test_slope_of_a_power_law test_interval_of_the_slope_in_closed_form test_interval_of_the_mean_in_closed_form
         test_error_of_lists_and_integers_is_that_of_arrays""",

@@ -17,6 +17,7 @@ from ratelike._numerics._time_blocks import Part, Window, in_blocks, in_time
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
 from ratelike._population._recurrence import RecurrentState
+from ratelike._population._spike_trains import packed
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import leak_of
 from ratelike._types import PyTree
@@ -62,6 +63,7 @@ def run_in_blocks(
     carried: Carried,
     recorded: Int[Array, " recorded"] | None,
     first: Int[Array, ""] | None = None,
+    all_spike: bool = False,
 ) -> tuple[LayerOutput, Carried]:
     """Scans `advance(state, ends, potentials, index of the block, part) -> (state, activity)`.
 
@@ -76,6 +78,9 @@ def run_in_blocks(
     num_groups = -(-num_steps // (group * block))
     one_block = _block(population, grid.dt, block, advance, recorded, window)
 
+    def spikes_of(activity):
+        return packed(activity) if all_spike else None
+
     def one_group(carry, inputs):
         indices, of_group = inputs
         # The second block's come first, those of the first block last.
@@ -88,8 +93,9 @@ def run_in_blocks(
             (indices, currents),
         )
         # Summed over tiles at once, so that memory does not grow with time.
-        decoded = population.decode(in_time(activity, group * block))
-        return carry, (decoded, jax.tree.map(lambda x: in_time(x, group * block), kept))
+        activity = in_time(activity, group * block)
+        kept = jax.tree.map(lambda x: in_time(x, group * block), kept)
+        return carry, (population.decode(activity), kept, spikes_of(activity))
 
     indices = jnp.arange(num_groups * group, dtype=jnp.int32)
     cut = in_blocks if window is None else window.in_blocks
@@ -100,11 +106,11 @@ def run_in_blocks(
     def together(x: Array) -> Array:
         return in_time(x, grid.num_steps) if window is None else window.in_time(x)
 
-    decoded, kept = jax.tree.map(together, outputs)
+    decoded, kept, spikes = jax.tree.map(together, outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
     # A potential that was not finite once never is again, whatever comes in later.
     succeeded = all_finite(last)
-    return LayerOutput(decoded, recording, saved=None, succeeded=succeeded), last
+    return LayerOutput(decoded, recording, None, succeeded, spikes=spikes), last
 
 
 def _block(

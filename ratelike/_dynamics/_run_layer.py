@@ -6,11 +6,12 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
-import jax
 from jaxtyping import Array, Bool, Int
 
 from ratelike._dynamics._base import AbstractContinuingDynamics, AbstractDynamics
 from ratelike._dynamics._finite import made_sense
+from ratelike._dynamics._incoming import Incoming, Piece
+from ratelike._dynamics._second_run import is_many, second_run
 from ratelike._network._stage import AbstractStage
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._host_threads import HostThreads, call_compiled
@@ -21,6 +22,8 @@ from ratelike._population._layer_state import (
 )
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
+from ratelike._population._record import Recorded
+from ratelike._population._spike_trains import SpikeTrains
 from ratelike._population._sums import SideBySide, Workers
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._synapse import through_synapse
@@ -39,17 +42,11 @@ class LayerRun(eqx.Module):
         Decoded  # per neuron: dY = (1/N) sum_j D_j dN_j, and the mean number of spikes
     )
     recording: Recording | None
+    spikes: SpikeTrains | None
     saved: PyTree
     succeeded: Bool[Array, ""]
     final: AbstractLayerState | None = None
     synapse: PyTree = None  # its state at the end
-
-
-class Piece(eqx.Module):
-    """A run that begins in a state (None: that in which runs begin otherwise), and tells the one at its end."""
-
-    initial: AbstractLayerState | None
-    synapse: PyTree = None  # state of that of the layer
 
 
 def run_layer(
@@ -59,17 +56,19 @@ def run_layer(
     grid: TimeGrid,
     *,
     key: Array | None,
-    recorded: Int[Array, " recorded"] | None,
+    recorded: Recorded | None,
     workers: Workers,
     piece: Piece | None = None,
 ) -> LayerRun:
     """Neurons are independent given the path: chunks of the population run one after the other, and are put together.
 
     The chunks are shared out among `workers`. Neither the size of the chunks nor the number of workers changes a bit of
-    what is decoded. A few recorded neurons run a second time, each within its tile; with many, the
-    population runs as a whole.
+    what is decoded. What is recorded runs a second time, unless the population runs as a whole.
     """
 
+    recorded = Recorded() if recorded is None else recorded
+    # A second run would keep as much of many neurons, and take its time.
+    many = recorded.every == 1 and is_many(recorded.neurons, stage.num_neurons)
     # Threads run programs: here nothing is traced.
     call = call_compiled if isinstance(workers, HostThreads) else _call
     before = None if piece is None else piece.synapse
@@ -79,25 +78,23 @@ def run_layer(
             through_synapse, stage.synapse, path, grid, stage.dtype, before
         )
     size = _chunk_size(dynamics, stage, grid, workers)
-    many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
+    incoming = Incoming(path, piece)
     run = eqx.Partial(_run, dynamics, grid, key)
     if size is None or stage.num_neurons <= size or many:
-        whole = call(_run_whole, run, stage, path, piece, recorded)
+        whole = call(_run_whole, run, stage, incoming, grid, recorded)
         return dataclasses.replace(whole, synapse=synapse)
-    arrays, rest = eqx.partition((stage, path, piece), eqx.is_array)
+    arrays, rest = eqx.partition((stage, incoming), eqx.is_array)
     run_chunk = eqx.Partial(_run_chunk, run, rest, size // TILE)
     num_chunks = -(-stage.num_neurons // size)
     decoded, succeeded, *states = stage.over_chunks(
         run_chunk, num_chunks, workers, arrays
     )
-    recording = None
-    if recorded is not None:
-        recording = call(_recording, run, stage, path, piece, recorded)
+    recording, spikes = second_run(
+        run, stage, incoming, grid, recorded, size, workers, call
+    )
     mean = call(_mean, stage, decoded)
-    final = None
-    if piece is not None:
-        final = call(_final, states[0], stage.num_neurons)
-    return LayerRun(mean, recording, None, succeeded, final, synapse)
+    final = call(_final, states[0], stage.num_neurons) if states else None
+    return LayerRun(mean, recording, spikes, None, succeeded, final, synapse)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -109,17 +106,20 @@ def _run(
     grid: TimeGrid,
     key: Array | None,
     stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
-    piece: Piece | None,
+    incoming: Incoming,
     first_tile: Int[Array, ""] | None = None,
     num_tiles: int | None = None,
     chosen: Int[Array, " recorded"] | None = None,
+    all_spike: bool = False,
 ) -> LayerOutput:
     """The neurons of a chunk, or all."""
     population = stage.population(first_tile, num_tiles)
-    own_path = stage.path(path, first_tile, num_tiles)
+    own_path = stage.path(incoming.path, first_tile, num_tiles)
     keys = None if key is None else stage.tile_keys(key, first_tile, num_tiles)
-    common = dict(tile_keys=keys, recorded=chosen)
+    # Only for `Spiking`: see the checks of what is recorded.
+    spikes: dict[str, Any] = dict(all_spike=True) if all_spike else {}
+    common = dict(tile_keys=keys, recorded=chosen, **spikes)
+    piece = incoming.piece
     if piece is None:
         output = dynamics(population, own_path, grid, **common)
     else:
@@ -137,14 +137,20 @@ def _run(
 def _run_whole(
     run: Run,
     stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
-    piece: Piece | None,
-    recorded: Int[Array, " recorded"] | None,
+    incoming: Incoming,
+    grid: TimeGrid,
+    recorded: Recorded,
 ) -> LayerRun:
-    output = run(stage, path, piece, chosen=recorded)
+    wants_spikes = recorded.spiking is not None
+    output = run(stage, incoming, chosen=recorded.neurons, all_spike=wants_spikes)
+    recording, spikes = output.recording, None
+    if recording is not None:
+        recording = recording.every_so_many(recorded.every)
+    if output.spikes is not None:
+        spikes = recorded.spike_trains(output.spikes.T, grid)
     mean = stage.mean(output.decoded)
     return LayerRun(
-        mean, output.recording, output.saved, output.succeeded, output.final
+        mean, recording, spikes, output.saved, output.succeeded, output.final
     )
 
 
@@ -156,8 +162,8 @@ def _run_chunk(
     arrays: PyTree[Array],
 ) -> tuple[Any, ...]:
     """What it decodes, whether it succeeded, and for a piece its state."""
-    stage, path, piece = eqx.combine(arrays, rest)
-    output = run(stage, path, piece, index * num_tiles, num_tiles)
+    stage, incoming = eqx.combine(arrays, rest)
+    output = run(stage, incoming, index * num_tiles, num_tiles)
     if output.final is None:
         return output.decoded, output.succeeded
     return output.decoded, output.succeeded, SideBySide(output.final)
@@ -169,23 +175,6 @@ def _final(states: SideBySide, num_neurons: int) -> AbstractLayerState:
 
 def _mean(stage: AbstractStage, decoded: Decoded) -> Decoded:
     return stage.mean(decoded)
-
-
-def _recording(
-    run: Run,
-    stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
-    piece: Piece | None,
-    recorded: Int[Array, " recorded"],
-) -> Recording:
-    """Each recorded neuron runs within its tile."""
-
-    def one_neuron(neuron):
-        place = neuron // TILE, 1, (neuron % TILE)[None]
-        return run(stage, path, piece, *place).recording
-
-    traces = jax.lax.map(one_neuron, recorded)
-    return Recording(recorded, traces.potential[..., 0].T, traces.activity[..., 0].T)
 
 
 def _chunk_size(

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._run_layer import LayerRun, Piece, run_layer
+from ratelike._dynamics._incoming import Piece
+from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._network._stage import AbstractStage
 from ratelike._population._host_threads import HostThreads
+from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath
 from ratelike._signal._grid import TimeGrid
@@ -28,17 +30,17 @@ def run_layers(
     grid: TimeGrid,
     *,
     key: Array | None,
-    recorded: Mapping[int, Int[Array, " recorded"]],
+    recorded: Mapping[int, Recorded],
     workers: Workers,
     pieces: Sequence[Piece] | None = None,
 ) -> list[LayerRun]:
     """Each layer turns the path that comes in into the one that goes out.
 
-    `key` is one key, or one for each tile of several networks; `recorded` lists neurons by layer. `pieces` has one for
+    `key` is one key, or one for each tile of several networks; `recorded` is what to keep, by layer. `pieces` has one for
     each layer, where a run is a piece of a longer one.
     """
 
-    def run(path, stage, index, neurons=None, piece=None) -> LayerRun:
+    def run(path, stage, index, kept=None, piece=None) -> LayerRun:
         own_key = None if key is None else _of_layer(key, index)
         return run_layer(
             dynamics,
@@ -46,7 +48,7 @@ def run_layers(
             path,
             grid,
             key=own_key,
-            recorded=neurons,
+            recorded=kept,
             workers=workers,
             piece=piece,
         )

@@ -89,11 +89,13 @@ class Spiking(AbstractContinuingDynamics):
         *,
         tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None = None,
+        all_spike: bool = False,
     ) -> LayerOutput:
+        """With `all_spike` the output has the spikes of all neurons, in bits."""
         assert tile_keys is not None
 
         def sample(population, increments, recorded):
-            return _sample(population, increments, grid, tile_keys, recorded)
+            return _sample(population, increments, grid, tile_keys, recorded, all_spike)
 
         increments = grid_increments(path, grid, population.bias.dtype)
         return self.estimator(sample, population, increments, grid, recorded)
@@ -123,13 +125,16 @@ class Spiking(AbstractContinuingDynamics):
         tile_keys: Array | None,
         recorded: Integer[Array, " recorded"] | None = None,
         initial: AbstractLayerState | None,
+        all_spike: bool = False,
     ) -> LayerOutput:
         assert tile_keys is not None
         increments = grid_increments(path, grid, population.bias.dtype)
         population, increments, initial = without_derivative(
             (population, increments, initial)
         )
-        return sample_piece(population, increments, initial, grid, tile_keys, recorded)
+        return sample_piece(
+            population, increments, initial, grid, tile_keys, recorded, all_spike
+        )
 
 
 def _sample(
@@ -138,6 +143,7 @@ def _sample(
     grid: TimeGrid,
     tile_keys: Array,
     recorded: Integer[Array, " recorded"] | None,
+    all_spike: bool,
 ) -> LayerOutput:
     neuron, dt = population.neuron, grid.dt
     draw = draws_of(population, tile_keys)
@@ -164,8 +170,17 @@ def _sample(
         )
         if group is not None:
             state = (jnp.zeros_like(population.bias), start)
-            return run_in_groups(population, increments, grid, *group, state, recorded)
+            return run_in_groups(
+                population, increments, grid, *group, state, recorded, all_spike
+            )
     carried = at_rest(population, dt, start)
     return run_in_blocks(
-        population, increments, grid, block, advance_block, carried, recorded
+        population,
+        increments,
+        grid,
+        block,
+        advance_block,
+        carried,
+        recorded,
+        all_spike=all_spike,
     )[0]

@@ -68,6 +68,7 @@ def sample_piece(
     grid: TimeGrid,
     tile_keys: Array,
     recorded: Integer[Array, " recorded"] | None,
+    all_spike: bool,
 ) -> LayerOutput:
     """The output, with the state at the end of the run."""
     neuron, dt = population.neuron, grid.dt
@@ -103,6 +104,7 @@ def sample_piece(
         Carried(driven, neurons, shared.under_way),
         recorded,
         shared.steps_done,
+        all_spike,
     )
     draws, steps_done = jnp.divmod(shared.steps_done + grid.num_steps, block)
     final = SpikingState(

@@ -25,6 +25,11 @@ def style() -> AbstractContextManager[None]:
         return matplotlib.style.context(path)
 
 
+def in_unit(unit: str | None) -> str:
+    """The end of a label."""
+    return "" if unit is None else f" ({unit})"
+
+
 @contextmanager
 def drawing_on(ax: Any) -> Iterator[Axes]:
     """`ax`, in the caller's style, or the only axes of a new figure, in the library's.
