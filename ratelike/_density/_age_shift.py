@@ -125,14 +125,14 @@ class AgeShift(diffrax.AbstractSolver[Any]):
             merge=args.schedule.merge(steps + 1, dtype),
         )
         density, queue, activity, acted = _block_of_steps(y0, inputs, args)
-        step, arriving = solver_state + block, y0.output.arriving
+        step, under_way = solver_state + block, y0.output.under_way
         recurrence = args.population.recurrence
-        if recurrence is not None and arriving is not None:
-            arriving = recurrence.queue(arriving, activity)
+        if recurrence is not None and under_way is not None:
+            under_way = recurrence.after(under_way, activity)
         if queue is not None:
             age = args.schedule.ages_in_queue(step, dtype)
             queue = RefractoryQueue(queue.rows, age, queue.first)
-        output = BlockOutput(activity, acted, arriving)
+        output = BlockOutput(activity, acted, under_way)
         y1 = GridState(density, queue, args.schedule.ages(step, dtype), output)
         ends = dict(y0=refractory_density(y0, args), y1=refractory_density(y1, args))
         return y1, None, ends, step, diffrax.RESULTS.successful
@@ -191,10 +191,10 @@ def _currents(
     y: GridState, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
 ) -> Float[Array, "block neurons"]:
     currents = args.population.currents(path)
-    arriving = y.output.arriving
-    if arriving is None:
+    recurrence, under_way = args.population.recurrence, y.output.under_way
+    if recurrence is None or under_way is None:
         return currents
-    return currents + arriving[: len(path)]
+    return currents + recurrence.arriving(under_way, len(path))
 
 
 def _recorded(

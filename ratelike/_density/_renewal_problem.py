@@ -49,7 +49,7 @@ def initial_state(problem: RenewalProblem) -> GridState:
     output = BlockOutput(
         activity=jnp.zeros((block, neurons), population.bias.dtype),
         acted=jnp.zeros((block, recorded), population.bias.dtype),
-        arriving=None if recurrence is None else recurrence.silence(problem.dt),
+        under_way=None if recurrence is None else recurrence.initial(problem.dt),
     )
     return GridState(
         density=density,
@@ -84,7 +84,7 @@ def renewal_problem(
 ) -> RenewalProblem:
     """With the path in blocks, no longer than a delay; the last one is filled up with zeros."""
     if population.recurrence is not None:
-        block = min(block, population.recurrence.delay_steps(dt))
+        block = min(block, population.recurrence.shortest_delay(dt))
     schedule = mesh.schedule_of(population.neuron, dt)
     num_blocks = -(-len(increments) // block)
     blocks = in_blocks(increments, num_blocks, block)

@@ -44,12 +44,12 @@ def run_in_blocks(
     `ends` are the potentials before, between and after the block's steps, and `potentials` those that act in them.
 
     The last group is filled up with zero increments, and what comes of them is cut off. With recurrence no block is
-    longer than its delay, so that all that arrives within a block is known at its beginning.
+    longer than the shortest delay, so that all that arrives within a block is known at its beginning.
     """
-    recurrence, arriving = population.recurrence, None
+    recurrence, under_way = population.recurrence, None
     if recurrence is not None:
-        block = min(block, recurrence.delay_steps(grid.dt))
-        arriving = recurrence.silence(grid.dt)
+        block = min(block, recurrence.shortest_delay(grid.dt))
+        under_way = recurrence.initial(grid.dt)
     group = max(1, STEPS_CODED_AT_ONCE // block)  # blocks
     num_groups = -(-grid.num_steps // (group * block))
     one_block = _block(population, grid.dt, block, advance, recorded)
@@ -69,7 +69,7 @@ def run_in_blocks(
         decoded = population.decode(in_time(activity, group * block))
         return carry, (decoded, jax.tree.map(lambda x: in_time(x, group * block), kept))
 
-    carry = (jnp.zeros_like(population.bias), state, arriving)
+    carry = (jnp.zeros_like(population.bias), state, under_way)
     indices = jnp.arange(num_groups * group, dtype=jnp.int32)
     groups = in_blocks(increments, num_groups, group * block)
     inputs = (indices.reshape(num_groups, group), groups)
@@ -92,11 +92,11 @@ def _block(
     leak = leak_of(neuron.tau_m, dt)
 
     def one_block(carry, inputs):
-        (driven, state, arriving), currents = carry  # driven = h - b
+        (driven, state, under_way), currents = carry  # driven = h - b
         # Taken out one block before they are used: XLA does not vectorise a loop that does both.
         index, currents_of_next = inputs
         if recurrence is not None:
-            currents = currents + arriving[:block]
+            currents = currents + recurrence.arriving(under_way, block)
         ends = [bias + driven]
         for current in currents:
             driven = leak.after(driven, leak.push(current))
@@ -106,11 +106,11 @@ def _block(
         ]
         state, activity = advance(state, ends, potentials, index)
         if recurrence is not None:
-            arriving = recurrence.queue(arriving, activity)
+            under_way = recurrence.after(under_way, activity)
         kept = None
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])
             kept = (potential, activity[:, recorded])
-        return ((driven, state, arriving), currents_of_next), (activity, kept)
+        return ((driven, state, under_way), currents_of_next), (activity, kept)
 
     return one_block
