@@ -26,6 +26,7 @@ Networks
     Layer                   a population with its encoder, decoder and bias
     StreamedLayer           the same, with connections that follow from a key
     Feedback                recurrent weights of low rank within a layer
+    low_rank                encoder and decoder of given weights
     relay_network           random layers that hand on latents of unit variance
     streamed_relay_network  the same of streamed layers
     infinite_relay_network  its limit of infinitely many neurons
@@ -97,6 +98,7 @@ from ratelike._network import Network as Network
 from ratelike._network._attractor import attractor_network as attractor_network
 from ratelike._network._feedback import Feedback as Feedback
 from ratelike._network._infinite import infinite_relay_network as infinite_relay_network
+from ratelike._network._low_rank import low_rank as low_rank
 from ratelike._network._nodes import GaussHermite as GaussHermite
 from ratelike._network._nodes import QuasiMonteCarlo as QuasiMonteCarlo
 from ratelike._network._relay import relay_network as relay_network

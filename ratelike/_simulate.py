@@ -77,7 +77,7 @@ def simulate(
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
     `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
-    `WienerDrive`, or any diffrax path that covers the grid. `record={layer: neurons}` keeps the potential and the
+    `WienerDrive`, any diffrax path that covers the grid, or None where the first layer takes no latents. `record={layer: neurons}` keeps the potential and the
     activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
     many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.

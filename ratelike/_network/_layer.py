@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
@@ -74,6 +75,8 @@ class Layer(AbstractLayer):
     potential; a scalar bias is shared. With `feedback` the neurons also hear each other: one `Feedback`, or several in a
     tuple, each with its own delay.
 
+    Without an `encoder` (None, or one of no latents) nothing comes in from outside: `simulate(network, None, grid, ...)`.
+
     `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
@@ -91,7 +94,7 @@ class Layer(AbstractLayer):
     def __init__(
         self,
         neuron: AbstractNeuronModel,
-        encoder: Numbers,
+        encoder: Numbers | None,
         decoder: Numbers,
         bias: Numbers = 0.0,
         feedback: Feedback | Sequence[Feedback] | None = None,
@@ -100,14 +103,10 @@ class Layer(AbstractLayer):
     ) -> None:
         validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
-        self.encoder = validation.parameter("Layer.encoder", encoder)
-        validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))
-        if 0 in self.encoder.shape:
-            raise ValueError(
-                f"Layer.encoder must have at least one neuron and one latent, got shape {self.encoder.shape}"
-            )
-        num_neurons = self.encoder.shape[0]
         self.decoder = validation.parameter("Layer.decoder", decoder)
+        validation.shape("Layer.decoder", self.decoder, ("neurons", "latents"))
+        self.encoder = _checked_encoder(encoder, self.decoder)
+        num_neurons = self.encoder.shape[0]
         validation.shape("Layer.decoder", self.decoder, (num_neurons, "latents"))
         bias = validation.parameter("Layer.bias", bias)
         if bias.ndim != 0:
@@ -165,6 +164,20 @@ class Layer(AbstractLayer):
             exists=exists,
             recurrence=recurrence_of(self.feedback),
         )
+
+
+def _checked_encoder(
+    encoder: Numbers | None, decoder: Float[Array, "neurons latents_out"]
+) -> Float[Array, "neurons latents"]:
+    """Rows of the neurons, of no entries where nothing comes in."""
+    if encoder is None:
+        return decoder[:, :0]
+    if np.ndim(encoder) == 2 and np.shape(encoder)[1] == 0:
+        validation.shape("Layer.encoder", encoder, (len(decoder), 0))
+        return jnp.asarray(encoder, decoder.dtype)
+    checked = validation.parameter("Layer.encoder", encoder)
+    validation.shape("Layer.encoder", checked, ("neurons", "latents"))
+    return checked
 
 
 def check_population(name: str, layer: AbstractLayer, what: str) -> None:

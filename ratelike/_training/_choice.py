@@ -10,6 +10,7 @@ import jax.tree_util as jtu
 import numpy as np
 
 from ratelike._network import Network
+from ratelike._network._feedback import each_feedback
 from ratelike._training._domains import AbstractDomain, Part, Unconstrained
 from ratelike._training._trained import Trained
 from ratelike._types import PyTree
@@ -150,4 +151,7 @@ def _check_apart(name: str, leaf: Any, domains: list[AbstractDomain]) -> None:
 def _connections(placeholders: Network) -> set[int]:
     """Encoders, decoders and biases, which may take any value."""
     arrays = [[each.encoder, each.decoder, each.bias] for each in placeholders.layers]
+    for layer in placeholders.layers:
+        loops = each_feedback(layer.feedback)
+        arrays += [[each.encoder, each.decoder] for each in loops]
     return {each.index for each in jax.tree.leaves(arrays)}
