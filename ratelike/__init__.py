@@ -26,6 +26,9 @@ Networks
     Layer                   a population with its encoder, decoder and bias
     StreamedLayer           the same, with connections that follow from a key
     Feedback                recurrent weights of low rank within a layer
+    population_layer        named populations, and connections between them, as one layer
+    Neurons                 one of these populations
+    Connection              weights from one to another
     low_rank                encoder and decoder of given weights
     relay_network           random layers that hand on latents of unit variance
     streamed_relay_network  the same of streamed layers
@@ -96,11 +99,14 @@ from ratelike._io._version import __version__ as __version__
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network._attractor import attractor_network as attractor_network
+from ratelike._network._connection import Connection as Connection
+from ratelike._network._connection import Neurons as Neurons
 from ratelike._network._feedback import Feedback as Feedback
 from ratelike._network._infinite import infinite_relay_network as infinite_relay_network
 from ratelike._network._low_rank import low_rank as low_rank
 from ratelike._network._nodes import GaussHermite as GaussHermite
 from ratelike._network._nodes import QuasiMonteCarlo as QuasiMonteCarlo
+from ratelike._network._population_layer import population_layer as population_layer
 from ratelike._network._relay import relay_network as relay_network
 from ratelike._network._streamed import StreamedLayer as StreamedLayer
 from ratelike._network._streamed import streamed_relay_network as streamed_relay_network

@@ -16,7 +16,8 @@ from ratelike._dynamics._finite import all_finite, not_finite_error
 from ratelike._dynamics._run_layer import LayerRun
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._inputs import checked_inputs
-from ratelike._network import Network
+from ratelike._network import Layer, Network
+from ratelike._network._parts import Parts, ranges
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
@@ -41,7 +42,7 @@ class Trajectory(eqx.Module):
     `recordings` belong to the step as a whole, and are drawn at its middle.
 
     `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
-    `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
+    `population_rates[layer]` has the mean rates of its named populations (`Layer.populations`). `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
     the caller's `diffrax.SaveAt` asked for, or None.
     """
 
@@ -56,6 +57,34 @@ class Trajectory(eqx.Module):
         Array, " layers"
     ]  # whether each layer reached the end with finite potentials, probabilities and activities
     grid: TimeGrid
+    population_rates: tuple[dict[str, Float[Array, " time"]], ...] = ()  # Hz
+    parts: tuple[Parts, ...] = eqx.field(static=True, default=())
+
+    @property
+    def populations(self) -> tuple[dict[str, range], ...]:
+        """For each layer the numbers of the neurons of its named populations."""
+        return tuple(map(ranges, self.parts))
+
+    def recorded(self, population: str, layer: int = 0) -> Recording:
+        """Of the recorded neurons of a layer, those of a named population.
+
+        Raises `ValueError` for a layer that was not recorded, or that has no population of that name.
+        """
+        if layer not in self.recordings:
+            raise ValueError(
+                f"layer must be one of the recorded ones, {sorted(self.recordings)}, got {layer}"
+            )
+        members = self.populations[layer] if self.parts else {}
+        if population not in members:
+            raise ValueError(
+                f"population must be one of those of layer {layer}, {list(members)}, got {population!r}"
+            )
+        recording = self.recordings[layer]
+        # Of a batch all have the same.
+        neurons = np.asarray(recording.neurons)
+        first = neurons.reshape(-1, neurons.shape[-1])[0]
+        own = np.flatnonzero(np.isin(first, list(members[population])))
+        return jax.tree.map(lambda leaf: leaf[..., own], recording)
 
     @property
     def times(self) -> np.ndarray:
@@ -135,13 +164,19 @@ def _simulate(
     runs = run_layers(
         dynamics, stages, path, grid, key=key, recorded=chosen, workers=workers
     )
+    parts = tuple(
+        layer.parts if isinstance(layer, Layer) else () for layer in network.layers
+    )
     if isinstance(workers, HostThreads):
-        return call_compiled(_trajectory, runs, network.output_tau_m, grid)
-    return _trajectory(runs, network.output_tau_m, grid)
+        return call_compiled(_trajectory, runs, network.output_tau_m, grid, parts)
+    return _trajectory(runs, network.output_tau_m, grid, parts)
 
 
 def _trajectory(
-    runs: list[LayerRun], output_tau_m: Float[Array, ""], grid: TimeGrid
+    runs: list[LayerRun],
+    output_tau_m: Float[Array, ""],
+    grid: TimeGrid,
+    parts: tuple[Parts, ...],
 ) -> Trajectory:
     increments = [run.mean.latents for run in runs]
     rates = [run.mean.spikes / grid.dt for run in runs]
@@ -162,7 +197,24 @@ def _trajectory(
         saved=tuple(run.saved for run in runs),
         succeeded=jnp.stack(succeeded),
         grid=grid,
+        population_rates=tuple(
+            _rates_of_parts(run, each, grid)
+            for run, each in zip(runs, parts, strict=True)
+        ),
+        parts=parts,
     )
+
+
+def _rates_of_parts(
+    run: LayerRun, parts: Parts, grid: TimeGrid
+) -> dict[str, Float[Array, " time"]]:
+    """Means over the neurons of each named population, of which `run` has those over all neurons."""
+    total = sum(number for _, number in parts)
+    counts = run.mean.spikes_of_parts
+    return {
+        name: counts[:, index] * (total / number) / grid.dt
+        for index, (name, number) in enumerate(parts)
+    }
 
 
 def _unfolded(tree: PyTree) -> PyTree:

@@ -1,7 +1,7 @@
 """Layers: populations of neurons with their connections."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ from ratelike._network._feedback import (
     checked_feedback,
     recurrence_of,
 )
+from ratelike._network._parts import Parts, checked_parts, membership, ranges
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
@@ -80,8 +81,11 @@ class Layer(AbstractLayer):
     `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
+    `populations` names parts of the layer, with their numbers of neurons in the order in which these lie: their mean
+    rates are in `trajectory.population_rates`. `population_layer` makes such a layer.
+
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
-    with a physical unit.
+    with a physical unit, and for numbers that do not add up to that of the neurons.
     """
 
     neuron: AbstractNeuronModel
@@ -90,6 +94,7 @@ class Layer(AbstractLayer):
     bias: Float[Array, " neurons"]
     feedback: Feedbacks
     node_weights: Float[Array, " neurons"] | None
+    parts: Parts = eqx.field(static=True)
 
     def __init__(
         self,
@@ -100,6 +105,7 @@ class Layer(AbstractLayer):
         feedback: Feedback | Sequence[Feedback] | None = None,
         *,
         node_weights: Numbers | None = None,
+        populations: Mapping[str, int] | None = None,
     ) -> None:
         validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
@@ -119,6 +125,12 @@ class Layer(AbstractLayer):
             )
             validation.shape("Layer.node_weights", node_weights, (num_neurons,))
         self.node_weights = node_weights
+        self.parts = checked_parts("Layer.populations", populations, num_neurons)
+
+    @property
+    def populations(self) -> dict[str, range]:
+        """The numbers of the neurons of each named population."""
+        return ranges(self.parts)
 
     @property
     def num_neurons(self) -> int:
@@ -145,6 +157,7 @@ class Layer(AbstractLayer):
         num_tiles: int | None = None,
     ) -> Population:
         layer, exists = self, None
+        numbers = jnp.arange(self.num_neurons, dtype=jnp.int32)
         if first_tile is not None and num_tiles is not None:
             numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
             exists = numbers < self.num_neurons
@@ -161,6 +174,7 @@ class Layer(AbstractLayer):
             layer.encoder,
             layer.decoder,
             counts=counts,
+            parts=membership(self.parts, numbers),
             exists=exists,
             recurrence=recurrence_of(self.feedback),
         )

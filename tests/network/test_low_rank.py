@@ -94,6 +94,19 @@ def test_a_sparse_matrix_is_the_dense_one_and_is_never_made_dense(
         np.testing.assert_allclose(found.error, expected.error, rtol=1e-9)
 
 
+def test_weights_between_two_populations():
+    """Of N sources, of which the decoded activity is the mean."""
+    weights = np.random.default_rng(0).normal(size=(7, 12))
+    for shape in (weights, weights.T):
+        found = rl.low_rank(shape, 7)
+        product = found.encoder @ found.decoder.T / shape.shape[1]
+        np.testing.assert_allclose(product, shape, atol=1e-12)
+        part = rl.low_rank(scipy.sparse.csr_array(shape), 3)
+        product = part.encoder @ part.decoder.T / shape.shape[1]
+        error = np.linalg.norm(product - shape) / np.linalg.norm(shape)
+        np.testing.assert_allclose(part.error, error, rtol=1e-10)
+
+
 def test_nothing_and_single_precision():
     for zeros in (np.zeros((5, 5)), scipy.sparse.csr_array((5, 5))):
         found = rl.low_rank(zeros, 2)
@@ -104,10 +117,10 @@ def test_nothing_and_single_precision():
 
 
 CASES = {
-    "weights must have shape (neurons, neurons), got shape (3, 4)": (np.ones((3, 4)),),
+    "weights must have shape (targets, sources), got shape (3,)": (np.ones(3),),
     "weights must be finite, got nan": (np.full((3, 3), np.nan),),
-    "rank must be at most 3 for weights of 3 neurons, got 4": (np.ones((3, 3)), 4),
-    "rank must be at most 2 for sparse weights of 3 neurons, got 3": (
+    "rank must be at most 3 for weights of shape (3, 3), got 4": (np.ones((3, 3)), 4),
+    "rank must be at most 2 for sparse weights of shape (3, 3), got 3": (
         scipy.sparse.csr_array(np.eye(3)),
         3,
     ),

@@ -22,10 +22,13 @@ def network(encoder, is_recurrent):
     return rl.Network([rl.Layer(NEURON, encoder, decoder, 0.5, feedback)])
 
 
-@pytest.mark.parametrize("is_recurrent", [False, True])
 @pytest.mark.parametrize(
-    "dynamics",
-    [rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate()],
+    ("dynamics", "is_recurrent"),
+    [
+        (rl.Spiking(), True),
+        (rl.GeneralisedRate(), False),
+        (rl.ConventionalRate(), False),
+    ],
     ids=["spiking", "generalised", "conventional"],
 )
 def test_no_input_is_an_input_of_zeros(dynamics, is_recurrent):
