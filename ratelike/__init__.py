@@ -37,6 +37,12 @@ Networks
     GaussHermite            nodes of the infinite network, for few latents
     QuasiMonteCarlo         nodes of the infinite network, for many latents
 
+Synapses
+    ExponentialSynapse      kernel exp(-s / tau) / tau
+    AlphaSynapse            kernel s exp(-s / tau) / tau^2
+    DoubleExponentialSynapse  the same with time constants of rise and decay
+    Delay                   a delay
+
 Time and input
     TimeGrid                time steps
     WienerDrive             white noise, the same path at every time step
@@ -130,6 +136,12 @@ from ratelike._signal._drive import WienerDrive as WienerDrive
 from ratelike._signal._error import mean_absolute_error as mean_absolute_error
 from ratelike._signal._grid import TimeGrid as TimeGrid
 from ratelike._signal._membrane import membrane_traces as membrane_traces
+from ratelike._signal._synapse import AlphaSynapse as AlphaSynapse
+from ratelike._signal._synapse import Delay as Delay
+from ratelike._signal._synapse import (
+    DoubleExponentialSynapse as DoubleExponentialSynapse,
+)
+from ratelike._signal._synapse import ExponentialSynapse as ExponentialSynapse
 from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence

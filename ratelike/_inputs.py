@@ -69,6 +69,8 @@ def check_layers(
         name = f"network.layers[{index}]"
         check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
         check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
+        if layer.synapse is not None:
+            layer.synapse.check(f"{name}.synapse", grid.dt)
         for each in dynamics:
             each.check(name, layer, grid)
             if each.needs_key:

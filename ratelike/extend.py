@@ -23,6 +23,7 @@ Networks
 Input
     AbstractDrive                 anything that knows its increments on a grid
     grid_increments               increments of any diffrax path
+    AbstractSynapse               a linear map of a path to a path, with its state
 
 Dynamics
     AbstractDynamics              how a layer responds to a path
@@ -66,6 +67,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._synapse import AbstractSynapse
 from ratelike._training._domains import AbstractDomain
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "AbstractSeparableEscape",
     "AbstractSeparableNeuron",
     "AbstractStationaryRate",
+    "AbstractSynapse",
     "Decoded",
     "Factors",
     "LayerOutput",

@@ -296,6 +296,10 @@ class Whole(rl.extend.AbstractLayer):
         return None
 
     @property
+    def synapse(self):
+        return None
+
+    @property
     def node_weights(self):
         return None
 

@@ -128,7 +128,7 @@ class AgeShift(diffrax.AbstractSolver[Any]):
         step, under_way = solver_state + block, y0.output.under_way
         recurrence = args.population.recurrence
         if recurrence is not None and under_way is not None:
-            under_way = recurrence.after(under_way, activity)
+            under_way = recurrence.after(under_way, activity, args.dt)
         if queue is not None:
             age = args.schedule.ages_in_queue(step, dtype)
             queue = RefractoryQueue(queue.rows, age, queue.first)

@@ -106,7 +106,7 @@ def _block(
         ]
         state, activity = advance(state, ends, potentials, index)
         if recurrence is not None:
-            under_way = recurrence.after(under_way, activity)
+            under_way = recurrence.after(under_way, activity, dt)
         kept = None
         if recorded is not None:
             potential = jnp.stack([h[recorded] for h in potentials])

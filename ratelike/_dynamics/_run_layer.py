@@ -17,6 +17,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
 from ratelike._population._sums import Workers
 from ratelike._signal._grid import TimeGrid
+from ratelike._signal._synapse import through_synapse
 from ratelike._types import PyTree
 
 Run = Callable[..., LayerOutput]
@@ -53,10 +54,12 @@ def run_layer(
     population runs as a whole.
     """
 
-    size = _chunk_size(dynamics, stage, grid, workers)
-    many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
     # Threads run programs: here nothing is traced.
     call = call_compiled if isinstance(workers, HostThreads) else _call
+    if stage.synapse is not None:
+        path, _ = call(through_synapse, stage.synapse, path, grid, stage.dtype)
+    size = _chunk_size(dynamics, stage, grid, workers)
+    many = recorded is not None and len(recorded) * TILE >= stage.num_neurons
     run = eqx.Partial(_run, dynamics, grid, key)
     if size is None or stage.num_neurons <= size or many:
         return call(_run_whole, run, stage, path, recorded)

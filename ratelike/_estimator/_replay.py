@@ -122,7 +122,8 @@ def _potentials(
 ) -> Float[Array, "time neurons"]:
     currents, recurrence = population.currents(increments), population.recurrence
     if recurrence is not None:
-        currents = currents + recurrence.throughout(recurrence.initial(grid.dt), spikes)
+        silence = recurrence.initial(grid.dt)
+        currents = currents + recurrence.throughout(silence, spikes, grid.dt)
     bias, tau_m = population.bias, population.neuron.tau_m
     ends = potentials_at_ends(bias, bias, currents, tau_m, grid.dt)
     return population.neuron.potential_in_step(ends[:-1], ends[1:])

@@ -61,6 +61,7 @@ def layer_fluctuations(
     so the devices may be of any number, and the derivative by the connections takes a time that is linear in that of
     the neurons.
     """
+    increments, incoming, layer = _through_synapse(layer, increments, incoming, grid)
     schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
     fast = None
     if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
@@ -111,6 +112,28 @@ def layer_fluctuations(
     return Fluctuations(
         rate / size, perturbed, None if variance is None else variance / size**2
     )
+
+
+def _through_synapse(
+    layer: Layer,
+    increments: Float[Array, "time latents"],
+    incoming: Float[Array, "time probes latents"] | None,
+    grid: TimeGrid,
+) -> tuple[
+    Float[Array, "time latents"], Float[Array, "time probes latents"] | None, Layer
+]:
+    """What the neurons receive, of the rate and of the noise around it, and the layer without its synapse."""
+    synapse = layer.synapse
+    if synapse is None:
+        return increments, incoming, layer
+
+    def filtered(signal: Array) -> Array:
+        initial = synapse.initial(signal.shape[1:], signal.dtype, grid.dt)
+        return synapse(initial, signal, grid.dt)[1]
+
+    layer = eqx.tree_at(lambda layer: layer.synapse, layer, None)
+    incoming = None if incoming is None else filtered(incoming)
+    return filtered(increments), incoming, layer
 
 
 def _run(

@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._neuron import AbstractNeuronModel
+from ratelike._signal._synapse import SynapseLike
 from ratelike._types import Numbers
 
 
@@ -47,7 +48,7 @@ class Connection(eqx.Module):
 
     `encoder` has a row for each target, `decoder` one for each source, both of as many latents as the weights have rank;
     a number is an entry for all. So what arrives is a mean over the source, and networks of all sizes are alike. Units,
-    `delay` and `self_connection` are those of `Feedback`. Given weights: `Connection("exc", "inh", *low_rank(J, 3)[:2])`.
+    `delay`, `self_connection` and `synapse` are those of `Feedback`. Given weights: `Connection("exc", "inh", *low_rank(J, 3)[:2])`.
     """
 
     source: str = eqx.field(static=True)
@@ -56,6 +57,7 @@ class Connection(eqx.Module):
     decoder: Float[Array, ""] | Float[Array, "sources latents"]
     delay: float | None = eqx.field(static=True)  # s; None: one step
     self_connection: bool = eqx.field(static=True)
+    synapse: SynapseLike | None
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class Connection(eqx.Module):
         decoder: Numbers,
         delay: float | None = None,
         self_connection: bool = False,
+        *,
+        synapse: SynapseLike | None = None,
     ) -> None:
         self.source, self.target = source, target
         self.encoder = validation.parameter("Connection.encoder", encoder)
@@ -75,3 +79,4 @@ class Connection(eqx.Module):
         self.self_connection = validation.flag(
             "Connection.self_connection", self_connection
         )
+        self.synapse = synapse

@@ -1,7 +1,7 @@
 """Recurrence: a layer that hears itself."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from ratelike import _validation as validation
 from ratelike._network._low_rank import low_rank
 from ratelike._population._loop import Loop, loop_of
 from ratelike._population._recurrence import Recurrence
+from ratelike._signal._synapse import AbstractSynapse, SynapseLike, as_synapse
 from ratelike._types import Numbers
 
 
@@ -24,7 +25,13 @@ class Feedback(eqx.Module):
     have rank. J is never formed; what a neuron would send to itself is taken off again, unless `self_connection`.
 
     `delay` (s, static) is d dt, a multiple of the time step and at least one; by default one step. What is sent in step n
-    arrives in step n + d, in the course of which the potential changes. Nothing arrives before the first spikes.
+    arrives in step n + d, in the course of which the potential changes. Nothing arrives before the first spikes. `synapse`
+    filters what is sent, latent by latent: one, or several in sequence. A `Delay` in it is added to `delay`. A layer takes
+    several feedbacks, each with its own delay and synapse:
+
+        fast = rl.Feedback(encoder, decoder, 1e-3, synapse=rl.ExponentialSynapse(3e-3))
+        slow = rl.Feedback(encoder, -decoder, 2e-3, synapse=rl.AlphaSynapse(20e-3))
+        layer = rl.Layer(neuron, encoder, decoder, feedback=[fast, slow])
 
     *Exactness.* For a layer with feedback the generalised rate is no longer an exact expectation at finite N, since
     spikes of different neurons depend on each other: it is the limit N -> infinity, as for a network of layers, and the
@@ -34,13 +41,15 @@ class Feedback(eqx.Module):
 
     Schmutz, Brea and Gerstner, Phys. Rev. Lett. 134, 018401 (2025).
 
-    Raises `ValueError` for shapes that do not fit each other, entries that are not finite and `delay` <= 0.
+    Raises `ValueError` for shapes that do not fit each other, entries that are not finite, `delay` <= 0, and a synapse of
+    another number of latents.
     """
 
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents"]
     delay: float | None = eqx.field(static=True)  # s; None: one step
     self_connection: bool = eqx.field(static=True)
+    synapse: AbstractSynapse | None
 
     def __init__(
         self,
@@ -48,6 +57,8 @@ class Feedback(eqx.Module):
         decoder: Numbers,
         delay: float | None = None,
         self_connection: bool = False,
+        *,
+        synapse: SynapseLike | None = None,
     ) -> None:
         self.encoder = validation.parameter("Feedback.encoder", encoder)
         validation.shape("Feedback.encoder", self.encoder, ("neurons", "latents"))
@@ -63,6 +74,8 @@ class Feedback(eqx.Module):
         self.self_connection = validation.flag(
             "Feedback.self_connection", self_connection
         )
+        latents = self.encoder.shape[-1]
+        self.synapse = as_synapse("Feedback.synapse", synapse, latents)
 
     @classmethod
     def from_weights(
@@ -71,10 +84,14 @@ class Feedback(eqx.Module):
         rank: int,
         delay: float | None = None,
         self_connection: bool = False,
+        *,
+        synapse: SynapseLike | None = None,
     ) -> "Feedback":
         """Of the nearest weights of rank `rank`, by `low_rank`, which also says what is cut off, and raises its errors."""
-        nearest = low_rank(weights, rank, self_connection=self_connection)
-        return cls(nearest.encoder, nearest.decoder, delay, self_connection)
+        encoder, decoder, _, _ = low_rank(
+            weights, rank, self_connection=self_connection
+        )
+        return cls(encoder, decoder, delay, self_connection, synapse=synapse)
 
     @property
     def num_neurons(self) -> int:
@@ -102,6 +119,7 @@ class Feedback(eqx.Module):
             decoder,
             self.delay,
             self_connection=self.self_connection,
+            synapse=self.synapse,
             pool=pool,
         )
 
@@ -120,15 +138,17 @@ def checked_feedback(
     name: str, feedback: Feedback | Sequence[Feedback] | None, num_neurons: int
 ) -> Feedbacks:
     """One, several or none, all of them of the neurons of the layer."""
-    if isinstance(feedback, Sequence):
+    if isinstance(feedback, (list, tuple)):
         feedback = tuple(feedback)
+        if not feedback:
+            raise ValueError(f"{name} must hold at least one Feedback, got ()")
     for own_name, each in _by_name(name, feedback):
         validation.instance(own_name, each, Feedback)
         if each.num_neurons != num_neurons:
             raise ValueError(
                 f"{own_name} must have the {num_neurons} neurons of the layer, got {each.num_neurons}"
             )
-    return None if feedback == () else feedback
+    return cast(Feedbacks, feedback)
 
 
 def recurrence_of(
@@ -145,8 +165,10 @@ def recurrence_of(
 
 
 def check_feedback(name: str, feedback: Feedbacks, dt: float) -> None:
-    """The delay is a multiple of the time step (to one part in 10^4 of a step), and at least one."""
+    """Delays are multiples of the time step (to one part in 10^4 of a step), and that of the feedback is at least one."""
     for own_name, each in _by_name(name, feedback):
+        if each.synapse is not None:
+            each.synapse.check(f"{own_name}.synapse", dt)
         if each.delay is None:
             continue
         steps = each.delay / dt

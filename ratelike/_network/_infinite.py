@@ -10,8 +10,11 @@ from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._mean_slope import check_slope, mean_slope
 from ratelike._network._nodes import AbstractNodes
+from ratelike._network._relay import scaled
+from ratelike._network._synaptic_gain import synaptic_gains
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
+from ratelike._signal._synapse import SynapseLike, as_synapse
 from ratelike._types import Numbers
 
 Parameters = Float[Array, "nodes parameters"]
@@ -27,6 +30,7 @@ def infinite_relay_network(
     gain: float = 1.0,
     bias: Numbers | Callable[[Parameters], Numbers] = 1.0,
     num_parameters: int = 0,
+    synapse: SynapseLike | None = None,
 ) -> Network:
     r"""What `relay_network` becomes for N -> infinity: the mean over neurons is the expectation over their encoders,
 
@@ -45,6 +49,8 @@ def infinite_relay_network(
     `neuron` and `bias` may be functions of them, an array (nodes, parameters), that return parameters with one value
     for each node. For instance `bias=lambda z: 1.0 + 0.3 * z[:, 0]`.
 
+    `synapse` is as in `relay_network`.
+
     Raises `ValueError` as `relay_network` and the nodes do, and for functions beside `num_parameters` = 0.
     """
     num_latents = validation.count("num_latents", num_latents)
@@ -53,6 +59,7 @@ def infinite_relay_network(
     validation.instance("nodes", nodes, AbstractNodes)
     spread = validation.parameter("gain", gain, above=0.0)
     validation.shape("gain", spread, ())
+    filters = as_synapse("synapse", synapse, num_latents)
     # Of neurons alike, the same in all layers.
     alike = None
     if isinstance(neuron, AbstractNeuronModel) and not callable(bias):
@@ -81,13 +88,15 @@ def infinite_relay_network(
         shares = jnp.asarray(weights, dtype=slopes.dtype)
         slope = jnp.sum(shares * jnp.broadcast_to(slopes, shares.shape))
         check_slope(slope, own_bias, spread)
+        gain = synaptic_gains(filters, own.tau_m, depth)[index]
         # Layers take means over neurons: a node of weight w counts for w times their number.
         counts = shares[:, None] * len(weights)
         return Layer(
             own,
-            directions * (spread / np.sqrt(num_latents)),
+            scaled(directions * (spread / np.sqrt(num_latents)), gain),
             counts * directions * (np.sqrt(num_latents) / (spread * slope)),
             own_bias,
+            synapse=filters,
             node_weights=shares,
         )
 

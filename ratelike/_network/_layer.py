@@ -4,7 +4,6 @@ import abc
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
@@ -20,6 +19,12 @@ from ratelike._network._parts import Parts, checked_parts, membership, ranges
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
+from ratelike._signal._synapse import (
+    AbstractSynapse,
+    SynapseLike,
+    as_synapse,
+    map_apart,
+)
 from ratelike._types import Numbers
 
 
@@ -28,6 +33,7 @@ class AbstractLayer(eqx.Module):
 
     neuron: eqx.AbstractVar[AbstractNeuronModel]
     feedback: eqx.AbstractVar[Feedbacks]
+    synapse: eqx.AbstractVar[AbstractSynapse | None]
     node_weights: eqx.AbstractVar[Array | None]
 
     @property
@@ -74,7 +80,13 @@ class Layer(AbstractLayer):
 
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
     potential; a scalar bias is shared. With `feedback` the neurons also hear each other: one `Feedback`, or several in a
-    tuple, each with its own delay.
+    sequence, each with its own delay and synapse.
+
+    `synapse` filters the incoming path, latent by latent, before the neurons see it: one of `ExponentialSynapse`,
+    `AlphaSynapse`, `DoubleExponentialSynapse` and `Delay`, or several in sequence. It has area one, so that a slow signal
+    moves the potential as before, and is exact on the grid. It is run once for the layer.
+
+        layer = rl.Layer(neuron, encoder, decoder, synapse=[rl.Delay(2e-3), rl.ExponentialSynapse(5e-3)])
 
     Without an `encoder` (None, or one of no latents) nothing comes in from outside: `simulate(network, None, grid, ...)`.
 
@@ -85,7 +97,7 @@ class Layer(AbstractLayer):
     rates are in `trajectory.population_rates`. `population_layer` makes such a layer.
 
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
-    with a physical unit, and for numbers that do not add up to that of the neurons.
+    with a physical unit, for a synapse of another number of latents, and for populations that are not all neurons.
     """
 
     neuron: AbstractNeuronModel
@@ -93,6 +105,7 @@ class Layer(AbstractLayer):
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
     feedback: Feedbacks
+    synapse: AbstractSynapse | None
     node_weights: Float[Array, " neurons"] | None
     parts: Parts = eqx.field(static=True)
 
@@ -104,6 +117,7 @@ class Layer(AbstractLayer):
         bias: Numbers = 0.0,
         feedback: Feedback | Sequence[Feedback] | None = None,
         *,
+        synapse: SynapseLike | None = None,
         node_weights: Numbers | None = None,
         populations: Mapping[str, int] | None = None,
     ) -> None:
@@ -119,6 +133,12 @@ class Layer(AbstractLayer):
             validation.shape("Layer.bias", bias, (num_neurons,))
         self.bias = jnp.broadcast_to(bias, (num_neurons,))
         self.feedback = checked_feedback("Layer.feedback", feedback, num_neurons)
+        latents = self.encoder.shape[1]
+        if synapse is not None and latents == 0:
+            raise ValueError(
+                f"Layer.synapse must be None where nothing comes in, got {validation.shown(synapse)}"
+            )
+        self.synapse = as_synapse("Layer.synapse", synapse, latents)
         if node_weights is not None:
             node_weights = validation.parameter(
                 "Layer.node_weights", node_weights, at_least=0.0
@@ -162,8 +182,10 @@ class Layer(AbstractLayer):
             numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
             exists = numbers < self.num_neurons
             chosen = jnp.minimum(numbers, self.num_neurons - 1)
-            layer = jax.tree.map(
-                lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf, self
+            layer = map_apart(
+                lambda leaf: leaf[chosen] if leaf.ndim > 0 else leaf,
+                lambda synapse: synapse,
+                self,
             )
         counts = None
         if layer.node_weights is not None:

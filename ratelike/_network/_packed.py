@@ -18,6 +18,7 @@ from ratelike._numerics._tile_random import TILE, num_tiles
 from ratelike._population._population import Decoded, Population, population_of
 from ratelike._population._sums import Workers, map_over_chunks
 from ratelike._signal._drive import GridPath
+from ratelike._signal._synapse import AbstractSynapse, map_apart
 from ratelike._types import PyTree
 
 
@@ -45,6 +46,15 @@ class PackedStage(AbstractStage):
     def is_recurrent(self) -> bool:
         return self.layer.feedback is not None
 
+    @property
+    def synapse(self) -> AbstractSynapse | None:
+        """With axes of tiles, where the networks differ in it."""
+        return self.layer.synapse
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.layer.dtype
+
     def population(
         self, first_tile: Int[Array, ""] | None, num_tiles: int | None
     ) -> Population:
@@ -54,7 +64,8 @@ class PackedStage(AbstractStage):
             chosen = _tiles(leaf, first_tile, num_tiles)
             return chosen.reshape(len(chosen) * chosen.shape[1], *leaf.shape[2:])
 
-        layer, exists = jax.tree.map(rows, (self.layer, self.exists))
+        layer = map_apart(rows, lambda synapse: synapse, self.layer)
+        exists = rows(self.exists)
         return population_of(
             layer.neuron,
             layer.bias,
@@ -156,6 +167,12 @@ def _pack(
         tiles = tiles.reshape(count * tiles_each, TILE, *leaf.shape[2:])
         return jnp.pad(tiles, [(0, total - len(tiles)), (0, 0), *rest], mode="edge")
 
+    def cut_synapse(synapse):
+        def of_tiles(leaf):  # (networks,), or (networks, latents)
+            return leaf if leaf.ndim == 0 else leaf[owner].reshape(total, -1)
+
+        return jax.tree.map(of_tiles, synapse)
+
     # What neurons share is cheaper.
     networks = jax.tree.map(
         lambda leaf, once: leaf[0] if once else leaf, networks, alike
@@ -165,7 +182,7 @@ def _pack(
     together = (owner[:, None] == owner[None, :]) & used[:, None] & used[None, :]
     pool = jnp.where(together, 1.0 / size, 0.0).astype(drives.dtype)
     stages = tuple(
-        PackedStage(jax.tree.map(cut, layer), neurons < size, number, pool)
+        PackedStage(map_apart(cut, cut_synapse, layer), neurons < size, number, pool)
         for layer in networks.layers
     )
     tau_m = networks.output_tau_m

@@ -1,8 +1,9 @@
 """Layers of named populations with connections from one to another."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,6 +14,7 @@ from ratelike._network._connection import Connection, Neurons
 from ratelike._network._feedback import Feedback
 from ratelike._network._neurons_together import neurons_together
 from ratelike._network._parts import ranges
+from ratelike._signal._synapse import AbstractSynapse, SynapseLike, as_synapse
 from ratelike._types import Numbers
 
 Rows: TypeAlias = dict[str, range]  # of each population
@@ -24,6 +26,7 @@ def population_layer(
     *,
     input: Mapping[str, Numbers] | None = None,
     output: Mapping[str, Numbers] | None = None,
+    input_synapse: SynapseLike | None = None,
 ) -> Layer:
     r"""A layer of named populations, which lie in it one after the other.
 
@@ -48,7 +51,7 @@ def population_layer(
     else a `Mixture`.
 
     *Cost.* The weights are of low rank, and no matrix of neurons by neurons is ever formed. Connections of equal delay
-    are one `Feedback`, of as many latents as all have together (those of one source that share a decoder have theirs in
+    and synapse are one `Feedback`, of as many latents as all have together (those of one source that share a decoder have theirs in
     common), with zeros in the rows of other populations: a step costs N times the latents of all connections.
 
     Raises `ValueError`, which names the population or connection, for names that are not there, shapes that do not fit,
@@ -72,6 +75,7 @@ def population_layer(
         decoder,
         jnp.concatenate(biases),
         _feedbacks(populations, connections, rows),
+        synapse=input_synapse,
         populations=sizes,
     )
 
@@ -132,30 +136,62 @@ def _feedbacks(
 ) -> list[Feedback] | None:
     """One for all connections that differ in nothing but populations and weights."""
     total = sum(map(len, rows.values()))
-    kinds: dict[Any, list[tuple[str, Array, Array]]] = {}
+    kinds: list[_Kind] = []
     for index, each in enumerate(connections):
         name = f"connections[{index}]"
         encoder, decoder = _weights(name, each, rows)
         _check_sign(name, each, populations[each.source].sign, encoder, decoder)
+        synapse = as_synapse(f"{name}.synapse", each.synapse, encoder.shape[1])
+        own = _Kind(each.delay, each.self_connection, synapse, [])
+        kind = next((kind for kind in kinds if kind.is_that_of(own)), None)
+        if kind is None:
+            kinds.append(kind := own)
         encoder = _padded(encoder, rows[each.target], total)
-        latents = kinds.setdefault((each.delay, each.self_connection), [])
-        for number, (source, before, own) in enumerate(latents):
-            if source == each.source and _same(own, decoder):
-                latents[number] = (source, before + encoder, own)
-                break
-        else:
-            latents.append((each.source, encoder, decoder))
-    feedbacks = []
-    for (delay, self_connection), latents in kinds.items():
-        encoders = [encoder for _, encoder, _ in latents]
+        kind.add(each.source, encoder, decoder)
+    return [kind.feedback(rows, total) for kind in kinds] or None
+
+
+class _Kind(NamedTuple):
+    """Connections that are one feedback: the latents of each source, with encoders of all neurons."""
+
+    delay: float | None
+    self_connection: bool
+    synapse: AbstractSynapse | None
+    latents: list[tuple[str, Array, Array]]  # source, encoder, decoder
+
+    def is_that_of(self, other: "_Kind") -> bool:
+        if self[:2] != other[:2]:
+            return False
+        synapses = self.synapse, other.synapse
+        if any(each is not None and each.num_latents is not None for each in synapses):
+            return False  # its numbers are for the latents of one connection
+        same = synapses[0] is synapses[1]
+        return same or (
+            validation.is_concrete(synapses) and bool(eqx.tree_equal(*synapses))
+        )
+
+    def add(self, source: str, encoder: Array, decoder: Array) -> None:
+        """With the latents of a connection from the same source that has the same decoder, or with its own."""
+        for number, (of, before, own) in enumerate(self.latents):
+            if of == source and _same(own, decoder):
+                self.latents[number] = (source, before + encoder, own)
+                return
+        self.latents.append((source, encoder, decoder))
+
+    def feedback(self, rows: Rows, total: int) -> Feedback:
         decoders = [
             # A mean over the source, of what is decoded as a mean over all.
             _padded(decoder * (total / len(rows[source])), rows[source], total)
-            for source, _, decoder in latents
+            for source, _, decoder in self.latents
         ]
-        encoder, decoder = (jnp.concatenate(each, 1) for each in (encoders, decoders))
-        feedbacks.append(Feedback(encoder, decoder, delay, self_connection))
-    return feedbacks or None
+        encoder = jnp.concatenate([encoder for _, encoder, _ in self.latents], 1)
+        return Feedback(
+            encoder,
+            jnp.concatenate(decoders, 1),
+            self.delay,
+            self.self_connection,
+            synapse=self.synapse,
+        )
 
 
 def _weights(

@@ -11,9 +11,11 @@ from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._layer import Layer
 from ratelike._network._mean_slope import check_slope, mean_slope
 from ratelike._network._network import Network
+from ratelike._network._synaptic_gain import synaptic_gains
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, per_neuron, tile_keys
+from ratelike._signal._synapse import SynapseLike, as_synapse
 from ratelike._types import Numbers
 
 
@@ -27,6 +29,7 @@ def relay_network(
     key: Array,
     gain: float = 1.0,
     bias: Numbers = 1.0,
+    synapse: SynapseLike | None = None,
 ) -> Network:
     r"""A random network whose layers hand on latents of about unit variance.
 
@@ -39,8 +42,14 @@ def relay_network(
     that it receives, dX_{l+1}/dt = kappa * dX_l. With one key, the first n neurons of a larger network are the
     smaller network.
 
-    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, a bias that is not finite, and a bias and gain at
-    which neurons are silent or saturated, so that no decoder hands a signal on.
+    `synapse` is that of every layer (`Layer`). Its encoders then are larger, latent by latent, so that the potentials of
+    each layer have the variance that they have without synapses, for white noise at the first layer and under the
+    conventional rate. In layer 1 an `ExponentialSynapse` divides the variance by 1 + r, r = tau / tau_m, an `AlphaSynapse`
+    by (1 + r)^2 / (1 + r/2), and one of rise and decay by (1 + r)(1 + d)(r + d) / (r + d + r d). In deeper layers, whose
+    input is coloured, the factor is an integral over frequencies. Decoders do not change.
+
+    Raises `ValueError` for sizes < 1, gain <= 0, a missing or raw key, a bias that is not finite, a synapse of another number
+    of latents, and a bias and gain at which neurons are silent or saturated, so that no decoder hands a signal on.
     """
     num_neurons = validation.count("num_neurons", num_neurons)
     num_latents = validation.count("num_latents", num_latents)
@@ -51,11 +60,24 @@ def relay_network(
         validation.shape("bias", bias, (num_neurons,))
     validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
+    synapse = as_synapse("synapse", synapse, num_latents)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     encoders = _encoders(relay, num_neurons, depth, key)
+    gains = synaptic_gains(synapse, neuron.tau_m, depth)
     return Network(
-        [Layer(neuron, each, relay.readout * each, bias) for each in encoders]
+        [
+            Layer(
+                neuron, scaled(each, own), relay.readout * each, bias, synapse=synapse
+            )
+            for each, own in zip(encoders, gains, strict=True)
+        ]
     )
+
+
+def scaled(
+    encoder: Float[Array, "neurons latents"], gain: Float[Array, "*#latents"] | None
+) -> Float[Array, "neurons latents"]:
+    return encoder if gain is None else gain.astype(encoder.dtype) * encoder
 
 
 @eqx.filter_jit
@@ -79,6 +101,7 @@ class RelayConnectivity(AbstractConnectivity):
     spread: Float[Array, ""]  # standard deviation of the encoder's entries
     readout: Float[Array, ""]  # decoder per encoder
     bias: Float[Array, "*#neurons"]
+    synaptic_gain: Float[Array, "*#latents"] | None = None
 
     def encoder(self, tile_key: Array) -> Float[Array, "tile latents"]:
         # Drawn flat: the same numbers as a matrix of them, for a seventh of the compile time.
@@ -96,7 +119,11 @@ class RelayConnectivity(AbstractConnectivity):
         Float[Array, "*#tile"],
     ]:
         encoder = jax.lax.optimization_barrier(self.encoder(tile_key))
-        return encoder, self.readout * encoder, self.bias
+        return (
+            scaled(encoder, self.synaptic_gain),
+            self.readout * encoder,
+            self.bias,
+        )
 
 
 def relay_connectivity(

@@ -7,6 +7,7 @@ from typing import Any
 import diffrax
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from ratelike._network._layer import AbstractLayer
@@ -14,6 +15,7 @@ from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, tile_keys
 from ratelike._population._population import Decoded, Population
 from ratelike._population._sums import Workers, sum_over_chunks
+from ratelike._signal._synapse import AbstractSynapse
 from ratelike._types import PyTree
 
 # Of the number of a chunk, and of the arrays that all chunks share.
@@ -40,6 +42,16 @@ class AbstractStage(eqx.Module):
     @abc.abstractmethod
     def is_recurrent(self) -> bool:
         """Whether the neurons hear each other, so that they have to advance together."""
+
+    @property
+    @abc.abstractmethod
+    def synapse(self) -> AbstractSynapse | None:
+        """What the incoming path passes through, once for all chunks."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> jnp.dtype:
+        """The floating-point type of the connections."""
 
     @abc.abstractmethod
     def population(
@@ -92,6 +104,14 @@ class LayerStage(AbstractStage):
     @property
     def is_recurrent(self) -> bool:
         return self.layer.feedback is not None
+
+    @property
+    def synapse(self) -> AbstractSynapse | None:
+        return self.layer.synapse
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.layer.dtype
 
     def population(
         self, first_tile: Int[Array, ""] | None, num_tiles: int | None

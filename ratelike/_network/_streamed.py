@@ -1,5 +1,7 @@
 """Layers whose connections are drawn again whenever they are needed, instead of stored."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,10 +11,12 @@ from ratelike import _validation as validation
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._connectivity import AbstractConnectivity
 from ratelike._network._relay import relay_connectivity
+from ratelike._network._synaptic_gain import synaptic_gains
 from ratelike._neuron import AbstractNeuronModel, check_neuron
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._population import Population, population_of
+from ratelike._signal._synapse import AbstractSynapse, SynapseLike, as_synapse
 from ratelike._types import Numbers
 
 
@@ -23,15 +27,16 @@ class StreamedLayer(AbstractLayer):
     in chunks, each of which draws its connections, runs over all of time and is added up; the result is that of
     `stored()`, bit for bit. Drawing costs as much as a few time steps.
 
-    All neurons share the parameters of `neuron`. Training needs stored connections.
+    All neurons share the parameters of `neuron`. `synapse` is as in `Layer`. Training needs stored connections.
 
-    Raises `ValueError` for sizes < 1, a missing or raw key, parameters given per neuron, and a connectivity that does
-    not return a tile.
+    Raises `ValueError` for sizes < 1, a missing or raw key, parameters given per neuron, a connectivity that does
+    not return a tile, and a synapse of another number of latents.
     """
 
     neuron: AbstractNeuronModel
     connectivity: AbstractConnectivity
     key: Array
+    synapse: AbstractSynapse | None
     size: int = eqx.field(static=True)  # neurons
 
     def __init__(
@@ -41,6 +46,7 @@ class StreamedLayer(AbstractLayer):
         *,
         num_neurons: int,
         key: Array,
+        synapse: SynapseLike | None = None,
     ) -> None:
         validation.instance("StreamedLayer.neuron", neuron, AbstractNeuronModel)
         validation.instance(
@@ -65,6 +71,8 @@ class StreamedLayer(AbstractLayer):
         )
         if bias.ndim != 0:
             validation.shape("StreamedLayer.connectivity's bias", bias, (TILE,))
+        latents = connectivity.num_latents
+        self.synapse = as_synapse("StreamedLayer.synapse", synapse, latents)
 
     @property
     def feedback(self) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -93,12 +101,16 @@ class StreamedLayer(AbstractLayer):
     def stored(self) -> Layer:
         drawn = self._drawn(jnp.zeros((), jnp.int32), num_tiles(self.size))
         encoder, decoder, bias = [rows[: self.size] for rows in drawn]
-        return Layer(self.neuron, encoder, decoder, bias)
+        return Layer(self.neuron, encoder, decoder, bias, synapse=self.synapse)
 
     def first(self, num_neurons: int) -> "StreamedLayer":
         """The smaller population of the first neurons."""
         return StreamedLayer(
-            self.neuron, self.connectivity, num_neurons=num_neurons, key=self.key
+            self.neuron,
+            self.connectivity,
+            num_neurons=num_neurons,
+            key=self.key,
+            synapse=self.synapse,
         )
 
     def population(
@@ -147,6 +159,7 @@ def streamed_relay_network(
     key: Array,
     gain: float = 1.0,
     bias: Numbers = 1.0,
+    synapse: SynapseLike | None = None,
 ) -> Network:
     """`relay_network` of `StreamedLayer`s: the same network, neuron by neuron, in memory that does not grow with it.
 
@@ -160,11 +173,19 @@ def streamed_relay_network(
     validation.shape("bias", bias, ())
     validation.instance("neuron", neuron, AbstractNeuronModel)
     check_neuron("neuron", neuron, num_neurons)
+    synapse = as_synapse("synapse", synapse, num_latents)
     relay = relay_connectivity(neuron, num_latents, gain, bias)
     layer_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(depth))
+    gains = synaptic_gains(synapse, neuron.tau_m, depth)
     return Network(
         [
-            StreamedLayer(neuron, relay, num_neurons=num_neurons, key=each)
-            for each in layer_keys
+            StreamedLayer(
+                neuron,
+                dataclasses.replace(relay, synaptic_gain=gain),
+                num_neurons=num_neurons,
+                key=own_key,
+                synapse=synapse,
+            )
+            for own_key, gain in zip(layer_keys, gains, strict=True)
         ]
     )

@@ -109,3 +109,13 @@ def _(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     p = one_minus_exp_by_exp(*primals)
     return p, (1.0 - p) * tangents[0]
+
+
+def mean_decay(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """(1 - exp(-x)) / x for x >= 0, the mean of exp(-s) over 0 < s < x: 1 at 0, with its derivatives."""
+    small = x < 1e-2
+    y = jnp.where(small, 1.0, x)
+    series = 1.0
+    for divisor in (6.0, 5.0, 4.0, 3.0, 2.0):
+        series = 1.0 - x * series / divisor
+    return jnp.where(small, series, -jnp.expm1(-y) / y)

@@ -1,6 +1,7 @@
 """One loop of recurrent input: what a population sends to itself, decoded, delayed and encoded again."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -8,63 +9,106 @@ from ratelike._numerics._products import tiled_matmul
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._sums import tree_sum
+from ratelike._signal._synapse import AbstractSynapse, split_delay
+from ratelike._types import PyTree
 
 
 class UnderWay(eqx.Module):
     """What was sent and has not arrived, between two steps."""
 
     currents: Float[Array, "delay neurons"]  # those to come, the next step's first
+    synapse: PyTree = None  # its state
+    own: PyTree = None  # that of what each neuron would send to itself
 
 
 class Loop(eqx.Module):
     """Weights of low rank within a population, as `Feedback` describes them, made ready before the loop over time.
 
-    What is under way is kept as the currents that it will be, one row for each step of the delay. `pool` (tiles, tiles)
-    turns sums over tiles into means over networks, where the tiles of several networks run as one population.
+    What is under way is kept as the currents that it will be, one row for each step of the delay, and has passed through
+    the synapse. `pool` (tiles, tiles) turns sums over tiles into means over networks, where the tiles of several networks
+    run as one population; a synapse then has a leading axis of tiles.
     """
 
     encoder: Float[Array, "tiles latents tile"]
     decoder: Float[Array, "tiles tile latents"]
-    own_weight: Float[Array, " neurons"] | None  # J_ii, which is taken off again
+    # J_ii, which is taken off again; by latents, where the synapse treats these differently.
+    own_weight: Float[Array, "neurons *latents"] | None
     pool: Float[Array, "tiles tiles"] | None
     num_neurons: int = eqx.field(static=True)
+    synapse: AbstractSynapse | None
     delay: float | None = eqx.field(static=True)  # s; None: one step
+    synaptic_delay: float = eqx.field(static=True)  # s, in addition
 
     def delay_steps(self, dt: float) -> int:
-        return 1 if self.delay is None else round(self.delay / dt)
+        steps = 1 if self.delay is None else round(self.delay / dt)
+        return steps + round(self.synaptic_delay / dt)
 
     def initial(self, dt: float) -> UnderWay:
         """Silence, before the first spikes."""
-        shape = (self.delay_steps(dt), self.num_neurons)
-        return UnderWay(jnp.zeros(shape, self.encoder.dtype))
+        dtype, neurons = self.encoder.dtype, self.num_neurons
+        currents = jnp.zeros((self.delay_steps(dt), neurons), dtype)
+        if self.synapse is None:
+            return UnderWay(currents)
+        tiles, latents, _ = self.encoder.shape
+        shape = (latents,) if self.pool is None else (tiles, latents)
+        state, own = self.synapse.initial(shape, dtype, dt), None
+        if self.own_weight is not None:
+            shape = (neurons, *self.own_weight.shape[1:])
+            own = self._own_synapse().initial(shape, dtype, dt)
+        return UnderWay(currents, state, own)
 
     def after(
-        self, state: UnderWay, activity: Float[Array, "block neurons"]
+        self, state: UnderWay, activity: Float[Array, "block neurons"], dt: float
     ) -> UnderWay:
         """After a block no longer than the delay, whose own currents have arrived."""
         remaining = state.currents[len(activity) :]
-        return UnderWay(jnp.concatenate([remaining, self._currents(activity)]))
+        sent = self._sent(state, activity, dt)
+        currents = jnp.concatenate([remaining, sent.currents])
+        return UnderWay(currents, sent.synapse, sent.own)
 
     def throughout(
-        self, state: UnderWay, activity: Float[Array, "time neurons"]
+        self, state: UnderWay, activity: Float[Array, "time neurons"], dt: float
     ) -> Float[Array, "time neurons"]:
         """The currents that arrive in each step of a whole run, of which the activity is known."""
-        currents = jnp.concatenate([state.currents, self._currents(activity)])
-        return currents[: len(activity)]
+        sent = self._sent(state, activity, dt)
+        return jnp.concatenate([state.currents, sent.currents])[: len(activity)]
 
-    def _currents(
-        self, activity: Float[Array, "time neurons"]
-    ) -> Float[Array, "time neurons"]:
+    def _sent(
+        self, state: UnderWay, activity: Float[Array, "time neurons"], dt: float
+    ) -> UnderWay:
         """What the activity of each step will be when it arrives."""
         decoded = decode(self.decoder, activity)
         if self.pool is None:
             mean = tree_sum(decoded) / self.num_neurons
         else:
             mean = jnp.einsum("ij,njq->niq", self.pool, decoded, precision="highest")
+        synapse, own = state.synapse, state.own
+        if self.synapse is not None:
+            synapse, mean = self.synapse(synapse, mean, dt)
         currents = encode(mean, self.encoder, self.num_neurons)
         if self.own_weight is None:
-            return currents
-        return currents - self.own_weight * activity
+            return UnderWay(currents, synapse)
+        if self.synapse is None:
+            return UnderWay(currents - self.own_weight * activity)
+        shape = (len(activity), *self.own_weight.shape)
+        activity = jnp.broadcast_to(activity[..., None], shape)
+        own, filtered = self._own_synapse()(own, activity, dt)
+        return UnderWay(
+            currents - jnp.sum(self.own_weight * filtered, axis=-1), synapse, own
+        )
+
+    def _own_synapse(self) -> AbstractSynapse:
+        """The synapse of each neuron."""
+        assert self.synapse is not None
+        if self.pool is None:
+            return self.synapse
+
+        def of_neurons(leaf: Array) -> Array:
+            if leaf.ndim == 0:
+                return leaf
+            return jnp.repeat(leaf, TILE, axis=0)[: self.num_neurons]
+
+        return jax.tree.map(of_neurons, self.synapse)
 
 
 def loop_of(
@@ -73,24 +117,33 @@ def loop_of(
     delay: float | None,
     *,
     self_connection: bool,
+    synapse: AbstractSynapse | None = None,
     pool: Float[Array, "tiles tiles"] | None = None,
 ) -> Loop:
     """From rows of connections."""
     num_neurons = len(encoder)
     encoders, decoders = in_tiles(encoder), in_tiles(decoder)
+    synapse, synaptic_delay = split_delay(synapse)
     own_weight = None
     if not self_connection:
+        share = _weight_in_mean(pool, num_neurons)
         # The diagonal of far more than is needed, but rounded the same beside whatever else.
         within_tiles = tiled_matmul(encoders, jnp.swapaxes(decoders, 1, 2))
         products = jnp.diagonal(within_tiles, axis1=1, axis2=2).reshape(-1)
-        own_weight = products[:num_neurons] * _weight_in_mean(pool, num_neurons)
+        own_weight = products[:num_neurons] * share
+        if synapse is not None:
+            own_weight = own_weight[:, None]
+            if synapse.num_latents not in (None, 1):
+                own_weight = encoder * decoder * jnp.reshape(share, (-1, 1))
     return Loop(
         encoder=jnp.swapaxes(encoders, 1, 2),
         decoder=decoders,
         own_weight=own_weight,
         pool=pool,
         num_neurons=num_neurons,
+        synapse=synapse,
         delay=delay,
+        synaptic_delay=synaptic_delay,
     )
 
 

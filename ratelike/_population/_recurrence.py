@@ -32,18 +32,18 @@ class Recurrence(eqx.Module):
         return _sum([each.currents[:num_steps] for each in state])
 
     def after(
-        self, state: RecurrentState, activity: Float[Array, "block neurons"]
+        self, state: RecurrentState, activity: Float[Array, "block neurons"], dt: float
     ) -> RecurrentState:
         """What is under way after a block of that activity, no longer than the shortest delay."""
         both = zip(self.loops, state, strict=True)
-        return tuple(loop.after(each, activity) for loop, each in both)
+        return tuple(loop.after(each, activity, dt) for loop, each in both)
 
     def throughout(
-        self, state: RecurrentState, activity: Float[Array, "time neurons"]
+        self, state: RecurrentState, activity: Float[Array, "time neurons"], dt: float
     ) -> Float[Array, "time neurons"]:
         """The currents that arrive in each step of a whole run, of which the activity is known."""
         both = zip(self.loops, state, strict=True)
-        return _sum([loop.throughout(each, activity) for loop, each in both])
+        return _sum([loop.throughout(each, activity, dt) for loop, each in both])
 
 
 def _sum(of_loops: list[Float[Array, "time neurons"]]) -> Float[Array, "time neurons"]:

@@ -115,6 +115,7 @@ def _sample(layer: AbstractLayer) -> Layer:
             each.decoder[chosen],
             each.delay,
             each.self_connection,
+            synapse=each.synapse,
         )
         for each in each_feedback(layer.feedback)
     ]
@@ -123,7 +124,8 @@ def _sample(layer: AbstractLayer) -> Layer:
         layer.encoder[chosen],
         layer.decoder[chosen],
         layer.bias[chosen],
-        feedback,
+        feedback or None,
+        synapse=layer.synapse,
         node_weights=None if layer.node_weights is None else layer.node_weights[chosen],
     )
 

@@ -146,16 +146,15 @@ def test_neurons_of_other_parameters_and_of_other_kinds():
         np.testing.assert_allclose(rates[name], expected, rtol=1e-8)
 
 
-@pytest.mark.parametrize("dynamics", RATES.values(), ids=list(RATES))
-def test_under_transformations(dynamics):
+def test_under_transformations():
     """Batches, jit, devices and reverse mode, where rates of populations are an output like any other."""
-    values = arrays()
+    values, grid = arrays(), rl.TimeGrid(DT, 12)
     network = rl.Network([layer(values)])
 
     def rate(scale, **options):
-        run = rl.simulate(
-            network, scale * values["increments"], GRID, dynamics, **options
-        )
+        increments = scale * values["increments"][:12]
+        dynamics = rl.GeneralisedRate()
+        run = rl.simulate(network, increments, grid, dynamics, **options)
         return run.population_rates[0]["inh"]
 
     expected = rate(1.0)
@@ -236,3 +235,38 @@ def test_names_that_are_not_there():
         run.recorded("c")
     with pytest.raises(ValueError, match=r"layer must be one of the recorded ones"):
         run.recorded("a", layer=1)
+
+
+def test_each_connection_has_its_synapse():
+    """Feedbacks written by hand, with a synapse of numbers for one connection and one for two others."""
+    neuron, slow = brute_force.neuron(), rl.ExponentialSynapse(8e-3)
+    fast = rl.ExponentialSynapse(np.array([2e-3, 4e-3]))
+    values, grid = arrays(), rl.TimeGrid(DT, 20)
+    made = rl.population_layer(
+        {"exc": rl.Neurons(neuron, EXC), "inh": rl.Neurons(neuron, INH)},
+        [
+            rl.Connection("exc", "inh", values["to_inh"], values["of_exc"], synapse=fast),
+            rl.Connection("inh", "exc", -1.0, 0.2, synapse=slow),
+            rl.Connection("exc", "exc", 3.0, 0.1, synapse=rl.ExponentialSynapse(8e-3)),
+        ],
+        output={"inh": 1.0},
+    )  # fmt: skip
+    assert isinstance(made.feedback, tuple)
+    assert len(made.feedback) == 2
+    size = EXC + INH
+    encoders, decoders = np.zeros((2, size, 2)), np.zeros((2, size, 2))
+    encoders[0, EXC:], decoders[0, :EXC] = values["to_inh"], values["of_exc"] / EXC
+    encoders[1, :EXC], decoders[1, EXC:, 0] = [-1.0, 3.0], 0.2 / INH
+    decoders[1, :EXC, 1] = 0.1 / EXC
+    feedback = [
+        rl.Feedback(encoder, size * decoder, synapse=synapse)
+        for encoder, decoder, synapse in zip(
+            encoders, decoders, (fast, slow), strict=True
+        )
+    ]
+    by_hand = rl.Layer(neuron, None, made.decoder, 0.0, feedback)
+    runs = [
+        rl.simulate(rl.Network([each]), None, grid, rl.GeneralisedRate()).outputs
+        for each in (made, by_hand)
+    ]
+    np.testing.assert_allclose(*runs, rtol=1e-9)

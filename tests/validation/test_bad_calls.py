@@ -164,8 +164,12 @@ CONSTRUCTORS = [
     (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4))),
     (rl.WienerDrive, names(dict(num_latents=2, tau_m=1e-2, key=KEY, resolution=1e-5))),
     (rl.GridPath, names(dict(values=INCREMENTS, grid=GRID))),
-    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, node_weights=None))),
-    (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False))),
+    (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, synapse=None, node_weights=None))),
+    (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False, synapse=None))),
+    (rl.ExponentialSynapse, names(dict(tau=1e-3))),
+    (rl.AlphaSynapse, names(dict(tau=1e-3))),
+    (rl.DoubleExponentialSynapse, names(dict(rise=1e-3, decay=2e-3))),
+    (rl.Delay, names(dict(duration=1e-3))),
     (rl.Network, names(dict(layers=[LAYER], output_tau_m=1e-2))),
     (rl.GaussHermite, names(dict(num_nodes=4, smallest_weight=0.0))),
     (rl.QuasiMonteCarlo, names(dict(num_points=16, key=KEY))),
@@ -188,11 +192,11 @@ CONSTRUCTORS = [
 ]  # fmt: skip
 
 COMPUTED = [
-    (partial(rl.relay_network, NEURON), names(SIZES | dict(gain=1.0, bias=1.0))),
+    (partial(rl.relay_network, NEURON), names(SIZES | dict(gain=1.0, bias=1.0, synapse=None))),
     (rl.relay_network, names(SIZES | dict(neuron=NEURON), "neuron")),
-    (partial(rl.streamed_relay_network, NEURON), names(SIZES | dict(gain=1.0, bias=1.0))),
+    (partial(rl.streamed_relay_network, NEURON), names(SIZES | dict(gain=1.0, bias=1.0, synapse=None))),
     (partial(rl.attractor_network, NEURON), names(dict(num_neurons=2, num_patterns=1, key=KEY, gain=1.0, bias=1.0, delay=None))),
-    (rl.infinite_relay_network, names(dict(neuron=NEURON, num_latents=1, depth=1, nodes=rl.GaussHermite(2), gain=1.0, bias=1.0, num_parameters=0))),
+    (rl.infinite_relay_network, names(dict(neuron=NEURON, num_latents=1, depth=1, nodes=rl.GaussHermite(2), gain=1.0, bias=1.0, num_parameters=0, synapse=None))),
 ]  # fmt: skip
 
 VERBS = [
