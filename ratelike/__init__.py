@@ -26,6 +26,10 @@ Networks
     Layer                   a population with its encoder, decoder and bias
     StreamedLayer           the same, with connections that follow from a key
     Feedback                recurrent weights of low rank within a layer
+    population_layer        named populations, and connections between them, as one layer
+    Neurons                 one of these populations
+    Connection              weights from one to another
+    low_rank                encoder and decoder of given weights
     relay_network           random layers that hand on latents of unit variance
     streamed_relay_network  the same of streamed layers
     infinite_relay_network  its limit of infinitely many neurons
@@ -59,7 +63,7 @@ Simulation
     State                   that at the end of a run, from which another one goes on
     stationary_state        that after constant input for a long time
     Spikes                  what to record: spikes of all neurons, or of some, in bits
-    Neurons                 what to record: potential and activity of all neurons, or of some
+    Traces                  what to record: potential and activity of all neurons, or of some
     Spiking                 dynamics: escape-noise spikes
     GeneralisedRate         dynamics: expected activity, by the refractory density
     ConventionalRate        dynamics: static function of the potential
@@ -111,6 +115,7 @@ from ratelike._dynamics._state import State as State
 from ratelike._dynamics._stationary_rates import ChebyshevRate as ChebyshevRate
 from ratelike._dynamics._stationary_rates import DirectRate as DirectRate
 from ratelike._dynamics._stationary_state import stationary_state as stationary_state
+from ratelike._dynamics._trajectory import Trajectory as Trajectory
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
@@ -123,10 +128,14 @@ from ratelike._io._version import __version__ as __version__
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network._attractor import attractor_network as attractor_network
+from ratelike._network._connection import Connection as Connection
+from ratelike._network._connection import Neurons as Neurons
 from ratelike._network._feedback import Feedback as Feedback
 from ratelike._network._infinite import infinite_relay_network as infinite_relay_network
+from ratelike._network._low_rank import low_rank as low_rank
 from ratelike._network._nodes import GaussHermite as GaussHermite
 from ratelike._network._nodes import QuasiMonteCarlo as QuasiMonteCarlo
+from ratelike._network._population_layer import population_layer as population_layer
 from ratelike._network._relay import relay_network as relay_network
 from ratelike._network._streamed import StreamedLayer as StreamedLayer
 from ratelike._network._streamed import streamed_relay_network as streamed_relay_network
@@ -139,8 +148,8 @@ from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._neuron._stationary_rate import stationary_rate as stationary_rate
 from ratelike._population._all_cores import use_all_cores as use_all_cores
-from ratelike._population._record import Neurons as Neurons
 from ratelike._population._record import Spikes as Spikes
+from ratelike._population._record import Traces as Traces
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory
@@ -169,7 +178,6 @@ from ratelike._signal._synapse import (
     DoubleExponentialSynapse as DoubleExponentialSynapse,
 )
 from ratelike._signal._synapse import ExponentialSynapse as ExponentialSynapse
-from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh

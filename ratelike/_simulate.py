@@ -9,19 +9,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._checked_record import Record
-from ratelike._dynamics._finite import all_finite, not_finite_error
+from ratelike._dynamics._finite import not_finite_error
 from ratelike._dynamics._incoming import Piece
-from ratelike._dynamics._run_layer import LayerRun
 from ratelike._dynamics._run_layers import run_layers
 from ratelike._dynamics._state import State, check_goes_on, checked_grid
 from ratelike._dynamics._stationary_state import StationaryState, settled_state
+from ratelike._dynamics._trajectory import Trajectory, trajectory_of
 from ratelike._inputs import checked_inputs
-from ratelike._network import Network
+from ratelike._network import Layer, Network
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
@@ -31,90 +31,11 @@ from ratelike._population._host_threads import (
     call_compiled,
     host_threads,
 )
-from ratelike._population._output import Recording
 from ratelike._population._record import Recorded
-from ratelike._population._spike_trains import SpikeTrains
 from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import traces_from
 from ratelike._types import PyTree
-
-
-class Trajectory(eqx.Module):
-    """What a simulation returns; index n is the step from t_n to t_{n+1}.
-
-    `outputs[n]` is read at the end of the step, at `times[n]` = t_{n+1}; `increments[n]` and `rates[n]` belong to the
-    step as a whole, and are drawn at its middle, `step_times[n]`; entries of `recordings[layer]` to one or more steps,
-    with middles `recording_times(layer)`.
-
-    `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
-    `recordings` maps a layer's index to the `Recording` of its chosen neurons, `spikes` to the `SpikeTrains` of those
-    whose spikes were kept. `saved` holds, for each layer, what the caller's `diffrax.SaveAt` asked for, or None, at
-    times of its own.
-    """
-
-    outputs: Float[
-        Array, "time latents"
-    ]  # y = kappa * dX_L, after the increments of each step
-    increments: Float[Array, "layers time latents"] | tuple[Float[Array, "time _"], ...]
-    rates: Float[Array, "layers time"]  # Hz, mean over neurons, of each step
-    recordings: dict[int, Recording]
-    saved: tuple[PyTree, ...]
-    succeeded: Bool[
-        Array, " layers"
-    ]  # whether each layer reached the end with finite potentials, probabilities and activities
-    grid: TimeGrid
-    final: State | None = None  # at the end, where `keep_final` asked for it
-    spikes: dict[int, SpikeTrains] = eqx.field(default_factory=dict)
-
-    @property
-    def times(self) -> np.ndarray:
-        """The end of each step in seconds, shape (time,), in float64: exact, also of a batch or under `jit`.
-
-        These are the times of `outputs`; of what belongs to a step as a whole, `step_times` are.
-        """
-        return self.grid.times[1:]
-
-    @property
-    def step_times(self) -> np.ndarray:
-        """The middle of each step in seconds, t_n + dt/2, shape (time,): for `rates`, `increments` and spikes."""
-        return self.grid.times[:-1] + 0.5 * self.grid.dt
-
-    def recording_times(self, layer: int) -> np.ndarray:
-        """The middle of the steps of each entry of `recordings[layer]`, in seconds."""
-        every = self.recordings[layer].every
-        return self.grid.times[:-1:every] + 0.5 * every * self.grid.dt
-
-    def spike_times(self, layer: int) -> list[Float[np.ndarray, " spikes"]]:
-        """The spike times of each recorded neuron of a layer in seconds, in the order in which it was recorded.
-
-            trajectory = rl.simulate(network, drive, grid, rl.Spiking(), key=key, record={0: rl.Spikes()})
-            trains = trajectory.spike_times(0)
-
-        A spike of step n is somewhere in it: its time is the step's middle, t_n + dt/2.
-
-        Raises `ValueError` where no spikes of the layer were recorded, for rates, and for a batch.
-        """
-        spikes, recording = self.spikes.get(layer), self.recordings.get(layer)
-        if spikes is not None:
-            return spikes.times
-        if recording is None:
-            raise ValueError(
-                f"layer must be one of those recorded, {sorted({*self.spikes, *self.recordings})} "
-                f"(simulate(..., record={{{layer}: rl.Spikes()}}) keeps it), got {layer}"
-            )
-        activity = np.asarray(recording.activity)
-        if activity.ndim != 2:
-            raise ValueError(
-                f"trajectory must be one run, got a batch with activities of shape {activity.shape}"
-            )
-        if recording.every > 1 or not np.all((activity == 0.0) | (activity == 1.0)):
-            raise ValueError(
-                "trajectory must be one of Spiking() with every=1, whose activity is 0 or 1 in each step, got activities "
-                f"up to {activity.max():g} in {recording.every} steps"
-            )
-        return [self.step_times[fired > 0.0] for fired in activity.T]
 
 
 @broadcasts
@@ -133,11 +54,12 @@ def simulate(
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
     `increments` is the external input X_0: a drive such as `SignalDrive` or `WienerDrive`, an array (time, latents) of its
-    increments on `grid`, or any diffrax path X(t) that covers the grid. X is the integral of the signal x(t) that drives the
-    neurons: an increment is x dt, not x, and a diffrax path of x itself would drive them by dx/dt. Under a constant x the
-    potential settles at bias + E x. Of an input that implies a potential beyond 50 escape widths a warning says so.
+    increments on `grid`, any diffrax path X(t) that covers the grid, or None where the first layer takes no latents. X is
+    the integral of the signal x(t) that drives the neurons: an increment is x dt, not x, and a diffrax path of x itself
+    would drive them by dx/dt. Under a constant x the potential settles at bias + E x. Of an input that implies a potential
+    beyond 50 escape widths a warning says so.
 
-    `record={layer: neurons}` keeps the potential and the activity of a list of neurons, `record={layer: rl.Neurons(every=k)}`
+    `record={layer: neurons}` keeps the potential and the activity of a list of neurons, `record={layer: rl.Traces(every=k)}`
     those of all, k steps at a time, and `record={layer: rl.Spikes()}` all spikes, one bit for each neuron and step; a tuple
     holds one of either. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
@@ -271,48 +193,15 @@ def _simulate(
     # Spikes are large: a program would copy them.
     spikes = {i: run.spikes for i, run in enumerate(runs) if run.spikes is not None}
     runs = [dataclasses.replace(run, spikes=None) for run in runs]
-    if isinstance(workers, HostThreads):
-        trajectory = call_compiled(_trajectory, runs, network.output_tau_m, grid, start)
-    else:
-        trajectory = _trajectory(runs, network.output_tau_m, grid, start)
-    return dataclasses.replace(trajectory, spikes=spikes)
-
-
-def _trajectory(
-    runs: list[LayerRun],
-    output_tau_m: Float[Array, ""],
-    grid: TimeGrid,
-    start: Float[Array, " latents"] | None,
-) -> Trajectory:
-    increments = [run.mean.latents for run in runs]
-    rates = [run.mean.spikes / grid.dt for run in runs]
-    same = len({layer.shape for layer in increments}) == 1
-    recordings = {
-        index: run.recording
-        for index, run in enumerate(runs)
-        if run.recording is not None
-    }
-    if start is None:
-        start = jnp.zeros_like(increments[-1][0])
-    outputs = traces_from(start, increments[-1], output_tau_m, grid.dt)
-    succeeded = [run.succeeded for run in runs]
-    succeeded[-1] &= all_finite(outputs)
-    states = [run.final for run in runs if run.final is not None]
-    final = None
-    if states:
-        synapses = tuple(run.synapse for run in runs)
-        step = jnp.zeros((), jnp.int32)
-        final = State(tuple(states), synapses, outputs[-1], step, grid.dt)
-    return Trajectory(
-        outputs=outputs,
-        increments=jnp.stack(increments) if same else tuple(increments),
-        rates=jnp.stack(rates),
-        recordings=recordings,
-        saved=tuple(run.saved for run in runs),
-        succeeded=jnp.stack(succeeded),
-        grid=grid,
-        final=final,
+    parts = tuple(
+        layer.parts if isinstance(layer, Layer) else () for layer in network.layers
     )
+    of_runs = runs, network.output_tau_m, grid, start, parts
+    if isinstance(workers, HostThreads):
+        trajectory = call_compiled(trajectory_of, *of_runs)
+    else:
+        trajectory = trajectory_of(*of_runs)
+    return dataclasses.replace(trajectory, spikes=spikes)
 
 
 def _unfolded(tree: PyTree) -> PyTree:

@@ -67,6 +67,7 @@ QUICK: dict[str, str | None] = {
         test_a_domain""",
     "test_package.py": None,
     "training/test_decoders.py": "test_bad_arguments",
+    "training/test_domains.py": "test_the_map_begins_at_the_start_and_has_its_own_gradient",
     "training/test_fit.py": """
         test_plain_descent_is_the_closed_form_and_leaves_the_rest_alone
         test_positive_constants_stay_positive_in_every_step test_bad_arguments""",

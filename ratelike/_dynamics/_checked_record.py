@@ -11,11 +11,11 @@ from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._spiking import Spiking
 from ratelike._network import Network
-from ratelike._population._record import Neurons, Recorded, Spikes
+from ratelike._population._record import Recorded, Spikes, Traces
 from ratelike._signal._grid import TimeGrid
 
 # What a caller may name for a layer: neurons, or what to keep of them, or one of each kind.
-Record = Sequence[int] | Spikes | Neurons | Sequence[Spikes | Neurons]
+Record = Sequence[int] | Spikes | Traces | Sequence[Spikes | Traces]
 
 
 def checked_record(
@@ -50,19 +50,19 @@ def checked_record(
     return chosen
 
 
-def _each(name: str, asked: Any) -> list[Spikes | Neurons]:
+def _each(name: str, asked: Any) -> list[Spikes | Traces]:
     """At most one of each kind."""
-    if isinstance(asked, (Spikes, Neurons)):
+    if isinstance(asked, (Spikes, Traces)):
         return [asked]
     if isinstance(asked, Sequence):
-        several = [one for one in asked if isinstance(one, (Spikes, Neurons))]
+        several = [one for one in asked if isinstance(one, (Spikes, Traces))]
         if several and len(several) == len(asked):
             if len({type(one) for one in several}) < len(several):
                 raise ValueError(
-                    f"{name} must hold one Spikes and one Neurons at most, got {validation.shown(asked)}"
+                    f"{name} must hold one Spikes and one Traces at most, got {validation.shown(asked)}"
                 )
             return several
-    return [Neurons(asked)]
+    return [Traces(asked)]
 
 
 def _indices(
@@ -82,7 +82,7 @@ def _indices(
 def _check_spikes(name: str, dynamics: AbstractDynamics) -> None:
     if not isinstance(dynamics, Spiking):
         raise ValueError(
-            f"{name} must be Neurons(...) or a list of neurons for {type(dynamics).__name__}, whose neurons have an "
+            f"{name} must be Traces(...) or a list of neurons for {type(dynamics).__name__}, whose neurons have an "
             "expected activity and no spikes, got Spikes(...)"
         )
 

@@ -63,7 +63,7 @@ class PackedStage(AbstractStage):
             if leaf.ndim == 0:
                 return leaf
             chosen = _tiles(leaf, first_tile, num_tiles)
-            return chosen.reshape(-1, *leaf.shape[2:])
+            return chosen.reshape(len(chosen) * chosen.shape[1], *leaf.shape[2:])
 
         layer = map_apart(rows, lambda synapse: synapse, self.layer)
         exists = rows(self.exists)

@@ -28,10 +28,10 @@ class Spikes:
 
 
 @dataclass(frozen=True)
-class Neurons:
-    """In `record={layer: Neurons()}`: potential and activity of all neurons of a layer, or of those named.
+class Traces:
+    """In `record={layer: Traces()}`: potential and activity of all neurons of a layer, or of those named.
 
-        record={0: rl.Neurons(every=20), 1: rl.Neurons([3, 5])}
+        record={0: rl.Traces(every=20), 1: rl.Traces([3, 5])}
 
     With `every` = k there is one entry for every k steps: the mean of the potential, and the sum of the activity, so
     that no spike is lost and activity / (k dt) is a rate. It must divide the steps of the grid. A layer with feedback
@@ -44,7 +44,7 @@ class Neurons:
     every: int = 1
 
     def __post_init__(self) -> None:
-        every = validation.count("Neurons.every", self.every)
+        every = validation.count("Traces.every", self.every)
         object.__setattr__(self, "every", every)
 
 

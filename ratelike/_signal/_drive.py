@@ -173,8 +173,15 @@ class GridPath(diffrax.AbstractPath[Any]):
         return jnp.clip(step, 0, self.grid.num_steps - 1)
 
 
-# What a network may be given as its input.
-Input: TypeAlias = Numbers | diffrax.AbstractPath[Any] | AbstractDrive
+class NoDrive(AbstractDrive):
+    """No latents."""
+
+    def increments(self, grid: TimeGrid) -> Float[Array, "time 0"]:
+        return jnp.zeros((grid.num_steps, 0))
+
+
+# What a network may be given as its input; None for one that takes no latents.
+Input: TypeAlias = Numbers | diffrax.AbstractPath[Any] | AbstractDrive | None
 
 
 def as_path(
@@ -186,6 +193,12 @@ def as_path(
     """The drive of a simulation as a diffrax path; increments are checked."""
     if isinstance(drive, diffrax.AbstractPath):
         return drive
+    if drive is None:
+        drive = NoDrive()
+        if num_latents > 0:
+            raise ValueError(
+                f"increments must be given for the {num_latents} latents that the network takes, got None"
+            )
     if isinstance(drive, AbstractDrive):
         drive = drive.increments(grid)
     if callable(drive):
@@ -193,6 +206,8 @@ def as_path(
             "increments must be an array, a drive such as ratelike.WienerDrive(...) or a diffrax path, got "
             f"{validation.shown(drive)}"
         )
+    if num_latents == 0 and getattr(drive, "shape", None) == (grid.num_steps, 0):
+        drive = jnp.asarray(drive)  # nothing to check
     increments = validation.signal("increments", drive)
     validation.shape("increments", increments, (grid.num_steps, num_latents))
     return GridPath(increments.astype(dtype), grid)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
 from ratelike._io._version import __version__
 from ratelike._io._xarray import Dataset, make_dataset
-from ratelike._simulate import Trajectory
 from ratelike._study._cell import Cell
 from ratelike._study._result import Convergence
 from ratelike._types import Numbers

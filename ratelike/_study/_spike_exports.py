@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from ratelike import _validation as validation
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike._io._extras import imported
-from ratelike._simulate import Trajectory
 
 
 def to_neo(trajectory: Trajectory, layer: int) -> list[Any]:

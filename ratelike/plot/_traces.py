@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
-from ratelike._simulate import Trajectory
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike.plot._style import COLORS, drawing_on, in_unit
 
 

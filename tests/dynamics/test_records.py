@@ -81,7 +81,7 @@ def test_bits_are_the_spikes_of_the_same_run(way, model):
     dense = run(model, {layer: range(size)}).recordings[layer]
     fired = np.asarray(dense.activity) == 1.0
     assert 0.01 < fired.mean() < 0.3
-    kept = way(model, {layer: (rl.Spikes(), rl.Neurons([1]))})
+    kept = way(model, {layer: (rl.Spikes(), rl.Traces([1]))})
     np.testing.assert_array_equal(kept.recordings[layer].activity[:, 0], fired[:, 1])
     spikes = kept.spikes[layer]
     assert spikes.words.shape == (-(-size // 32), 45)
@@ -125,7 +125,7 @@ def test_entries_of_several_steps(dynamics, chosen, monkeypatch):
     monkeypatch.setattr(_second_run, "NUMBERS_AT_ONCE", 64 * GRID.num_steps)
     model = network()
     single = run(model, {0: range(200)}, dynamics).recordings[0]
-    trajectory = run(model, {0: rl.Neurons(chosen, every=9)}, dynamics)
+    trajectory = run(model, {0: rl.Traces(chosen, every=9)}, dynamics)
     entries = trajectory.recordings[0]
     np.testing.assert_array_equal(entries.neurons, chosen or range(200))
     for name, put_together in (("potential", np.mean), ("activity", np.sum)):
@@ -161,9 +161,9 @@ BAD = {
         dynamics=rl.GeneralisedRate(), record={0: rl.Spikes()}
     ),
     r"record\[0\]\.every must divide the 45 steps of the grid, got 2": dict(
-        record={0: rl.Neurons(every=2)}
+        record={0: rl.Traces(every=2)}
     ),
-    "one Spikes and one Neurons at most": dict(record={0: [rl.Spikes(), rl.Spikes()]}),
+    "one Spikes and one Traces at most": dict(record={0: [rl.Spikes(), rl.Spikes()]}),
     "from 0 to 19, got": dict(record={0: rl.Spikes([20])}),
 }
 
@@ -175,5 +175,5 @@ def test_what_cannot_be_recorded(message):
 
 
 def test_every_is_a_count():
-    with pytest.raises(ValueError, match=r"Neurons\.every"):
-        rl.Neurons(every=0)
+    with pytest.raises(ValueError, match=r"Traces\.every"):
+        rl.Traces(every=0)

@@ -15,7 +15,7 @@ def trajectory():
         rl.SRM0(), num_neurons=20, num_latents=2, depth=1, key=jax.random.key(0), bias=2.0
     )  # fmt: skip
     increments = rl.WienerDrive(2, key=jax.random.key(1)).increments(GRID)
-    record = {0: (rl.Spikes(), rl.Neurons([3, 8], every=10))}
+    record = {0: (rl.Spikes(), rl.Traces([3, 8], every=10))}
     return rl.simulate(
         network, increments, GRID, rl.Spiking(), key=jax.random.key(2), record=record
     )
