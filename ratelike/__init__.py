@@ -62,6 +62,7 @@ Simulation
     Trajectory              what it returns
     State                   that at the end of a run, from which another one goes on
     stationary_state        that after constant input for a long time
+    stream                  a run of any length in pieces, resumable
     Spikes                  what to record: spikes of all neurons, or of some, in bits
     Traces                  what to record: potential and activity of all neurons, or of some
     Spiking                 dynamics: escape-noise spikes
@@ -181,6 +182,7 @@ from ratelike._signal._synapse import ExponentialSynapse as ExponentialSynapse
 from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
+from ratelike._study._stream import stream as stream
 from ratelike._study._sweep._sweep import sweep as sweep
 from ratelike._study._trials import trials as trials
 from ratelike._training._fit import fit as fit

@@ -11,6 +11,10 @@ Convergence studies
 Trials
     Trials            means over runs of one network, standard errors, and spikes
 
+Long runs
+    read_stream       outputs and rates of what `ratelike.stream` has finished in a folder
+    Streamed          what it returns
+
 Sweeps
     SweepResult       the studies of all points of a sweep
     read_sweep        read what a sweep has finished
@@ -35,6 +39,7 @@ from ratelike._study._progress import Progress
 from ratelike._study._result import Convergence
 from ratelike._study._size_curve import SizeCurve, Slope
 from ratelike._study._spike_exports import to_dataframe, to_neo, to_pynapple
+from ratelike._study._stream_folder import Streamed, read_stream
 from ratelike._study._sweep._execution import SweepExecution
 from ratelike._study._sweep._result import SweepResult, read_sweep
 from ratelike._study._trials import Trials
@@ -47,10 +52,12 @@ __all__ = [
     "Progress",
     "SizeCurve",
     "Slope",
+    "Streamed",
     "SweepExecution",
     "SweepResult",
     "Trials",
     "from_dataset",
+    "read_stream",
     "read_sweep",
     "to_dataframe",
     "to_dataset",

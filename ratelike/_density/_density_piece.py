@@ -18,14 +18,14 @@ from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._recurrence import RecurrentState
 
 
-class OfNeurons(NamedTuple):
+class DensityNeurons(NamedTuple):
     """Of each neuron: the density in its slots, and the cohorts within their dead time."""
 
     density: CohortDensity
     queue: tuple[Rows, Row] | None
 
 
-class OfLayer(NamedTuple):
+class DensityShared(NamedTuple):
     """What all neurons have in common."""
 
     step: Integer[Array, ""]  # number of the next step of the run
@@ -35,8 +35,8 @@ class OfLayer(NamedTuple):
 class DensityState(AbstractLayerState):
     """The density between two steps, on the mesh of ages of `schedule`."""
 
-    neurons: OfNeurons
-    shared: OfLayer
+    neurons: DensityNeurons
+    shared: DensityShared
     schedule: MergeSchedule
 
     @property
@@ -48,8 +48,8 @@ class DensityState(AbstractLayerState):
 class DensityPiece(eqx.Module):
     """Which steps of its blocks belong to a run, and the density with which it begins."""
 
-    start: OfNeurons
-    shared: OfLayer
+    start: DensityNeurons
+    shared: DensityShared
     num_steps: int = eqx.field(static=True)
 
     def first(self, block: int) -> Integer[Array, ""]:
@@ -67,10 +67,10 @@ class DensityPiece(eqx.Module):
         return self.window(block).part((step - origin) // block, block)
 
 
-def state_after(y: GridState) -> tuple[OfNeurons, RecurrentState | None]:
+def state_after(y: GridState) -> tuple[DensityNeurons, RecurrentState | None]:
     """Of the solver, what goes on."""
     queue = None if y.queue is None else (y.queue.rows, y.queue.first)
-    return OfNeurons(y.density, queue), y.output.under_way
+    return DensityNeurons(y.density, queue), y.output.under_way
 
 
 def going_on(y: GridState, piece: DensityPiece) -> GridState:
@@ -91,10 +91,10 @@ def going_on(y: GridState, piece: DensityPiece) -> GridState:
 def settled(
     neuron: AbstractNeuronModel,
     potential: Float[Array, " neurons"],
-    rest: OfNeurons,
+    rest: DensityNeurons,
     schedule: MergeSchedule,
     dt: float,
-) -> OfNeurons:
+) -> DensityNeurons:
     """After constant input for a long time, at step 0; `rest` has the shapes.
 
     The exact probabilities of ages, added up over the members of each cohort: total and mean age are kept.
@@ -131,4 +131,4 @@ def settled(
         mark=jax.tree.map(lambda m: jnp.broadcast_to(m, mass.shape), mark),
         trace=rest.density.trace,
     )
-    return OfNeurons(density, queue)
+    return DensityNeurons(density, queue)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Integer
 from ratelike import _validation as validation
 from ratelike._density import _reverse as reverse
 from ratelike._density._age_shift import AgeShift
-from ratelike._density._density_piece import DensityState, OfLayer
+from ratelike._density._density_piece import DensityShared, DensityState
 from ratelike._density._grid_solution import (
     LAST,
     READOUT,
@@ -165,7 +165,7 @@ class GridScheme(AbstractScheme):
         )
         start, under_way = jax.tree.map(lambda x: x[0], ends)
         step = problem.piece.shared.step + grid.num_steps
-        final = DensityState(start, OfLayer(step, under_way), problem.schedule)
+        final = DensityState(start, DensityShared(step, under_way), problem.schedule)
         output = _output(
             jax.tree.map(window.in_time, kept), saved, reached_end, grid, recorded
         )

@@ -11,8 +11,8 @@ from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._at_rest import never_fired
 from ratelike._density._density_piece import (
     DensityPiece,
+    DensityShared,
     DensityState,
-    OfLayer,
     going_on,
     settled,
     state_after,
@@ -122,7 +122,7 @@ def with_piece(
     """The problem of a run of these increments that goes on from `initial`."""
     y = state_at_rest(problem)
     start, under_way = state_after(y)
-    shared = OfLayer(jnp.zeros((), jnp.int32), under_way)
+    shared = DensityShared(jnp.zeros((), jnp.int32), under_way)
     if isinstance(initial, DensityState):
         start, shared = initial.neurons, initial.shared
     elif isinstance(initial, SettledState):

@@ -18,7 +18,11 @@ from ratelike._dynamics._blocks import (
 )
 from ratelike._dynamics._groups import STEPS_OF_A_GROUP, run_in_groups
 from ratelike._dynamics._potential_scan import potentials_of_group
-from ratelike._dynamics._potential_state import OfLayer, PotentialState, check_kind
+from ratelike._dynamics._potential_state import (
+    PotentialShared,
+    PotentialState,
+    check_kind,
+)
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
@@ -122,7 +126,8 @@ class ConventionalRate(AbstractContinuingDynamics):
             population, increments, grid, carried, recorded, first
         )
         final = PotentialState(
-            (after.driven, bias), OfLayer(step + grid.num_steps, after.under_way)
+            (after.driven, bias),
+            PotentialShared(step + grid.num_steps, after.under_way),
         )
         return eqx.tree_at(
             lambda o: o.final, output, final, is_leaf=lambda x: x is None

@@ -9,7 +9,7 @@ from ratelike._population._layer_state import AbstractLayerState, SettledState
 from ratelike._population._recurrence import RecurrentState
 
 
-class OfLayer(NamedTuple):
+class PotentialShared(NamedTuple):
     """What all neurons have in common."""
 
     step: Integer[Array, ""]  # number of the next step of the run
@@ -21,7 +21,7 @@ class PotentialState(AbstractLayerState):
 
     # h - b, and b: not their sum, which is rounded.
     neurons: tuple[Float[Array, " neurons"], Float[Array, " neurons"]]
-    shared: OfLayer
+    shared: PotentialShared
 
     @property
     def potential(self) -> Float[Array, " neurons"]:

@@ -29,7 +29,7 @@ from ratelike._population._recurrence import RecurrentState
 from ratelike._signal._grid import TimeGrid
 
 
-class OfNeurons(NamedTuple):
+class SpikingNeurons(NamedTuple):
     """Of each neuron."""
 
     # h - b, and b: not their sum, which is rounded.
@@ -39,7 +39,7 @@ class OfNeurons(NamedTuple):
     progress: Progress  # since then
 
 
-class OfLayer(NamedTuple):
+class SpikingShared(NamedTuple):
     """What all neurons have in common."""
 
     next_draw: Integer[Array, ""]  # number of the block that has begun
@@ -51,8 +51,8 @@ class OfLayer(NamedTuple):
 class SpikingState(AbstractLayerState):
     """A run may end within a block of steps that share one random number, and then goes on with this number."""
 
-    neurons: OfNeurons
-    shared: OfLayer
+    neurons: SpikingNeurons
+    shared: SpikingShared
     block: int = eqx.field(static=True)
 
     @property
@@ -108,8 +108,8 @@ def sample_piece(
     )
     draws, steps_done = jnp.divmod(shared.steps_done + grid.num_steps, block)
     final = SpikingState(
-        OfNeurons(after.driven, population.bias, *after.state),
-        OfLayer(
+        SpikingNeurons(after.driven, population.bias, *after.state),
+        SpikingShared(
             shared.next_draw + draws,
             steps_done,
             shared.step + grid.num_steps,
@@ -126,7 +126,7 @@ def _start(
     tile_keys: Array,
     block: int,
     dt: float,
-) -> tuple[Float[Array, " neurons"], tuple[Neurons, Progress], OfLayer]:
+) -> tuple[Float[Array, " neurons"], tuple[Neurons, Progress], SpikingShared]:
     """h - b, the neurons, and what they have in common."""
     neuron, bias = population.neuron, population.bias
     zero = jnp.zeros((), jnp.int32)
@@ -137,7 +137,7 @@ def _start(
             driven = initial.neurons - bias
             neurons = settled_neurons(neuron, initial.neurons, tile_keys, dt)
         progress = at_beginning(neurons, block, neuron, dt)
-        return driven, (neurons, progress), OfLayer(zero, zero, zero, under_way)
+        return driven, (neurons, progress), SpikingShared(zero, zero, zero, under_way)
     of_neurons, shared = initial.neurons, initial.shared
     driven = of_neurons.driven + (of_neurons.bias - bias)
     neurons, progress = of_neurons.before_block, of_neurons.progress
