@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Integer, Shaped
 
 from ratelike import _validation as validation
+from ratelike._numerics._platform import WHOLE_VECTORS
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._drives._bisection import (
     HalvingLaw,
@@ -75,13 +76,15 @@ class OrnsteinUhlenbeckDrive(AbstractDrive):
                 f"TimeGrid must have steps from {2.0 * shortest:g} s to {LONGEST_STEP:g} s and end before {2.0**LONG:g} s "
                 f"for OrnsteinUhlenbeckDrive, got steps of {grid.dt:g} s and an end at {end:g} s"
             )
-        leaf = np.floor(grid.times / shortest).astype(np.int64)
-        part = grid.times / shortest - leaf  # of the last interval
+        times = np.pad(grid.times, (0, -len(grid.times) % WHOLE_VECTORS), mode="edge")
+        leaf = np.floor(times / shortest).astype(np.int64)
+        part = times / shortest - leaf  # of the last interval
         # x is integrated from the beginning of blocks that are just longer than a step, so that nothing cancels.
         level = int(np.floor(-np.log2(grid.dt * (1.0 + 1e-9))))
         block = leaf >> (SHORT - level)
         # As many seconds as there can be in so long a grid, so that a later piece of a run compiles nothing.
         seconds = leaf[0] // 2**SHORT + np.arange(int(grid.duration) + 3)
+        seconds = np.pad(seconds, (0, -len(seconds) % WHOLE_VECTORS), mode="edge")
         seconds = np.minimum(seconds, 2**LONG - 1)
         dtype = np.dtype(self.std.dtype)
         longest = 2.0**LONG / self.tau
@@ -95,7 +98,10 @@ class OrnsteinUhlenbeckDrive(AbstractDrive):
             jnp.asarray(block[1:] != block[:-1]),
             jnp.asarray(level, jnp.int32),
         )
-        return jnp.broadcast_to(self.std, (self.num_latents,))[None] * change
+        return (
+            jnp.broadcast_to(self.std, (self.num_latents,))[None]
+            * change[: grid.num_steps]
+        )
 
 
 def _laws(longest: float, dtype: np.dtype) -> HalvingLaw:

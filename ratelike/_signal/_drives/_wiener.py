@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
+from ratelike._numerics._platform import WHOLE_VECTORS
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import Numbers
@@ -59,7 +60,9 @@ class WienerDrive(AbstractDrive):
         within = np.maximum(grid.times - second, 0.0)
         # Where a step ends in the next second, it takes what was left of the previous one. As many places as there can be
         # in so long a grid, so that a later piece of a run compiles nothing: the others lie beyond its end.
-        crossing = np.full(int(grid.duration + 1e-6) + 2, grid.num_steps, np.int32)
+        places = int(grid.duration + 1e-6) + 2
+        places += -(len(second) + places) % WHOLE_VECTORS
+        crossing = np.full(places, grid.num_steps, np.int32)
         steps = np.flatnonzero(second[1:] != second[:-1])
         crossing[: len(steps)] = steps
         return self._increments(
