@@ -29,6 +29,7 @@ QUICK: dict[str, str | None] = {
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
+    "network/test_synapses.py": "test_what_does_not_fit_is_refused",
     "network/test_streamed.py": """
         test_connections_are_those_of_the_stored_network test_grouped_sums_are_one_tree""",
     "neuron/test_adaptation.py": """
@@ -45,6 +46,7 @@ QUICK: dict[str, str | None] = {
     "signal/test_drive.py": """
         test_halving_dt_refines_the_same_path test_grid_path_is_piecewise_linear
         test_outputs_are_the_filtered_increments""",
+    "signal/test_synapse.py": "test_what_a_step_of_the_input_becomes test_what_makes_no_sense_is_refused",
     "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
     "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
     "study/test_size_curve.py": """
