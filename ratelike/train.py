@@ -6,6 +6,10 @@ Results of `ratelike.fit`
 
 Domains, for arrays that `where` chooses
     Positive          steps are relative, and the value stays positive
+    SignKept          each entry keeps its sign, zeros stay: Dale's law
+    Between           an interval
+    FixedSum          the sum stays, of all or along an axis
+    Part              some entries of an array: an index, or a mask
     Unconstrained     any number
 
 Gradients of spikes, for `ratelike.Spiking(...)`
@@ -22,16 +26,27 @@ from ratelike._estimator._refuse import Refuse
 from ratelike._estimator._score_function import ScoreFunction
 from ratelike._estimator._straight_through import StraightThrough
 from ratelike._training._decoders import solve_decoders
-from ratelike._training._domains import Positive, Unconstrained
+from ratelike._training._domains import (
+    Between,
+    FixedSum,
+    Part,
+    Positive,
+    SignKept,
+    Unconstrained,
+)
 from ratelike._training._fit import Fit, FitError
 from ratelike._training._sampled_loss import sampled_loss
 
 __all__ = [
+    "Between",
     "Fit",
     "FitError",
+    "FixedSum",
+    "Part",
     "Positive",
     "Refuse",
     "ScoreFunction",
+    "SignKept",
     "StraightThrough",
     "Unconstrained",
     "sampled_loss",

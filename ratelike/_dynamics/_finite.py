@@ -40,7 +40,9 @@ def made_sense(
     finite &= factors_are_right(neuron)
     if isinstance(path, GridPath):
         # |h - b| <= max |E dX| / dt: no step in between has overflown if this has not.
-        largest = jnp.max(jnp.abs(encoder)) * jnp.max(jnp.abs(path.values))
+        largest = jnp.max(jnp.abs(encoder), initial=0.0) * jnp.max(
+            jnp.abs(path.values), initial=0.0
+        )
         finite &= jnp.isfinite(largest * (encoder.shape[1] / path.grid.dt))
     return finite
 

@@ -5,10 +5,10 @@ from typing import Any, TypeAlias, cast
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ratelike import _validation as validation
+from ratelike._network._low_rank import low_rank
 from ratelike._population._loop import Loop, loop_of
 from ratelike._population._recurrence import Recurrence
 from ratelike._signal._synapse import AbstractSynapse, SynapseLike, as_synapse
@@ -71,13 +71,27 @@ class Feedback(eqx.Module):
         if delay is not None:
             delay = validation.number("Feedback.delay", delay, above=0.0)
         self.delay = delay
-        if not isinstance(self_connection, (bool, np.bool_)):
-            raise ValueError(
-                f"Feedback.self_connection must be True or False, got {validation.shown(self_connection)}"
-            )
-        self.self_connection = bool(self_connection)
+        self.self_connection = validation.flag(
+            "Feedback.self_connection", self_connection
+        )
         latents = self.encoder.shape[-1]
         self.synapse = as_synapse("Feedback.synapse", synapse, latents)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Any,
+        rank: int,
+        delay: float | None = None,
+        self_connection: bool = False,
+        *,
+        synapse: SynapseLike | None = None,
+    ) -> "Feedback":
+        """Of the nearest weights of rank `rank`, by `low_rank`, which also says what is cut off, and raises its errors."""
+        encoder, decoder, _, _ = low_rank(
+            weights, rank, self_connection=self_connection
+        )
+        return cls(encoder, decoder, delay, self_connection, synapse=synapse)
 
     @property
     def num_neurons(self) -> int:

@@ -1,10 +1,11 @@
 """Layers: populations of neurons with their connections."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
@@ -14,6 +15,7 @@ from ratelike._network._feedback import (
     checked_feedback,
     recurrence_of,
 )
+from ratelike._network._parts import Parts, checked_parts, membership, ranges
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
@@ -86,11 +88,16 @@ class Layer(AbstractLayer):
 
         layer = rl.Layer(neuron, encoder, decoder, synapse=[rl.Delay(2e-3), rl.ExponentialSynapse(5e-3)])
 
+    Without an `encoder` (None, or one of no latents) nothing comes in from outside: `simulate(network, None, grid, ...)`.
+
     `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
 
+    `populations` names parts of the layer, with their numbers of neurons in the order in which these lie: their mean
+    rates are in `trajectory.population_rates`. `population_layer` makes such a layer.
+
     Raises `ValueError` for shapes that do not fit each other and for entries that are not finite, of half precision, or
-    with a physical unit, and for a synapse of another number of latents.
+    with a physical unit, for a synapse of another number of latents, and for populations that are not all neurons.
     """
 
     neuron: AbstractNeuronModel
@@ -100,28 +107,26 @@ class Layer(AbstractLayer):
     feedback: Feedbacks
     synapse: AbstractSynapse | None
     node_weights: Float[Array, " neurons"] | None
+    parts: Parts = eqx.field(static=True)
 
     def __init__(
         self,
         neuron: AbstractNeuronModel,
-        encoder: Numbers,
+        encoder: Numbers | None,
         decoder: Numbers,
         bias: Numbers = 0.0,
         feedback: Feedback | Sequence[Feedback] | None = None,
         *,
         synapse: SynapseLike | None = None,
         node_weights: Numbers | None = None,
+        populations: Mapping[str, int] | None = None,
     ) -> None:
         validation.instance("Layer.neuron", neuron, AbstractNeuronModel)
         self.neuron = neuron
-        self.encoder = validation.parameter("Layer.encoder", encoder)
-        validation.shape("Layer.encoder", self.encoder, ("neurons", "latents"))
-        if 0 in self.encoder.shape:
-            raise ValueError(
-                f"Layer.encoder must have at least one neuron and one latent, got shape {self.encoder.shape}"
-            )
-        num_neurons = self.encoder.shape[0]
         self.decoder = validation.parameter("Layer.decoder", decoder)
+        validation.shape("Layer.decoder", self.decoder, ("neurons", "latents"))
+        self.encoder = _checked_encoder(encoder, self.decoder)
+        num_neurons = self.encoder.shape[0]
         validation.shape("Layer.decoder", self.decoder, (num_neurons, "latents"))
         bias = validation.parameter("Layer.bias", bias)
         if bias.ndim != 0:
@@ -129,6 +134,10 @@ class Layer(AbstractLayer):
         self.bias = jnp.broadcast_to(bias, (num_neurons,))
         self.feedback = checked_feedback("Layer.feedback", feedback, num_neurons)
         latents = self.encoder.shape[1]
+        if synapse is not None and latents == 0:
+            raise ValueError(
+                f"Layer.synapse must be None where nothing comes in, got {validation.shown(synapse)}"
+            )
         self.synapse = as_synapse("Layer.synapse", synapse, latents)
         if node_weights is not None:
             node_weights = validation.parameter(
@@ -136,6 +145,12 @@ class Layer(AbstractLayer):
             )
             validation.shape("Layer.node_weights", node_weights, (num_neurons,))
         self.node_weights = node_weights
+        self.parts = checked_parts("Layer.populations", populations, num_neurons)
+
+    @property
+    def populations(self) -> dict[str, range]:
+        """The numbers of the neurons of each named population."""
+        return ranges(self.parts)
 
     @property
     def num_neurons(self) -> int:
@@ -162,6 +177,7 @@ class Layer(AbstractLayer):
         num_tiles: int | None = None,
     ) -> Population:
         layer, exists = self, None
+        numbers = jnp.arange(self.num_neurons, dtype=jnp.int32)
         if first_tile is not None and num_tiles is not None:
             numbers = first_tile * TILE + jnp.arange(num_tiles * TILE, dtype=jnp.int32)
             exists = numbers < self.num_neurons
@@ -180,9 +196,24 @@ class Layer(AbstractLayer):
             layer.encoder,
             layer.decoder,
             counts=counts,
+            parts=membership(self.parts, numbers),
             exists=exists,
             recurrence=recurrence_of(self.feedback),
         )
+
+
+def _checked_encoder(
+    encoder: Numbers | None, decoder: Float[Array, "neurons latents_out"]
+) -> Float[Array, "neurons latents"]:
+    """Rows of the neurons, of no entries where nothing comes in."""
+    if encoder is None:
+        return decoder[:, :0]
+    if np.ndim(encoder) == 2 and np.shape(encoder)[1] == 0:
+        validation.shape("Layer.encoder", encoder, (len(decoder), 0))
+        return jnp.asarray(encoder, decoder.dtype)
+    checked = validation.parameter("Layer.encoder", encoder)
+    validation.shape("Layer.encoder", checked, ("neurons", "latents"))
+    return checked
 
 
 def check_population(name: str, layer: AbstractLayer, what: str) -> None:

@@ -18,6 +18,8 @@ def encode(
 ) -> Float[Array, "time neurons"]:
     """dI_i = sum_k E_ik dX_k, of a path that all neurons share or of one for each tile."""
     tiles, latents, _ = encoder.shape
+    if latents == 0:  # no input: not even a product of nothing
+        return jnp.zeros((len(increments), num_neurons), encoder.dtype)
     if increments.ndim == 2:
         shape = (tiles, len(increments), latents)
         paths = jnp.broadcast_to(increments, shape)

@@ -10,7 +10,8 @@ import jax.tree_util as jtu
 import numpy as np
 
 from ratelike._network import Network
-from ratelike._training._domains import AbstractDomain, Unconstrained
+from ratelike._network._feedback import each_feedback
+from ratelike._training._domains import AbstractDomain, Part, Unconstrained
 from ratelike._training._trained import Trained
 from ratelike._types import PyTree
 
@@ -26,8 +27,7 @@ class _Placeholder:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ValueError(
             f"where must return arrays of the network as they are, got a part of {self.name} or something computed from "
-            "it; to train some of its entries, choose all of it, and hold the others fixed in loss with "
-            "jax.lax.stop_gradient"
+            "it; to train some of its entries, return ratelike.train.Part(array, index)"
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -58,28 +58,28 @@ def choose(network: Network, where: Where) -> Trained:
         structure, map(_Placeholder, range(len(leaves)), names)
     )
     unbounded = _connections(placeholders)
-    domains: dict[int, AbstractDomain] = {}
+    chosen: list[tuple[int, AbstractDomain]] = []
     for index, domain in _calls(where, placeholders):
         name = names[index]
-        if domain is None and index not in unbounded:
+        if _is_without(domain) and index not in unbounded:
             raise ValueError(
                 f"where must give {name} a domain, ratelike.train.Positive(...) or ratelike.train.Unconstrained(...): "
                 "what is neither encoder, decoder nor bias may have values that make no sense"
             )
-        if index in domains:
-            raise ValueError(f"where must choose every array once, got {name} twice")
-        domains[index] = Unconstrained(None) if domain is None else domain
-        _check(name, leaves[index], domains[index])
-    if not domains:
-        raise ValueError("where must choose at least one array, got none")
-    for index in domains:
-        if names[index].endswith(".dead_time"):
+        if name.endswith(".dead_time"):
             raise ValueError(
-                f"where must not choose {names[index]}: a dead time is a multiple of the time step and has no "
-                "derivative"
+                f"where must not choose {name}: a dead time is a multiple of the time step and has no derivative"
             )
-    order = sorted(domains)
-    return Trained(network, tuple(order), tuple(domains[index] for index in order))
+        domain = Unconstrained(None) if domain is None else domain
+        _check(name, leaves[index], domain)
+        others = [other for number, other in chosen if number == index]
+        _check_apart(name, leaves[index], [*others, domain])
+        chosen.append((index, domain))
+    if not chosen:
+        raise ValueError("where must choose at least one array, got none")
+    chosen.sort(key=lambda pair: pair[0])
+    indices, domains = zip(*chosen, strict=True)
+    return Trained(network, indices, domains)
 
 
 def _calls(
@@ -96,15 +96,36 @@ def _calls(
         returned, is_leaf=lambda node: isinstance(node, AbstractDomain)
     )
     for node in chosen:
-        arrays, domain = node, None
-        if isinstance(node, AbstractDomain):
-            arrays, domain = node.trained, dataclasses.replace(node, trained=None)
-        for placeholder in jax.tree.leaves(arrays):
+        for placeholder, domain in _domains_of(node):
             if not isinstance(placeholder, _Placeholder):
                 raise ValueError(
                     f"where must return arrays of the network as they are, got {placeholder!r}"
                 )
             yield placeholder.index, domain
+
+
+def _domains_of(node: PyTree) -> Iterator[tuple[Any, AbstractDomain | None]]:
+    """What a domain marks, each with the domain alone; a `Part` keeps the domain that is in it."""
+    if not isinstance(node, AbstractDomain):
+        yield node, None
+        return
+    marked = jax.tree.leaves(
+        node.trained, is_leaf=lambda inner: isinstance(inner, AbstractDomain)
+    )
+    for each in marked:
+        holds_one = isinstance(node, Part) and not isinstance(each, Part)
+        if isinstance(each, AbstractDomain) and not holds_one:
+            raise ValueError(
+                f"where must not give an array two domains, got {type(each).__name__} within {type(node).__name__}; "
+                "only ratelike.train.Part(domain, index) holds another"
+            )
+        for placeholder, inner in _domains_of(each):
+            yield placeholder, dataclasses.replace(node, trained=inner)
+
+
+def _is_without(domain: AbstractDomain | None) -> bool:
+    """Whether nothing was said of the values."""
+    return (domain.trained if isinstance(domain, Part) else domain) is None
 
 
 def _check(name: str, leaf: Any, domain: AbstractDomain) -> None:
@@ -114,7 +135,23 @@ def _check(name: str, leaf: Any, domain: AbstractDomain) -> None:
     domain.check(name, jnp.asarray(leaf))
 
 
+def _check_apart(name: str, leaf: Any, domains: list[AbstractDomain]) -> None:
+    """No entry of an array is trained twice."""
+    if len(domains) == 1:
+        return
+    start = jnp.asarray(leaf)
+    everything = np.ones(start.shape, bool)
+    parts = [
+        each.chosen(start) if isinstance(each, Part) else everything for each in domains
+    ]
+    if np.any(np.sum(parts, axis=0) > 1):
+        raise ValueError(f"where must choose every array once, got {name} twice")
+
+
 def _connections(placeholders: Network) -> set[int]:
     """Encoders, decoders and biases, which may take any value."""
     arrays = [[each.encoder, each.decoder, each.bias] for each in placeholders.layers]
+    for layer in placeholders.layers:
+        loops = each_feedback(layer.feedback)
+        arrays += [[each.encoder, each.decoder] for each in loops]
     return {each.index for each in jax.tree.leaves(arrays)}

@@ -75,9 +75,13 @@ def fit(
         where=lambda network: [layer.encoder for layer in network.layers]
         where=lambda network: [network.layers[0].bias, rl.train.Positive(network.layers[0].neuron.tau_m)]
 
-    Encoders, decoders and biases may take any value. Constants of neurons come with their domain, `Positive` or
-    `Unconstrained`, and keep to it in every step: of a `Positive` one the optimiser moves the logarithm. Layers that
+    Encoders, decoders and biases may take any value. Constants of neurons come with their domain, such as `Positive` or
+    `Unconstrained`, and keep to it in every step: of a `Positive` one the optimiser moves the logarithm. Connections may
+    have one, too: signs that are kept, fixed entries, an interval, a sum (`ratelike.train` has them all). Layers that
     share a neuron at the start are trained apart.
+
+        where=lambda network: rl.train.SignKept(network.layers[0].decoder)  # Dale's law
+        where=lambda network: rl.train.Part(network.layers[0].bias, slice(0, 80))  # of the first neurons
 
     `optimiser` is from optax, line searches such as `optax.lbfgs` included. `history` is the loss before each step.
 

@@ -8,6 +8,7 @@ from ratelike._validation._numbers import LARGEST_COUNT as LARGEST_COUNT
 from ratelike._validation._numbers import bare as bare
 from ratelike._validation._numbers import burn_in as burn_in
 from ratelike._validation._numbers import count as count
+from ratelike._validation._numbers import flag as flag
 from ratelike._validation._numbers import number as number
 from ratelike._validation._numbers import parameter as parameter
 from ratelike._validation._numbers import signal as signal

@@ -121,6 +121,13 @@ def count(name: str, value: int, *, at_least: int = 1) -> int:
     return whole
 
 
+def flag(name: str, value: Any) -> bool:
+    """A truth value, and nothing that passes for one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
 def burn_in(value: int, num_steps: int) -> int:
     """A number of steps to leave out at the beginning, of which some remain."""
     value = count("burn_in", value, at_least=0)

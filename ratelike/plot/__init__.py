@@ -11,6 +11,7 @@ Without `ax=` a figure is made in the library's style. `import ratelike` does no
 from ratelike.plot._convergence import convergence as convergence
 from ratelike.plot._density import density as density
 from ratelike.plot._raster import raster as raster
+from ratelike.plot._rates import rates as rates
 from ratelike.plot._style import COLORS as COLORS
 from ratelike.plot._style import style as style
 from ratelike.plot._traces import traces as traces

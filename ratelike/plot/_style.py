@@ -1,6 +1,7 @@
 """The style, and the axes to draw on."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import as_file, files
 from typing import Any
@@ -18,11 +19,24 @@ COLORS = {
     "latent": "#009E73",
 }
 
+# Those of named populations, in their order.
+POPULATION_COLORS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
+
 
 def style() -> AbstractContextManager[None]:
     """`with rl.plot.style():` makes figures in the library's style: fonts, colours, lines, spines."""
     with as_file(files("ratelike.plot") / "ratelike.mplstyle") as path:
         return matplotlib.style.context(path)
+
+
+def in_unit(unit: str | None) -> str:
+    """The end of a label."""
+    return "" if unit is None else f" ({unit})"
+
+
+def population_colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each; beyond the last colour from the first on again."""
+    return dict(zip(names, itertools.cycle(POPULATION_COLORS), strict=False))
 
 
 @contextmanager

@@ -524,23 +524,10 @@ COMPUTED = {
 def test_a_choice_is_not_to_be_computed_with(choose):
     message = (
         r"where must return arrays .* as they are, got a part of network.layers\[0\].* "
-        "choose all of it, .*stop_gradient"
+        r"return ratelike.train.Part\(array, index\)"
     )
     with pytest.raises(ValueError, match=message):
         quick(**layer_zero(choose))
-
-
-def test_entries_are_held_fixed_as_the_message_says():
-    """Of the encoder, the first row alone moves, by an optimiser with moments."""
-
-    def loss(network, key):
-        encoder = network.layers[0].encoder
-        fixed = jax.lax.stop_gradient(encoder[1:])
-        return jnp.sum((jnp.concatenate([encoder[:1], fixed]) - 3.0) ** 2)
-
-    network, _ = quick(loss=loss, optimiser=optax.adam(0.1))
-    moved = network.layers[0].encoder != NETWORK.layers[0].encoder
-    np.testing.assert_array_equal(moved.any(axis=1), np.arange(6) == 0)
 
 
 def test_a_checkpoint_is_a_file_in_a_folder(tmp_path):
