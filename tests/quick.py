@@ -33,6 +33,7 @@ QUICK: dict[str, str | None] = {
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
+    "network/test_synapses.py": "test_what_does_not_fit_is_refused",
     "network/test_streamed.py": """
         test_connections_are_those_of_the_stored_network test_grouped_sums_are_one_tree""",
     "neuron/test_adaptation.py": """
@@ -49,6 +50,7 @@ QUICK: dict[str, str | None] = {
     "signal/test_drive.py": """
         test_halving_dt_refines_the_same_path test_grid_path_is_piecewise_linear
         test_outputs_are_the_filtered_increments""",
+    "signal/test_synapse.py": "test_what_a_step_of_the_input_becomes test_what_makes_no_sense_is_refused",
     "signal/test_drives.py": """
         test_membrane_under_a_function_and_under_its_table test_a_table_is_integrated_exactly
         test_a_table_can_be_differentiated test_what_does_not_fit_is_refused""",
