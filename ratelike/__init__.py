@@ -43,6 +43,8 @@ Simulation
     Trajectory              what it returns
     Spikes                  what to record: spikes of all neurons, or of some, in bits
     Neurons                 what to record: potential and activity of all neurons, or of some
+    State                   that at the end of a run, from which another one goes on
+    stationary_state        that after constant input for a long time
     Spiking                 dynamics: escape-noise spikes
     GeneralisedRate         dynamics: expected activity, by the refractory density
     ConventionalRate        dynamics: static function of the potential
@@ -86,8 +88,10 @@ from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._dynamics._conventional import ConventionalRate as ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
 from ratelike._dynamics._spiking import Spiking as Spiking
+from ratelike._dynamics._state import State as State
 from ratelike._dynamics._stationary_rates import ChebyshevRate as ChebyshevRate
 from ratelike._dynamics._stationary_rates import DirectRate as DirectRate
+from ratelike._dynamics._stationary_state import stationary_state as stationary_state
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape

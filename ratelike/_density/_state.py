@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike._density._refractory_queue import RefractoryQueue
+from ratelike._population._recurrence import RecurrentState
 from ratelike._types import PyTree
 
 # A time, as diffrax types it.
@@ -51,7 +52,7 @@ class BlockOutput(eqx.Module):
 
     activity: Float[Array, "block neurons"]  # expected spikes in each step
     acted: Float[Array, "block recorded"]  # potential that acted in each step
-    arriving: Float[Array, "delay neurons"] | None  # feedback under way
+    under_way: RecurrentState | None  # feedback
 
 
 class GridState(eqx.Module):

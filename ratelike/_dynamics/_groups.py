@@ -59,4 +59,4 @@ def run_in_groups(
     last, outputs = jax.lax.scan(one_group, state, inputs)
     decoded, kept, spikes = jax.tree.map(lambda x: in_time(x, grid.num_steps), outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
-    return LayerOutput(decoded, recording, None, all_finite(last), spikes)
+    return LayerOutput(decoded, recording, None, all_finite(last), spikes=spikes)

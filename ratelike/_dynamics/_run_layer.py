@@ -7,17 +7,22 @@ import diffrax
 import equinox as eqx
 from jaxtyping import Array, Bool, Int
 
-from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._base import AbstractContinuingDynamics, AbstractDynamics
 from ratelike._dynamics._finite import made_sense
 from ratelike._dynamics._second_run import is_many, second_run
 from ratelike._network._stage import AbstractStage
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._host_threads import HostThreads, call_compiled
+from ratelike._population._layer_state import (
+    AbstractLayerState,
+    first_neurons,
+    part_of_state,
+)
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
 from ratelike._population._record import Recorded
 from ratelike._population._spike_trains import SpikeTrains
-from ratelike._population._sums import Workers
+from ratelike._population._sums import SideBySide, Workers
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
@@ -34,9 +39,16 @@ class LayerRun(eqx.Module):
         Decoded  # per neuron: dY = (1/N) sum_j D_j dN_j, and the mean number of spikes
     )
     recording: Recording | None
-    spikes: SpikeTrains | None
     saved: PyTree
     succeeded: Bool[Array, ""]
+    final: AbstractLayerState | None = None
+    spikes: SpikeTrains | None = None
+
+
+class Piece(eqx.Module):
+    """A run that begins in a state (None: that in which runs begin otherwise), and tells the one at its end."""
+
+    initial: AbstractLayerState | None
 
 
 def run_layer(
@@ -48,6 +60,7 @@ def run_layer(
     key: Array | None,
     recorded: Recorded | None,
     workers: Workers,
+    piece: Piece | None = None,
 ) -> LayerRun:
     """Neurons are independent given the path: chunks of the population run one after the other, and are put together.
 
@@ -63,16 +76,21 @@ def run_layer(
     call = call_compiled if isinstance(workers, HostThreads) else _call
     run = eqx.Partial(_run, dynamics, grid, key)
     if size is None or stage.num_neurons <= size or many:
-        return call(_run_whole, run, stage, path, grid, recorded)
-    arrays, rest = eqx.partition((stage, path), eqx.is_array)
+        return call(_run_whole, run, stage, path, piece, grid, recorded)
+    arrays, rest = eqx.partition((stage, path, piece), eqx.is_array)
     run_chunk = eqx.Partial(_run_chunk, run, rest, size // TILE)
     num_chunks = -(-stage.num_neurons // size)
-    decoded, succeeded = stage.over_chunks(run_chunk, num_chunks, workers, arrays)
+    decoded, succeeded, *states = stage.over_chunks(
+        run_chunk, num_chunks, workers, arrays
+    )
     recording, spikes = second_run(
-        run, stage, path, grid, recorded, size, workers, call
+        run, (stage, path, piece), grid, recorded, size, workers, call
     )
     mean = call(_mean, stage, decoded)
-    return LayerRun(mean, recording, spikes, None, succeeded)
+    final = None
+    if piece is not None:
+        final = call(_final, states[0], stage.num_neurons)
+    return LayerRun(mean, recording, None, succeeded, final, spikes)
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -85,6 +103,7 @@ def _run(
     key: Array | None,
     stage: AbstractStage,
     path: diffrax.AbstractPath[Any],
+    piece: Piece | None,
     first_tile: Int[Array, ""] | None = None,
     num_tiles: int | None = None,
     chosen: Int[Array, " recorded"] | None = None,
@@ -94,11 +113,19 @@ def _run(
     population = stage.population(first_tile, num_tiles)
     own_path = stage.path(path, first_tile, num_tiles)
     keys = None if key is None else stage.tile_keys(key, first_tile, num_tiles)
-    # Only for `Spiking`: see the checks of what is recorded.
-    spikes: dict[str, Any] = dict(all_spike=True) if all_spike else {}
-    output = dynamics(
-        population, own_path, grid, tile_keys=keys, recorded=chosen, **spikes
-    )
+    common: dict[str, Any] = dict(tile_keys=keys, recorded=chosen)
+    if all_spike:  # by `Spiking` alone: see the checks of what is recorded
+        common["all_spike"] = True
+    if piece is None:
+        output = dynamics(population, own_path, grid, **common)
+    else:
+        assert isinstance(dynamics, AbstractContinuingDynamics)
+        initial = piece.initial
+        if initial is not None and first_tile is not None and num_tiles is not None:
+            initial = part_of_state(initial, first_tile, num_tiles)
+        output = dynamics.run_piece(
+            population, own_path, grid, **common, initial=initial
+        )
     succeeded = made_sense(population, own_path, output)
     return eqx.tree_at(lambda o: o.succeeded, output, succeeded)
 
@@ -107,18 +134,21 @@ def _run_whole(
     run: Run,
     stage: AbstractStage,
     path: diffrax.AbstractPath[Any],
+    piece: Piece | None,
     grid: TimeGrid,
     recorded: Recorded,
 ) -> LayerRun:
-    wants_spikes = recorded.spiking is not None
-    output = run(stage, path, chosen=recorded.neurons, all_spike=wants_spikes)
+    asked = dict(chosen=recorded.neurons, all_spike=recorded.spiking is not None)
+    output = run(stage, path, piece, **asked)
     recording, spikes = output.recording, None
     if recording is not None:
         recording = recording.every_so_many(recorded.every)
     if output.spikes is not None:
         spikes = recorded.spike_trains(output.spikes.T, grid)
     mean = stage.mean(output.decoded)
-    return LayerRun(mean, recording, spikes, output.saved, output.succeeded)
+    return LayerRun(
+        mean, recording, output.saved, output.succeeded, output.final, spikes
+    )
 
 
 def _run_chunk(
@@ -127,10 +157,17 @@ def _run_chunk(
     num_tiles: int,
     index: Int[Array, ""],
     arrays: PyTree[Array],
-) -> tuple[Decoded, Bool[Array, ""]]:
-    stage, path = eqx.combine(arrays, rest)
-    output = run(stage, path, index * num_tiles, num_tiles)
-    return output.decoded, output.succeeded
+) -> tuple[Any, ...]:
+    """What it decodes, whether it succeeded, and for a piece its state."""
+    stage, path, piece = eqx.combine(arrays, rest)
+    output = run(stage, path, piece, index * num_tiles, num_tiles)
+    if output.final is None:
+        return output.decoded, output.succeeded
+    return output.decoded, output.succeeded, SideBySide(output.final)
+
+
+def _final(states: SideBySide, num_neurons: int) -> AbstractLayerState:
+    return first_neurons(states.state, num_neurons)
 
 
 def _mean(stage: AbstractStage, decoded: Decoded) -> Decoded:

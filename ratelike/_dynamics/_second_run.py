@@ -28,6 +28,8 @@ from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
 Run = Callable[..., LayerOutput]
+# A stage, the path that it receives, and the piece of a longer run that this is.
+Inputs = tuple[AbstractStage, diffrax.AbstractPath[Any], Any]
 # Calls a function of arrays, as a program of its own or not.
 Call = Callable[..., Any]
 
@@ -43,8 +45,7 @@ def is_many(neurons: Int[Array, " recorded"] | None, num_neurons: int) -> bool:
 
 def second_run(
     run: Run,
-    stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
+    inputs: Inputs,
     grid: TimeGrid,
     recorded: Recorded,
     size: int,
@@ -52,8 +53,8 @@ def second_run(
     call: Call,
 ) -> tuple[Recording | None, SpikeTrains | None]:
     """Few neurons run one after the other, each within its tile; many in chunks, those of spikes of `size` neurons."""
-    arrays, rest = eqx.partition((stage, path), eqx.is_array)
-    count = stage.num_neurons
+    arrays, rest = eqx.partition(inputs, eqx.is_array)
+    count = inputs[0].num_neurons
 
     def over_chunks(record: Callable[..., PyTree], num_tiles: int, *args: Any) -> Any:
         each = eqx.Partial(record, run, rest, num_tiles, *args)
@@ -68,7 +69,7 @@ def second_run(
         chunks = over_chunks(_traces_of_chunk, num_tiles, every)
         recording = call(_of_chunks, chunks, recorded.neurons)
     elif recorded.neurons is not None:
-        recording = call(_traces, run, stage, path, recorded.neurons, every)
+        recording = call(_traces, run, inputs, recorded.neurons, every)
     if recorded.all_spike or is_many(recorded.spiking, count):
         of_chunk = eqx.Partial(_spikes_of_chunk, run, rest, size // TILE)
         words = _words(of_chunk, arrays, size, count, grid, workers)
@@ -77,20 +78,19 @@ def second_run(
         else:
             spikes = call(recorded.spike_trains, words, grid)
     elif recorded.spiking is not None:
-        spikes = call(_trains, run, stage, path, recorded.spiking, grid)
+        spikes = call(_trains, run, inputs, recorded.spiking, grid)
     return recording, spikes
 
 
 def _traces(
     run: Run,
-    stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
+    inputs: Inputs,
     neurons: Int[Array, " recorded"],
     every: int,
 ) -> Recording:
     def one_neuron(neuron):
         of_one = (neuron % TILE)[None]
-        recording = run(stage, path, neuron // TILE, 1, of_one).recording
+        recording = run(*inputs, neuron // TILE, 1, of_one).recording
         assert recording is not None
         return recording.every_so_many(every)
 
@@ -107,9 +107,9 @@ def _traces_of_chunk(
     index: Int[Array, ""],
     arrays: PyTree[Array],
 ) -> Recording:
-    stage, path = eqx.combine(arrays, rest)
+    inputs = eqx.combine(arrays, rest)
     everyone = jnp.arange(TILE * num_tiles, dtype=jnp.int32)
-    recording = run(stage, path, index * num_tiles, num_tiles, everyone).recording
+    recording = run(*inputs, index * num_tiles, num_tiles, everyone).recording
     assert recording is not None
     return recording.every_so_many(every)
 
@@ -125,12 +125,11 @@ def _of_chunks(chunks: Recording, neurons: Int[Array, " recorded"]) -> Recording
 
 def _trains(
     run: Run,
-    stage: AbstractStage,
-    path: diffrax.AbstractPath[Any],
+    inputs: Inputs,
     neurons: Int[Array, " recorded"],
     grid: TimeGrid,
 ) -> SpikeTrains:
-    activity = _traces(run, stage, path, neurons, 1).activity
+    activity = _traces(run, inputs, neurons, 1).activity
     return SpikeTrains(neurons, packed(activity).T, grid)
 
 
@@ -141,8 +140,8 @@ def _spikes_of_chunk(
     index: Int[Array, ""],
     arrays: PyTree[Array],
 ) -> UInt[Array, "words time"]:
-    stage, path = eqx.combine(arrays, rest)
-    output = run(stage, path, index * num_tiles, num_tiles, all_spike=True)
+    inputs = eqx.combine(arrays, rest)
+    output = run(*inputs, index * num_tiles, num_tiles, all_spike=True)
     assert output.spikes is not None
     return output.spikes.T
 

@@ -40,7 +40,9 @@ class Replay(eqx.Module):
             recording = Recording(
                 recorded, self.potential[:, recorded], activity[:, recorded]
             )
-        return LayerOutput(decoded, recording, saved, self.succeeded, self.packed)
+        return LayerOutput(
+            decoded, recording, saved, self.succeeded, spikes=self.packed
+        )
 
 
 def replay(
@@ -123,9 +125,7 @@ def _potentials(
 ) -> Float[Array, "time neurons"]:
     currents, recurrence = population.currents(increments), population.recurrence
     if recurrence is not None:
-        silence = recurrence.silence(grid.dt)
-        arrived = jnp.concatenate([silence, recurrence.currents(spikes)])
-        currents = currents + arrived[: grid.num_steps]
+        currents = currents + recurrence.throughout(recurrence.initial(grid.dt), spikes)
     bias, tau_m = population.bias, population.neuron.tau_m
     ends = potentials_at_ends(bias, bias, currents, tau_m, grid.dt)
     return population.neuron.potential_in_step(ends[:-1], ends[1:])

@@ -1,12 +1,16 @@
 """Recurrence: a layer that hears itself."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ratelike import _validation as validation
-from ratelike._population._recurrence import Recurrence, recurrence_of
+from ratelike._population._loop import Loop, loop_of
+from ratelike._population._recurrence import Recurrence
 from ratelike._types import Numbers
 
 
@@ -74,23 +78,78 @@ class Feedback(eqx.Module):
             product = jnp.where(jnp.eye(len(product), dtype=bool), 0.0, product)
         return product / self.num_neurons
 
-    @property
-    def recurrence(self) -> Recurrence:
-        """The same weights, ready to run."""
-        return recurrence_of(
+    def loop(
+        self,
+        exists: Bool[Array, " neurons"] | None = None,
+        pool: Float[Array, "tiles tiles"] | None = None,
+    ) -> Loop:
+        """The same weights, ready to run. A neuron that does not exist sends nothing."""
+        decoder = self.decoder
+        if exists is not None:
+            decoder = jnp.where(exists[:, None], decoder, 0.0)
+        return loop_of(
             self.encoder,
-            self.decoder,
+            decoder,
             self.delay,
             self_connection=self.self_connection,
+            pool=pool,
         )
 
 
-def check_feedback(name: str, feedback: Feedback | None, dt: float) -> None:
+# What a layer takes.
+Feedbacks: TypeAlias = Feedback | tuple[Feedback, ...] | None
+
+
+def each_feedback(feedback: Feedbacks) -> tuple[Feedback, ...]:
+    if feedback is None:
+        return ()
+    return (feedback,) if isinstance(feedback, Feedback) else feedback
+
+
+def checked_feedback(
+    name: str, feedback: Feedback | Sequence[Feedback] | None, num_neurons: int
+) -> Feedbacks:
+    """One, several or none, all of them of the neurons of the layer."""
+    if isinstance(feedback, Sequence):
+        feedback = tuple(feedback)
+    for own_name, each in _by_name(name, feedback):
+        validation.instance(own_name, each, Feedback)
+        if each.num_neurons != num_neurons:
+            raise ValueError(
+                f"{own_name} must have the {num_neurons} neurons of the layer, got {each.num_neurons}"
+            )
+    return None if feedback == () else feedback
+
+
+def recurrence_of(
+    feedback: Feedbacks,
+    exists: Bool[Array, " neurons"] | None = None,
+    pool: Float[Array, "tiles tiles"] | None = None,
+) -> Recurrence | None:
+    """All feedback of a layer, ready to run: see `Feedback.loop`."""
+    if feedback is None:
+        return None
+    return Recurrence(
+        tuple(each.loop(exists, pool) for each in each_feedback(feedback))
+    )
+
+
+def check_feedback(name: str, feedback: Feedbacks, dt: float) -> None:
     """The delay is a multiple of the time step (to one part in 10^4 of a step), and at least one."""
-    if feedback is None or feedback.delay is None:
-        return
-    steps = feedback.delay / dt
-    if abs(steps - round(steps)) > 1e-4 or round(steps) < 1:
-        raise ValueError(
-            f"{name}.delay must be a multiple of the step dt = {dt:g} s, got {feedback.delay:g} s"
-        )
+    for own_name, each in _by_name(name, feedback):
+        if each.delay is None:
+            continue
+        steps = each.delay / dt
+        if abs(steps - round(steps)) > 1e-4 or round(steps) < 1:
+            raise ValueError(
+                f"{own_name}.delay must be a multiple of the step dt = {dt:g} s, got {each.delay:g} s"
+            )
+
+
+def _by_name(name: str, feedback: Any) -> list[tuple[str, Any]]:
+    """Each with the name by which a message calls it."""
+    if feedback is None:
+        return []
+    if not isinstance(feedback, tuple):
+        return [(name, feedback)]
+    return [(f"{name}[{index}]", each) for index, each in enumerate(feedback)]

@@ -1,6 +1,7 @@
 """Layers: populations of neurons with their connections."""
 
 import abc
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -8,7 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
-from ratelike._network._feedback import Feedback
+from ratelike._network._feedback import (
+    Feedback,
+    Feedbacks,
+    checked_feedback,
+    recurrence_of,
+)
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._population import Population, population_of
@@ -19,7 +25,7 @@ class AbstractLayer(eqx.Module):
     """A population of neurons with their connections, wherever these are kept."""
 
     neuron: eqx.AbstractVar[AbstractNeuronModel]
-    feedback: eqx.AbstractVar[Feedback | None]
+    feedback: eqx.AbstractVar[Feedbacks]
     node_weights: eqx.AbstractVar[Array | None]
 
     @property
@@ -65,7 +71,8 @@ class Layer(AbstractLayer):
     to neuron: *duplicates* (equal rows) share their fluctuations with no one to average them out.
 
     `encoder` is in units of the potential per latent, `decoder` in latents times seconds, `bias` in units of the
-    potential; a scalar bias is shared. With `feedback` the neurons also hear each other: see `Feedback`.
+    potential; a scalar bias is shared. With `feedback` the neurons also hear each other: one `Feedback`, or several in a
+    tuple, each with its own delay.
 
     `node_weights` are for neurons that are quadrature nodes of an infinite population (`infinite_relay_network`): what each
     counts in a mean over neurons, in sum 1. The decoder has them already. Such a layer has rates, but does not spike.
@@ -78,7 +85,7 @@ class Layer(AbstractLayer):
     encoder: Float[Array, "neurons latents"]
     decoder: Float[Array, "neurons latents_out"]
     bias: Float[Array, " neurons"]
-    feedback: Feedback | None
+    feedback: Feedbacks
     node_weights: Float[Array, " neurons"] | None
 
     def __init__(
@@ -87,7 +94,7 @@ class Layer(AbstractLayer):
         encoder: Numbers,
         decoder: Numbers,
         bias: Numbers = 0.0,
-        feedback: Feedback | None = None,
+        feedback: Feedback | Sequence[Feedback] | None = None,
         *,
         node_weights: Numbers | None = None,
     ) -> None:
@@ -106,13 +113,7 @@ class Layer(AbstractLayer):
         if bias.ndim != 0:
             validation.shape("Layer.bias", bias, (num_neurons,))
         self.bias = jnp.broadcast_to(bias, (num_neurons,))
-        if feedback is not None:
-            validation.instance("Layer.feedback", feedback, Feedback)
-            if feedback.num_neurons != num_neurons:
-                raise ValueError(
-                    f"Layer.feedback must have the {num_neurons} neurons of the layer, got {feedback.num_neurons}"
-                )
-        self.feedback = feedback
+        self.feedback = checked_feedback("Layer.feedback", feedback, num_neurons)
         if node_weights is not None:
             node_weights = validation.parameter(
                 "Layer.node_weights", node_weights, at_least=0.0
@@ -162,7 +163,7 @@ class Layer(AbstractLayer):
             layer.decoder,
             counts=counts,
             exists=exists,
-            recurrence=None if self.feedback is None else self.feedback.recurrence,
+            recurrence=recurrence_of(self.feedback),
         )
 
 

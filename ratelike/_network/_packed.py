@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ratelike._network._feedback import Feedback
+from ratelike._network._feedback import recurrence_of
 from ratelike._network._layer import Layer
 from ratelike._network._network import Network
 from ratelike._network._stage import AbstractStage, RunChunk
 from ratelike._neuron import AbstractNeuronModel
 from ratelike._numerics._tile_random import TILE, num_tiles
 from ratelike._population._population import Decoded, Population, population_of
-from ratelike._population._recurrence import recurrence_of
 from ratelike._population._sums import Workers, map_over_chunks
 from ratelike._signal._drive import GridPath
 from ratelike._types import PyTree
@@ -62,19 +61,8 @@ class PackedStage(AbstractStage):
             layer.encoder,
             layer.decoder,
             exists=exists,
-            recurrence=self._recurrence(layer.feedback, exists),
+            recurrence=recurrence_of(layer.feedback, exists, self.pool),
             is_packed=True,
-        )
-
-    def _recurrence(self, feedback: Feedback | None, exists: Bool[Array, " neurons"]):
-        if feedback is None:
-            return None
-        return recurrence_of(
-            feedback.encoder,
-            jnp.where(exists[:, None], feedback.decoder, 0.0),
-            feedback.delay,
-            self_connection=feedback.self_connection,
-            pool=self.pool,
         )
 
     def path(

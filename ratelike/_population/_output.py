@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer, UInt
 
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._population import Decoded
 from ratelike._types import PyTree
 
@@ -43,4 +44,5 @@ class LayerOutput(eqx.Module):
     recording: Recording | None
     saved: PyTree  # what the caller's `diffrax.SaveAt` asked for
     succeeded: Bool[Array, ""]
+    final: AbstractLayerState | None = None  # from which a run can go on
     spikes: UInt[Array, "time words"] | None = None  # of all neurons, in bits

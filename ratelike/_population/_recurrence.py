@@ -1,97 +1,54 @@
-"""Recurrent input: what a population sends to itself, decoded, delayed and encoded again."""
+"""Recurrent input: all that a population sends to itself."""
+
+import functools
+import operator
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ratelike._numerics._products import tiled_matmul
-from ratelike._numerics._tile_random import TILE
-from ratelike._population._coding import decode, encode, in_tiles
-from ratelike._population._sums import tree_sum
+from ratelike._numerics._time_blocks import Part
+from ratelike._population._loop import Loop, UnderWay
+
+# What is under way in each loop: a pytree, which goes from block to block and from run to run.
+RecurrentState = tuple[UnderWay, ...]
 
 
 class Recurrence(eqx.Module):
-    """Weights of low rank within a population, as `Feedback` describes them, made ready before the loop over time.
+    """One loop for each `Feedback` of a layer."""
 
-    What is under way is kept as the currents that it will be, one row for each step of the delay. `pool` (tiles, tiles)
-    turns sums over tiles into means over networks, where the tiles of several networks run as one population.
-    """
+    loops: tuple[Loop, ...]
 
-    encoder: Float[Array, "tiles latents tile"]
-    decoder: Float[Array, "tiles tile latents"]
-    own_weight: Float[Array, " neurons"] | None  # J_ii, which is taken off again
-    pool: Float[Array, "tiles tiles"] | None
-    num_neurons: int = eqx.field(static=True)
-    delay: float | None = eqx.field(static=True)  # s; None: one step
+    def shortest_delay(self, dt: float) -> int:
+        """In steps. No block of steps is longer, so that all that arrives within it is known at its beginning."""
+        return min(loop.delay_steps(dt) for loop in self.loops)
 
-    def delay_steps(self, dt: float) -> int:
-        return delay_steps(self.delay, dt)
+    def initial(self, dt: float) -> RecurrentState:
+        """Silence, before the first spikes."""
+        return tuple(loop.initial(dt) for loop in self.loops)
 
-    def silence(self, dt: float) -> Float[Array, "delay neurons"]:
-        """The currents under way before the first spikes."""
-        shape = (self.delay_steps(dt), self.num_neurons)
-        return jnp.zeros(shape, self.encoder.dtype)
+    def arriving(
+        self, state: RecurrentState, num_steps: int, part: Part | None = None
+    ) -> Float[Array, "block neurons"]:
+        """The currents of the next steps, no more than the shortest delay; or of a `part` of them, which comes next."""
+        return _sum([each.arriving(num_steps, part) for each in state])
 
-    def queue(
+    def after(
         self,
-        arriving: Float[Array, "delay neurons"],
+        state: RecurrentState,
         activity: Float[Array, "block neurons"],
-    ) -> Float[Array, "delay neurons"]:
-        """The currents under way after a block, no longer than the delay, whose own currents have arrived."""
-        remaining = arriving[len(activity) :]
-        return jnp.concatenate([remaining, self.currents(activity)])
+        part: Part | None = None,
+    ) -> RecurrentState:
+        """What is under way after a block of that activity, no longer than the shortest delay, or after a `part` of it."""
+        both = zip(self.loops, state, strict=True)
+        return tuple(loop.after(each, activity, part) for loop, each in both)
 
-    def currents(
-        self, activity: Float[Array, "time neurons"]
+    def throughout(
+        self, state: RecurrentState, activity: Float[Array, "time neurons"]
     ) -> Float[Array, "time neurons"]:
-        """What the activity of each step will be when it arrives."""
-        decoded = decode(self.decoder, activity)
-        if self.pool is None:
-            mean = tree_sum(decoded) / self.num_neurons
-        else:
-            mean = jnp.einsum("ij,njq->niq", self.pool, decoded, precision="highest")
-        currents = encode(mean, self.encoder, self.num_neurons)
-        if self.own_weight is None:
-            return currents
-        return currents - self.own_weight * activity
+        """The currents that arrive in each step of a whole run, of which the activity is known."""
+        both = zip(self.loops, state, strict=True)
+        return _sum([loop.throughout(each, activity) for loop, each in both])
 
 
-def delay_steps(delay: float | None, dt: float) -> int:
-    """Steps in a delay, of one step by default."""
-    return 1 if delay is None else round(delay / dt)
-
-
-def recurrence_of(
-    encoder: Float[Array, "neurons latents"],
-    decoder: Float[Array, "neurons latents"],
-    delay: float | None,
-    *,
-    self_connection: bool,
-    pool: Float[Array, "tiles tiles"] | None = None,
-) -> Recurrence:
-    """From rows of connections."""
-    num_neurons = len(encoder)
-    encoders, decoders = in_tiles(encoder), in_tiles(decoder)
-    own_weight = None
-    if not self_connection:
-        # The diagonal of far more than is needed, but rounded the same beside whatever else.
-        within_tiles = tiled_matmul(encoders, jnp.swapaxes(decoders, 1, 2))
-        products = jnp.diagonal(within_tiles, axis1=1, axis2=2).reshape(-1)
-        own_weight = products[:num_neurons] * _weight_in_mean(pool, num_neurons)
-    return Recurrence(
-        encoder=jnp.swapaxes(encoders, 1, 2),
-        decoder=decoders,
-        own_weight=own_weight,
-        pool=pool,
-        num_neurons=num_neurons,
-        delay=delay,
-    )
-
-
-def _weight_in_mean(
-    pool: Float[Array, "tiles tiles"] | None, num_neurons: int
-) -> float | Float[Array, " neurons"]:
-    """1/N, with the N of each neuron's own network."""
-    if pool is None:
-        return 1.0 / num_neurons
-    return jnp.repeat(jnp.diagonal(pool), TILE)
+def _sum(of_loops: list[Float[Array, "time neurons"]]) -> Float[Array, "time neurons"]:
+    return functools.reduce(operator.add, of_loops)

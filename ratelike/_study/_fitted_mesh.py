@@ -10,7 +10,7 @@ from ratelike._density._age_shift import AgeShift
 from ratelike._dynamics._generalised import GeneralisedRate
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
-from ratelike._network._feedback import Feedback
+from ratelike._network._feedback import Feedback, each_feedback
 from ratelike._network._streamed import StreamedLayer
 from ratelike._neuron import chosen_neurons
 from ratelike._numerics._broadcasting import broadcasts
@@ -109,14 +109,15 @@ def _sample(layer: AbstractLayer) -> Layer:
         return layer.first(NEURONS).stored()
     layer = layer.stored()
     chosen = np.linspace(0, layer.num_neurons - 1, NEURONS).astype(np.int32)
-    feedback = layer.feedback
-    if feedback is not None:
-        feedback = Feedback(
-            feedback.encoder[chosen],
-            feedback.decoder[chosen],
-            feedback.delay,
-            feedback.self_connection,
+    feedback = [
+        Feedback(
+            each.encoder[chosen],
+            each.decoder[chosen],
+            each.delay,
+            each.self_connection,
         )
+        for each in each_feedback(layer.feedback)
+    ]
     return Layer(
         chosen_neurons(layer.neuron, jnp.asarray(chosen)),
         layer.encoder[chosen],
