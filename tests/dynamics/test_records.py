@@ -156,6 +156,24 @@ def test_spike_times_of_traces_and_of_nothing():
         rates.spike_times(0)
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_bits_of_a_piece_are_those_of_the_whole_and_its_times_go_on():
+    model, common = network(), dict(dynamics=rl.Spiking(), key=KEY)
+    drive = rl.WienerDrive(2, key=jax.random.key(1))
+    whole = run(model, {0: rl.Spikes()})
+    first, second = rl.TimeGrid(GRID.dt, 20), rl.TimeGrid(GRID.dt, 25)
+    begun = rl.simulate(model, drive, first, **common, keep_final=True)
+    rest = rl.simulate(
+        model, drive, second, **common, record={0: rl.Spikes()}, initial=begun.final
+    )
+    np.testing.assert_array_equal(
+        rest.spikes[0].activity, whole.spikes[0].activity[20:]
+    )
+    trains = zip(rest.spike_times(0), whole.spike_times(0), strict=True)
+    for ours, theirs in trains:
+        np.testing.assert_allclose(ours, theirs[theirs > 20e-3])
+
+
 BAD = {
     "GeneralisedRate, whose neurons have an expected": dict(
         dynamics=rl.GeneralisedRate(), record={0: rl.Spikes()}
