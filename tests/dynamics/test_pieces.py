@@ -14,7 +14,12 @@ pytestmark = pytest.mark.usefixtures("any_ranks")
 
 DT = 1e-3
 STEPS = 130  # more than two blocks of the density
-CUTS = (1, 8, 50, 93)  # at the end of a block of the density, and within blocks of all kinds
+CUTS = (
+    1,
+    8,
+    50,
+    93,
+)  # at the end of a block of the density, and within blocks of all kinds
 KEY = jax.random.key(3)
 
 GRADED = rl.AgeShift(rl.AgeMesh.graded(rl.SRM0()))
@@ -29,7 +34,11 @@ DYNAMICS = {
 def feedforward(num_neurons=70, depth=2, neuron=None, make=rl.relay_network):
     neuron = rl.SRM0() if neuron is None else neuron
     return make(
-        neuron, num_neurons=num_neurons, num_latents=2, depth=depth, key=jax.random.key(0)
+        neuron,
+        num_neurons=num_neurons,
+        num_latents=2,
+        depth=depth,
+        key=jax.random.key(0),
     )
 
 
