@@ -1,4 +1,4 @@
-"""Which classes files of `ratelike.save` may name, and how: by a name that does not tell which private module they are in.
+"""Which classes files of `ratelike.save` may name, and how: by a name that says little of the private module they are in.
 
 A file never makes Python import anything: classes are looked up among those of ratelike that are imported already, among
 diffrax's public ones, and among those that the caller of `load` names.
@@ -55,24 +55,49 @@ def library_of(kind: type) -> str | None:
     return top if top in (OWN, SOLVERS) else None
 
 
-def known_classes(library: str) -> dict[str, type]:
-    """Classes of a library by name. Two of one name are internal to their modules, and are left out."""
-    if library == SOLVERS:
-        return _classes_in([SOLVERS])
-    modules = [name for name in list(sys.modules) if f"{name}.".startswith(f"{OWN}.")]
-    return _classes_in(modules)
+class KnownClasses:
+    """Classes of a library by name: public ones by their own, others with the last part of their module before it.
+
+    Where a module has moved since, its class is found by its own name alone, if there is only one.
+    """
+
+    def __init__(self, library: str) -> None:
+        names = list(sys.modules) if library == OWN else [library]
+        modules = [name for name in names if f"{name}.".startswith(f"{library}.")]
+        public = [name for name in modules if "._" not in name]
+        self._public = {kind.__name__: kind for kind in _classes_in(public, library)}
+        self._others = _classes_in(modules, library) - set(self._public.values())
+
+    def name_of(self, kind: type) -> str | None:
+        """None if a file cannot name it."""
+        if self._public.get(kind.__name__) is kind:
+            return kind.__name__
+        return _long_name(kind) if kind in self._others else None
+
+    def named(self, name: str) -> type | None:
+        """The class, if there is one."""
+        if name in self._public:
+            return self._public[name]
+        same = [kind for kind in self._others if _long_name(kind) == name]
+        own = name.rpartition(".")[2]
+        alike = [kind for kind in self._others if kind.__name__ == own]
+        found = same or alike
+        return found[0] if len(found) == 1 else None
 
 
-def _classes_in(modules: Iterable[str]) -> dict[str, type]:
-    library, found = None, {}
-    for module in modules:
-        library = module.partition(".")[0]
-        for thing in list(vars(sys.modules[module]).values()):
-            if (
-                isinstance(thing, type)
-                and library_of(thing) == library
-                and not thing.__name__.startswith("_")
-                and is_kept_class(thing)
-            ):
-                found.setdefault(thing.__name__, set()).add(thing)
-    return {name: kinds.pop() for name, kinds in found.items() if len(kinds) == 1}
+def _long_name(kind: type) -> str:
+    return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+
+
+def _classes_in(modules: Iterable[str], library: str) -> set[type]:
+    things = [
+        thing for name in modules for thing in list(vars(sys.modules[name]).values())
+    ]
+    return {
+        thing
+        for thing in things
+        if isinstance(thing, type)
+        and library_of(thing) == library
+        and not thing.__name__.startswith("_")
+        and is_kept_class(thing)
+    }

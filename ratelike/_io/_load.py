@@ -13,12 +13,12 @@ from jaxtyping import Array, Shaped
 from ratelike._io._kept_classes import (
     OWN,
     SOLVERS,
+    KnownClasses,
     default_argument,
     defaults,
     field_names,
     is_kept_class,
     is_named_tuple,
-    known_classes,
 )
 from ratelike._io._kept_file import not_as_saved, read_kept
 from ratelike._types import PyTree
@@ -65,11 +65,8 @@ class _Reader:
     ) -> None:
         self._file = file
         self._arrays = arrays
-        self._classes: dict[str | None, dict[str, type]] = {
-            None: named,
-            OWN: known_classes(OWN),
-            SOLVERS: known_classes(SOLVERS),
-        }
+        self._named = named
+        self._known = {library: KnownClasses(library) for library in (OWN, SOLVERS)}
         self._made: dict[tuple[str, int], Any] = {}  # by kind and number
 
     def rebuild(self, tree: Any, where: str) -> Any:
@@ -124,13 +121,16 @@ class _Reader:
 
     def _class(self, tree: dict[str, Any], where: str) -> type:
         name, library = tree["class"], tree["of"]
-        kind = self._classes[library].get(name)
+        if library is None:
+            kind = self._named.get(name)
+        else:
+            kind = self._known[library].named(name)
         if kind is not None:
             return kind
         if library is None:
             raise ValueError(
                 f"classes must name {name}, the class of {where} in {self._file}, got "
-                f"{sorted(self._classes[None])}: load(path, classes=[{name}])"
+                f"{sorted(self._named)}: load(path, classes=[{name}])"
             )
         raise ValueError(
             f"{where} in {self._file} is a {library}.{name}, which this version of {library} does not have"

@@ -13,10 +13,10 @@ from jaxtyping import Shaped
 from ratelike._io._atomic import remove_leftovers
 from ratelike._io._kept_classes import (
     SOLVERS,
+    KnownClasses,
     default_argument,
     field_names,
     is_kept_class,
-    known_classes,
     library_of,
 )
 from ratelike._io._kept_file import is_plain, write_kept
@@ -61,7 +61,7 @@ class _Record:
     def __init__(self) -> None:
         self.arrays: list[Shaped[np.ndarray, "..."]] = []
         self._numbers: dict[int, tuple[Any, int]] = {}  # the array keeps its address
-        self._known: dict[str, dict[str, type]] = {}
+        self._known: dict[str, KnownClasses] = {}
 
     def describe(self, value: Any, where: str) -> Any:
         """`value` as JSON: itself, or a dict whose `is` says what it stands for."""
@@ -97,7 +97,7 @@ class _Record:
 
     def _object(self, value: Any, where: str) -> dict[str, Any]:
         kind = type(value)
-        library = self._checked_library(kind, where)
+        name_of_class, library = self._named(kind, where)
         fields = {}
         for name in field_names(kind):
             if not hasattr(value, name):  # `field(init=False)` that nobody has set
@@ -110,21 +110,23 @@ class _Record:
                 if library != SOLVERS or default_argument(kind, name) is not field:
                     raise
                 fields[name] = {"is": "default"}
-        named = {"class": kind.__name__, "of": library}
+        named = {"class": name_of_class, "of": library}
         return {"is": "object", **named, "fields": fields}
 
-    def _checked_library(self, kind: type, where: str) -> str | None:
-        """Of a library only classes that `load` finds there by their names."""
+    def _named(self, kind: type, where: str) -> tuple[str, str | None]:
+        """The name of a class and the library in which `load` finds it; None for those that its caller names."""
         library = library_of(kind)
-        if library is not None:
-            if library not in self._known:
-                self._known[library] = known_classes(library)
-            if self._known[library].get(kind.__name__) is not kind:
-                raise ValueError(
-                    f"{where} must be of a class that ratelike.load can find again, got {kind.__name__}, which is "
-                    f"internal to {library}"
-                )
-        return library
+        if library is None:
+            return kind.__name__, None
+        if library not in self._known:
+            self._known[library] = KnownClasses(library)
+        name = self._known[library].name_of(kind)
+        if name is None:
+            raise ValueError(
+                f"{where} must be of a class that ratelike.load can find again, got {kind.__name__}, which is internal to "
+                f"{library}"
+            )
+        return name, library
 
     def _array(self, value: Any, where: str) -> dict[str, Any]:
         facts: dict[str, Any] = {"is": "array", "kind": _kind_of_array(value, where)}

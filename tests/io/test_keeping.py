@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike._dynamics._run_layer import LayerRun
+from ratelike._estimator._score_function import _GivenSpikes
 from ratelike._fluctuations._block import State
-from ratelike._io._kept_classes import known_classes
+from ratelike._io._kept_classes import KnownClasses
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._study._sweep._cell_file import FinishedCell
 from tests.oracles.users_neuron import UsersSRM
 
@@ -110,7 +113,9 @@ def trajectory():
 
 def run(*network_input_grid):
     dynamics = rl.GeneralisedRate()
-    return rl.simulate(*network_input_grid, dynamics, record={0: [1, 5]})
+    return rl.simulate(
+        *network_input_grid, dynamics, record={0: [1, 5]}, keep_final=True
+    )
 
 
 shared = np.arange(3)
@@ -136,7 +141,8 @@ THINGS = {
         "compared": rl.study.ComparedDynamics(),
         "spikes": rl.Spiking(rl.train.ScoreFunction()),
     },
-    "trajectory": trajectory,
+    "trajectory": trajectory,  # with its final state
+    "start": lambda: rl.stationary_state(rl.Network([layer()]), [0.1, -0.2]),
     "studies": lambda: [
         rl.study.Convergence(curve(float), curve(np.float32), curve(int)),
         rl.study.SweepResult(
@@ -179,12 +185,20 @@ def test_what_comes_back_is_what_went_in(name, tmp_path):
 
 
 def test_public_classes_have_names_by_which_they_are_found():
-    known = known_classes("ratelike")
+    known = KnownClasses("ratelike")
     for module in (rl, rl.study, rl.train, rl.extend):
         for thing in vars(module).values():
             if isinstance(thing, type) and dataclasses.is_dataclass(thing):
-                assert known[thing.__name__] is thing
-    assert "State" not in known  # of which there are several
+                assert known.name_of(thing) == thing.__name__
+                assert known.named(thing.__name__) is thing
+    for kind in AbstractLayerState.__subclasses__():  # what final states are made of
+        assert known.name_of(kind)
+    # Others with the module, of which they are found without it if there is only one.
+    assert known.named("_run_layer.LayerRun") is known.named("_gone.LayerRun")
+    assert known.name_of(LayerRun) == "_run_layer.LayerRun"
+    assert known.name_of(State) == "_block.State"
+    assert known.named("_block.State") is State is not known.named("State")
+    assert known.named("_gone.State") is None
 
 
 def test_arrays_are_copied_and_written_once(tmp_path):
@@ -230,7 +244,7 @@ REFUSED = {
     r"what must hold numbers of 8 to 64 bits.*<U1": np.array(["a"]),
     r"what must be made of arrays.*MaskedArray": np.ma.ones(2),
     r"what must have a type of its own.*\(2,\)": jnp.full(2, 1.0),
-    r"what\[0\] must be of a class that .*internal to ratelike": [State(1, 2, 3)],
+    r"what\[0\] must be of a class that .*internal to ratelike": [_GivenSpikes()],
 }  # fmt: skip
 
 
