@@ -241,10 +241,12 @@ def top(runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]]) -> float:
 def draw_rates(
     ax: Axes, both: tuple[rl.Trajectory, rl.Trajectory], *, with_legend: bool
 ) -> None:
-    named = dict(zip(("spiking", "generalised rate"), both, strict=True))
+    spiking, rate = both
+    named: dict[str, rl.Trajectory] = {"spiking": spiking, "generalised rate": rate}
     rl.plot.rates(named, populations=["exc"], bin=BIN, ax=ax)
     ax.set_ylabel("excitatory rate (Hz)")
-    ax.get_legend().remove()
+    if (legend := ax.get_legend()) is not None:
+        legend.remove()
     if with_legend:
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 

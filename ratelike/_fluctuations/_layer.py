@@ -97,16 +97,9 @@ def layer_fluctuations(
             lambda total, own: (add_block(total, own, *others), None), nothing, of_chunk
         )[0]
 
-    rate, perturbed, variance = sum_over_chunks(
-        run_chunk,
-        len(blocks.layer.encoder),
-        mesh,
-        blocks,
-        shared,
-        increments,
-        incoming,
-        agings,
-    )
+    arrays = blocks, shared, increments, incoming, agings
+    num_chunks = len(blocks.layer.encoder)
+    rate, perturbed, variance = sum_over_chunks(run_chunk, num_chunks, mesh, *arrays)
     size = layer.num_neurons
     perturbed = None if perturbed is None else perturbed / size
     return Fluctuations(

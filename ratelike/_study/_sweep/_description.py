@@ -111,8 +111,9 @@ def _describe(value: Any, visit: _Visit) -> Any:
         return {"partial": {name: inner(getattr(value, name)) for name in names}}
     if isinstance(value, types.MethodType):
         return {"method": inner(value.__func__), "of": inner(value.__self__)}
-    if hasattr(value, "__wrapped__"):  # made by jax.jit and its like
-        return {"wrapped": inner(value.__wrapped__), "by": name_of(type(value))}
+    wrapped = getattr(value, "__wrapped__", None)  # made by jax.jit and its like
+    if wrapped is not None:
+        return {"wrapped": inner(wrapped), "by": name_of(type(value))}
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         fields = {name: inner(getattr(value, name, None)) for name in names}
