@@ -29,6 +29,8 @@ Input
 
 Dynamics
     AbstractDynamics              how a layer responds to a path
+    AbstractContinuingDynamics    one that can go on from a state
+    AbstractLayerState            the state from which it goes on
     Population                    what runs: neurons with the connections that they use
     Decoded                       sums over the neurons of a population
     LayerOutput                   what a dynamics returns
@@ -45,7 +47,7 @@ Training
 """
 
 from ratelike._density._state import RefractoryDensity
-from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._base import AbstractContinuingDynamics, AbstractDynamics
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate
 from ratelike._escape import (
     AbstractEscape,
@@ -66,6 +68,7 @@ from ratelike._neuron import (
 from ratelike._neuron._base import Factors
 from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._population._spike_trains import SpikeTrains
@@ -79,6 +82,7 @@ __all__ = [
     "TILE",
     "AbstractClosure",
     "AbstractConnectivity",
+    "AbstractContinuingDynamics",
     "AbstractDomain",
     "AbstractDrive",
     "AbstractDynamics",
@@ -87,6 +91,7 @@ __all__ = [
     "AbstractInterpolation",
     "AbstractInvertibleEscape",
     "AbstractLayer",
+    "AbstractLayerState",
     "AbstractNeuron",
     "AbstractNeuronModel",
     "AbstractNodes",

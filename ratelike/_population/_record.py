@@ -19,8 +19,8 @@ class Spikes:
         trajectory.spikes[0].pairs  # steps and neurons
         trajectory.spike_times(0)  # a list of arrays, in seconds
 
-    128 times (for all neurons 1/32 of a float32) smaller than the activity and the potential that a list of neurons
-    keeps, and there is no buffer to overflow. Of all neurons, or of more than one in 64, the layer runs a second time
+    A 32nd of the activity in single precision, and a 64th of activity and potential, which a list of neurons keeps; there
+    is no buffer to overflow, and no spike is lost. Of all neurons, or of more than one in 64, the layer runs a second time
     unless it runs as a whole; under `Spiking` alone, since rates have no spikes.
     """
 
