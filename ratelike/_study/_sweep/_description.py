@@ -88,8 +88,6 @@ def _describe(value: Any, visit: _Visit) -> Any:
         return _array(value, visit)
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    if isinstance(value, bytes) and len(value) > LONGEST_BYTES:
-        return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     reference = visit.reference(value)
@@ -151,6 +149,8 @@ def _collection(value: Any, inner: Describe, visit: _Visit) -> Any:
 def _other(value: Any, inner: Describe) -> dict[str, Any]:
     if isinstance(value, NO_DATA):
         return {"object": name_of(type(value))}
+    if isinstance(value, bytes) and len(value) > LONGEST_BYTES:
+        return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
     state = getattr(value, "__dict__", None)
     if state is not None:
         return {**inner(type(value)), "state": inner(state)}
