@@ -27,6 +27,10 @@ QUICK: dict[str, str | None] = {
     "fluctuations/test_expected_error.py": "test_mean_of_a_folded_gaussian test_arguments_are_checked",
     "fluctuations/test_variance.py": "test_of_memoryless_neurons_it_is_the_closed_form",
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
+    "network/test_low_rank.py": "test_error_is_that_of_the_weights_that_run",
+    "network/test_no_input.py": "test_an_input_that_is_missing_is_told",
+    "network/test_populations.py": """
+        test_it_is_the_network_of_the_weights_written_out test_latents_are_shared_and_zero_elsewhere""",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
     "network/test_streamed.py": """
