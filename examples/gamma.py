@@ -177,7 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
     text = "smallest number N of neurons; the others are 4 and 16 times as many"
     parser.add_argument("--min-size", type=count, default=500, metavar="N", help=text)
     text = "networks of each size"
-    parser.add_argument("--trials", type=_script.count, default=6, help=text)
+    parser.add_argument("--trials", type=_script.count, default=12, help=text)
     return parser
 
 
@@ -220,7 +220,7 @@ def draw(
         "B": f"$N$ = {sizes[1]}",
         "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
         "D": f"Excitation, then inhibition ($N$ = {largest})",
-        "E": "Amplitude and frequency approach those of the limit",
+        "E": "How far amplitude and frequency are from the limit",
         "F": "Larger networks keep in phase with it for longer",
     }
     _script.name_panels(axes, titles)
@@ -279,8 +279,8 @@ def draw_phases(ax: Axes, study: Study) -> None:
         spread = np.sqrt(np.mean(shifts**2, axis=0))
         ax.plot(times, spread, color=color, label=f"$N$ = {size}")
     ax.set(xlabel="time (ms)", ylabel="phase shift (cycles)", xlim=(0, times[-1]))
-    ax.set_ylim(bottom=0)
-    ax.legend(loc="upper left")
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
+    ax.legend(loc="upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
 
 
 if __name__ == "__main__":

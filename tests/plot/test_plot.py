@@ -174,7 +174,7 @@ def populations():
 
 def test_raster_of_populations(ax):
     rl.plot.raster(populations(), 0, ax=ax)
-    colors = [train.get_color()[0] for train in ax.collections]
+    colors = [train.get_color() for train in ax.collections]
     np.testing.assert_array_equal(colors[0], colors[1])
     assert np.any(colors[0] != colors[2])
     names = {t.get_text(): t.get_color() for t in ax.get_yticklabels()}
