@@ -22,7 +22,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -75,12 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file = table.open("w", newline="")
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    with file, ThreadPoolExecutor(1) as beside:
-        rate = generalised(options, keys)
-        traces = beside.submit(simulate_traces, options, rate, keys[:3])
+    with file, ThreadPoolExecutor(2) as beside:
+        # Most of it is compiling, which takes one core.
+        of_rate = beside.submit(generalised, options, keys)
+        traces = beside.submit(simulate_traces, options, of_rate, keys[:3])
         # A weight matrix joins two layers, whatever the depth of the rest.
         shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
         pictured = beside.submit(relay, *shown)
+        rate = of_rate.result()
         study = run_study(options, rate, keys[3], file)
         traces, pictured = traces.result(), pictured.result()
     with mpl.rc_context(_script.STYLE):
@@ -145,8 +147,11 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
 
 
 def simulate_traces(
-    options: argparse.Namespace, rate: rl.GeneralisedRate, keys: jax.Array
+    options: argparse.Namespace,
+    of_rate: Future[rl.GeneralisedRate],
+    keys: jax.Array,
 ) -> Traces:
+    """What needs no generalised rate is simulated first, while its ages are fitted."""
     grid, burn_in = time_grid(options, longest=0.3)
     sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
@@ -156,7 +161,6 @@ def simulate_traces(
     drive = rl.WienerDrive(options.latents, tau_m=tau_m, key=keys[1])
 
     increments = drive.increments(grid)
-    all_dynamics = (rl.Spiking(), rate, rl.ConventionalRate())
 
     def run(network: rl.Network, dynamics: rl.extend.AbstractDynamics) -> rl.Trajectory:
         size = network.layers[0].num_neurons
@@ -165,10 +169,15 @@ def simulate_traces(
             network, increments, grid, dynamics, key=keys[2], record=record
         )
 
-    runs = {}
-    for size in (small, large):
-        network = relay(options.latents, options.depth, size, keys[0])
-        runs[size] = [run(network, each) for each in all_dynamics]
+    networks = {
+        size: relay(options.latents, options.depth, size, keys[0])
+        for size in (small, large)
+    }
+    others = (rl.Spiking(), rl.ConventionalRate())
+    runs = {size: [run(networks[size], each) for each in others] for size in networks}
+    for size, (spiking, conventional) in runs.items():
+        generalised_rate = run(networks[size], of_rate.result())
+        runs[size] = [spiking, generalised_rate, conventional]
     latents = rl.membrane_traces(increments, rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,

@@ -36,7 +36,7 @@ from tqdm import tqdm
 import ratelike as rl
 
 QUICK = dict(
-    max_size=128, exponents=[1.0], trials=2, duration=0.1, burn_in=0.05, depth=1
+    max_size=512, exponents=[1.0], trials=2, duration=0.3, burn_in=0.05, depth=1
 )
 DT = 1e-3  # s
 DISTINCT = 64  # neurons of a layer with duplicates

@@ -5,9 +5,10 @@ that are refractory for 8 ms. A weak cue, mixed with another pattern, is complet
 strong pulse then moves the network to the other pattern:
 
     python examples/recurrent.py            # N from 256 to 4096
-    python examples/recurrent.py --quick    # N from 128 to 512, for a first look
+    python examples/recurrent.py --quick    # N from 128 to 512 in D, for a first look
 
-A  overlaps of the activity with two stored patterns, spiking and as either rate network
+A  overlaps of the activity with two stored patterns, spiking and as either rate network,
+   of 4096 neurons: the weak cue is so near the threshold that fewer may forget it
 B  the same, magnified: refractory neurons that were excited together fire together again
 C  spikes of a few neurons, ordered by their place in the second pattern
 D  mean difference of the overlaps against N: falls for one of the two
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     with file:
         study = run_study(sizes, options.trials, options.workers, keys[2], file)
-    traces = simulate_traces(sizes[-1], keys[:2])
+    traces = simulate_traces(options.shown_size, keys[:2])
     with mpl.rc_context(_script.STYLE):
         figure = draw(traces, study, options.fit_from)
         figure.savefig(png, dpi=200)
@@ -115,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     count = _script.number(int, 1, 2**30)
     add("--min-size", count, 256, "smallest number N of neurons")
     add("--max-size", count, 4096, "largest N; sizes double from the smallest on")
+    add("--shown-size", count, 4096, "N of the traces and the raster")
     add("--fit-from", count, 1024, "smallest N in the fit of the slope")
     add("--trials", count, 4, "trials at the largest N, proportionally more at others")
     cores = os.cpu_count() or 1
@@ -130,7 +132,8 @@ class Traces:
     """One network under the cues."""
 
     size: int
-    times: np.ndarray  # ms
+    times: np.ndarray  # ms, the ends of steps, at which overlaps are read
+    middles: np.ndarray  # ms, of steps: where spikes are
     overlaps: list[np.ndarray]  # spiking, generalised, conventional: (time, patterns)
     spikes: np.ndarray  # (time, neurons)
     pattern: np.ndarray  # the second one, of these neurons
@@ -158,7 +161,8 @@ def simulate_traces(size: int, keys: jax.Array) -> Traces:
     ]
     return Traces(
         size=size,
-        times=1e3 * GRID.times[1:],
+        times=1e3 * runs[0].times,
+        middles=1e3 * runs[0].step_times,
         overlaps=[np.asarray(run.outputs) for run in runs],
         spikes=np.asarray(runs[0].recordings[0].activity) > 0,
         pattern=np.asarray(network.layers[0].encoder[: len(shown), 1]),
@@ -248,7 +252,7 @@ def draw_magnified(ax: Axes, traces: Traces) -> None:
 def draw_raster(ax: Axes, traces: Traces) -> None:
     order = np.argsort(traces.pattern)
     step, row = np.nonzero(traces.spikes[:, order])
-    ax.plot(traces.times[step], row, "|", color="black", markersize=2.5)
+    ax.plot(traces.middles[step], row, "|", color="black", markersize=2.5)
     mark_cues(ax)
     for text in ax.texts:  # the panel above has them
         text.set_visible(False)

@@ -163,7 +163,10 @@ def draw(result: rl.study.SweepResult, fit_from: int) -> Figure:
     panels = figure.subplots(1, len(latents), squeeze=False)[0]
     for panel, p in zip(panels, latents, strict=True):
         rl.plot.convergence(
-            result.convergence(num_latents=p), fit_from=fit_from, ax=panel
+            result.convergence(num_latents=p),
+            fit_from=fit_from,
+            unit="s.d. of input",
+            ax=panel,
         )
         panel.set_title(f"$p$ = {p} latents")
         panel.label_outer()

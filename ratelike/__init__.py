@@ -45,12 +45,26 @@ Synapses
 
 Time and input
     TimeGrid                time steps
+    SignalDrive             a table of a signal, sampled in its own way
+    SampleAndHold           the signal between samples: held
+    PiecewiseLinear         the same, linear
+    FunctionDrive           a function of time
     WienerDrive             white noise, the same path at every time step
+    OrnsteinUhlenbeckDrive  coloured noise, the same path at every time step
+    SpikeTrainDrive         given spikes of other neurons
+    JoinedDrive             latents of several drives side by side
+    SumDrive                a sum of drives, as drive + other makes it
+    ScaledDrive             a multiple of a drive, as 0.5 * drive makes it
     GridPath                increments on a grid as a diffrax path
 
 Simulation
     simulate                run a network on a grid under a dynamics
     Trajectory              what it returns
+    State                   that at the end of a run, from which another one goes on
+    stationary_state        that after constant input for a long time
+    stream                  a run of any length in pieces, resumable
+    Spikes                  what to record: spikes of all neurons, or of some, in bits
+    Traces                  what to record: potential and activity of all neurons, or of some
     Spiking                 dynamics: escape-noise spikes
     GeneralisedRate         dynamics: expected activity, by the refractory density
     ConventionalRate        dynamics: static function of the potential
@@ -71,9 +85,14 @@ Error without spikes
 Studies and training
     convergence             error against network size
     sweep                   convergence over axes of parameters, resumable
+    trials                  mean and standard error over runs of one network
     fit                     train a network
     rate_loss               loss of the generalised rate network
     expected_spiking_loss   expected loss of the spiking network, without spikes
+
+Files
+    save                    write a network, a drive, a trajectory, a study, ... to a file
+    load                    read it again, bit for bit
 
 Namespaces
     study                   results of studies, tables on disk, progress
@@ -93,14 +112,19 @@ from ratelike._density._age_shift import AgeShift as AgeShift
 from ratelike._dynamics._conventional import ConventionalRate as ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate as GeneralisedRate
 from ratelike._dynamics._spiking import Spiking as Spiking
+from ratelike._dynamics._state import State as State
 from ratelike._dynamics._stationary_rates import ChebyshevRate as ChebyshevRate
 from ratelike._dynamics._stationary_rates import DirectRate as DirectRate
+from ratelike._dynamics._stationary_state import stationary_state as stationary_state
+from ratelike._dynamics._trajectory import Trajectory as Trajectory
 from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
 from ratelike._fluctuations._expected_error import expected_error as expected_error
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
+from ratelike._io._load import load as load
+from ratelike._io._save import save as save
 from ratelike._io._version import __version__ as __version__
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
@@ -125,6 +149,8 @@ from ratelike._neuron import Mixture as Mixture
 from ratelike._neuron import QuasiRenewal as QuasiRenewal
 from ratelike._neuron._stationary_rate import stationary_rate as stationary_rate
 from ratelike._population._all_cores import use_all_cores as use_all_cores
+from ratelike._population._record import Spikes as Spikes
+from ratelike._population._record import Traces as Traces
 from ratelike._refractory import AlphaRefractory as AlphaRefractory
 from ratelike._refractory import ExponentialRefractory as ExponentialRefractory
 from ratelike._refractory import NoRefractory as NoRefractory
@@ -132,7 +158,18 @@ from ratelike._refractory import PowerLawRefractory as PowerLawRefractory
 from ratelike._refractory import SumRefractory as SumRefractory
 from ratelike._refractory import TableRefractory as TableRefractory
 from ratelike._signal._drive import GridPath as GridPath
-from ratelike._signal._drive import WienerDrive as WienerDrive
+from ratelike._signal._drive import ScaledDrive as ScaledDrive
+from ratelike._signal._drive import SumDrive as SumDrive
+from ratelike._signal._drives._function import FunctionDrive as FunctionDrive
+from ratelike._signal._drives._interpolation import PiecewiseLinear as PiecewiseLinear
+from ratelike._signal._drives._interpolation import SampleAndHold as SampleAndHold
+from ratelike._signal._drives._joined import JoinedDrive as JoinedDrive
+from ratelike._signal._drives._ornstein_uhlenbeck import (
+    OrnsteinUhlenbeckDrive as OrnsteinUhlenbeckDrive,
+)
+from ratelike._signal._drives._signal import SignalDrive as SignalDrive
+from ratelike._signal._drives._spike_train import SpikeTrainDrive as SpikeTrainDrive
+from ratelike._signal._drives._wiener import WienerDrive as WienerDrive
 from ratelike._signal._error import mean_absolute_error as mean_absolute_error
 from ratelike._signal._grid import TimeGrid as TimeGrid
 from ratelike._signal._membrane import membrane_traces as membrane_traces
@@ -142,11 +179,12 @@ from ratelike._signal._synapse import (
     DoubleExponentialSynapse as DoubleExponentialSynapse,
 )
 from ratelike._signal._synapse import ExponentialSynapse as ExponentialSynapse
-from ratelike._simulate import Trajectory as Trajectory
 from ratelike._simulate import simulate as simulate
 from ratelike._study._convergence import convergence as convergence
 from ratelike._study._fitted_mesh import fitted_age_mesh as fitted_age_mesh
+from ratelike._study._stream import stream as stream
 from ratelike._study._sweep._sweep import sweep as sweep
+from ratelike._study._trials import trials as trials
 from ratelike._training._fit import fit as fit
 from ratelike._training._losses import expected_spiking_loss as expected_spiking_loss
 from ratelike._training._losses import rate_loss as rate_loss

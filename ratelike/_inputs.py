@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Integer
+from jaxtyping import Array
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._checked_record import Record, checked_record
 from ratelike._network import Network, check_population
 from ratelike._network._feedback import check_feedback
 from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
+from ratelike._population._record import Recorded
 from ratelike._signal._drive import GridPath, Input, as_path
 from ratelike._signal._grid import TimeGrid
 
@@ -25,7 +26,7 @@ class Inputs(NamedTuple):
 
     path: diffrax.AbstractPath[Any]
     key: Array | None
-    recorded: dict[int, Integer[Array, " recorded"]]  # neurons to record, by layer
+    recorded: dict[int, Recorded]  # by layer
 
 
 def checked_inputs(
@@ -35,7 +36,7 @@ def checked_inputs(
     dynamics: AbstractDynamics,
     *,
     key: Array | None = None,
-    record: Mapping[int, Sequence[int]] | None = None,
+    record: Mapping[int, Record] | None = None,
 ) -> Inputs:
     """Raises `ValueError` for arguments that are wrong by themselves or do not fit each other: see `simulate`."""
     if not isinstance(network, Network):
@@ -55,8 +56,8 @@ def checked_inputs(
     validation.finite_leaves("network", network)
     check_layers(network, grid, [dynamics])
     first = network.layers[0]
-    path = _checked_path(increments, grid, first.num_latents, first.dtype)
-    chosen = _checked_record(network, record)
+    path = checked_path(increments, grid, first.num_latents, first.dtype)
+    chosen = checked_record(network, record, grid, dynamics)
     warn_of_input(network, path, grid)
     return Inputs(path, key, chosen)
 
@@ -77,17 +78,18 @@ def check_layers(
                 check_population(name, layer, "spikes")
 
 
-def _checked_path(
+def checked_path(
     drive: Any, grid: TimeGrid, num_latents: int, dtype: jnp.dtype
 ) -> diffrax.AbstractPath[Any]:
+    """The input as a path that fits the grid and the latents."""
     path = as_path(drive, grid, num_latents, dtype)
     if isinstance(path, GridPath):
         own = path.grid
         same_step = math.isclose(own.dt, grid.dt, rel_tol=1e-9)
-        if not same_step or own.num_steps != grid.num_steps:
+        same_steps = own.num_steps == grid.num_steps
+        if not (same_step and same_steps and own.first_step == grid.first_step):
             raise ValueError(
-                f"the GridPath given as increments must be made for the grid of {grid.num_steps} steps of {grid.dt:g} s, "
-                f"got one for {own.num_steps} steps of {own.dt:g} s"
+                f"the GridPath given as increments must be made for the grid of {_steps(grid)}, got one for {_steps(own)}"
             )
         validation.shape("increments", path.values, (grid.num_steps, num_latents))
         validation.finite_leaves("increments", path.values)
@@ -96,9 +98,11 @@ def _checked_path(
         ends = path.t0, path.t1
     if validation.is_concrete(ends):
         start, end = map(float, ends)
-        if start > 0.0 or end < grid.duration * (1.0 - 1e-6):
+        begin, last = grid.times[0], grid.times[-1]
+        slack = 1e-6 * last
+        if start > (begin + slack if begin > 0.0 else 0.0) or end < last - slack:
             raise ValueError(
-                f"the path given as increments must cover the grid from 0 to {grid.duration:g} s, got {start:g} to {end:g} s"
+                f"the path given as increments must cover the grid from {begin:g} to {last:g} s, got {start:g} to {end:g} s"
             )
     validation.finite_leaves("increments", path)
     times = [jnp.asarray(time, dtype) for time in grid.times[:2]]
@@ -110,25 +114,6 @@ def _checked_path(
     return path
 
 
-def _checked_record(
-    network: Network, record: Mapping[int, Sequence[int]] | None
-) -> dict[int, Integer[Array, " recorded"]]:
-    chosen = {}
-    record = {} if record is None else record
-    validation.instance("record", record, Mapping)
-    for layer, neurons in record.items():
-        if not isinstance(layer, (int, np.integer)) or layer not in range(
-            network.depth
-        ):
-            raise ValueError(
-                f"record must name layers from 0 to {network.depth - 1}, got {validation.shown(layer)}"
-            )
-        indices = np.atleast_1d(np.asarray(neurons))
-        size = network.layers[layer].num_neurons
-        whole = indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
-        if not whole or np.any(indices < 0) or np.any(indices >= size):
-            raise ValueError(
-                f"record[{layer}] must list neurons from 0 to {size - 1}, got {validation.shown(neurons)}"
-            )
-        chosen[layer] = jnp.asarray(indices, dtype=jnp.int32)
-    return chosen
+def _steps(grid: TimeGrid) -> str:
+    first = f" from step {grid.first_step} on" if grid.first_step else ""
+    return f"{grid.num_steps} steps of {grid.dt:g} s{first}"

@@ -1,6 +1,7 @@
 """The verb: run a network on a grid under a dynamics."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import diffrax
@@ -8,16 +9,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._finite import all_finite, not_finite_error
-from ratelike._dynamics._run_layer import LayerRun
+from ratelike._dynamics._checked_record import Record
+from ratelike._dynamics._finite import not_finite_error
+from ratelike._dynamics._incoming import Piece
 from ratelike._dynamics._run_layers import run_layers
+from ratelike._dynamics._state import State, check_goes_on, checked_grid
+from ratelike._dynamics._stationary_state import StationaryState, settled_state
+from ratelike._dynamics._trajectory import Trajectory, trajectory_of
 from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
-from ratelike._network._parts import Parts, ranges
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
@@ -27,69 +31,11 @@ from ratelike._population._host_threads import (
     call_compiled,
     host_threads,
 )
-from ratelike._population._output import Recording
+from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers
-from ratelike._signal._drive import Input
+from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._signal._membrane import membrane_traces
 from ratelike._types import PyTree
-
-
-class Trajectory(eqx.Module):
-    """What a simulation returns; index n is the step from t_n to t_{n+1}.
-
-    `outputs[n]` is read at the end of the step, at `times[n]` = t_{n+1}; `increments[n]`, `rates[n]` and the entries of
-    `recordings` belong to the step as a whole, and are drawn at its middle.
-
-    `increments` is stacked over layers; where layers hand on different numbers of latents, it is a tuple of arrays.
-    `population_rates[layer]` has the mean rates of its named populations (`Layer.populations`). `recordings` maps a layer's index to the `Recording` of its chosen neurons. `saved` holds, for each layer, what
-    the caller's `diffrax.SaveAt` asked for, or None.
-    """
-
-    outputs: Float[
-        Array, "time latents"
-    ]  # y = kappa * dX_L, after the increments of each step
-    increments: Float[Array, "layers time latents"] | tuple[Float[Array, "time _"], ...]
-    rates: Float[Array, "layers time"]  # Hz, mean over neurons
-    recordings: dict[int, Recording]
-    saved: tuple[PyTree, ...]
-    succeeded: Bool[
-        Array, " layers"
-    ]  # whether each layer reached the end with finite potentials, probabilities and activities
-    grid: TimeGrid
-    population_rates: tuple[dict[str, Float[Array, " time"]], ...] = ()  # Hz
-    parts: tuple[Parts, ...] = eqx.field(static=True, default=())
-
-    @property
-    def populations(self) -> tuple[dict[str, range], ...]:
-        """For each layer the numbers of the neurons of its named populations."""
-        return tuple(map(ranges, self.parts))
-
-    def recorded(self, population: str, layer: int = 0) -> Recording:
-        """Of the recorded neurons of a layer, those of a named population.
-
-        Raises `ValueError` for a layer that was not recorded, or that has no population of that name.
-        """
-        if layer not in self.recordings:
-            raise ValueError(
-                f"layer must be one of the recorded ones, {sorted(self.recordings)}, got {layer}"
-            )
-        members = self.populations[layer] if self.parts else {}
-        if population not in members:
-            raise ValueError(
-                f"population must be one of those of layer {layer}, {list(members)}, got {population!r}"
-            )
-        recording = self.recordings[layer]
-        # Of a batch all have the same.
-        neurons = np.asarray(recording.neurons)
-        first = neurons.reshape(-1, neurons.shape[-1])[0]
-        own = np.flatnonzero(np.isin(first, list(members[population])))
-        return jax.tree.map(lambda leaf: leaf[..., own], recording)
-
-    @property
-    def times(self) -> np.ndarray:
-        """The end of each step in seconds, shape (time,), in float64: exact, also of a batch or under `jit`."""
-        return self.grid.times[1:]
 
 
 @broadcasts
@@ -100,16 +46,35 @@ def simulate(
     dynamics: AbstractDynamics,
     *,
     key: Array | None = None,
-    record: Mapping[int, Sequence[int]] | None = None,
+    record: Mapping[int, Record] | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    initial: State | StationaryState | None = None,
+    keep_final: bool = False,
 ) -> Trajectory:
     r"""Runs the layers of `network` one after the other, each turning the path that comes in into the one that goes out.
 
-    `increments` is the external input X_0: an array (time, latents) of its increments on `grid`, a drive such as
-    `WienerDrive`, any diffrax path that covers the grid, or None where the first layer takes no latents. `record={layer: neurons}` keeps the potential and the
-    activity of chosen neurons. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
+    `increments` is the external input X_0: a drive such as `SignalDrive` or `WienerDrive`, an array (time, latents) of its
+    increments on `grid`, any diffrax path X(t) that covers the grid, or None where the first layer takes no latents. X is
+    the integral of the signal x(t) that drives the neurons: an increment is x dt, not x, and a diffrax path of x itself
+    would drive them by dx/dt. Under a constant x the potential settles at bias + E x. Of an input that implies a potential
+    beyond 50 escape widths a warning says so.
+
+    `record={layer: neurons}` keeps the potential and the activity of a list of neurons, `record={layer: rl.Traces(every=k)}`
+    those of all, k steps at a time, and `record={layer: rl.Spikes()}` all spikes, one bit for each neuron and step; a tuple
+    holds one of either. `key` is for `Spiking`: layer l draws from `fold_in(key, l)`. The neurons of each layer
     are shared out among the devices of `mesh` (`jax.make_mesh`), over all its axes; without a mesh, and with all arrays on a processor, among threads, one for each of its cores. How
     many these are changes no bit of the result. Within `jit`, `vmap` or `grad` there are no threads: see `use_all_cores`.
+
+    *Going on.* With `keep_final` the result has the state at its end in `trajectory.final`; with `initial=final` a run goes
+    on from there, at the next step: `grid` says how many steps more, a drive goes on in time, and random numbers go on if
+    the key is the same. Pieces are the whole run, bit for bit, however it is cut. Another network (a changed parameter, a
+    lesion) or another input may take over where shapes agree; a potential stays where it is when a bias changes.
+
+        first = rl.simulate(network, drive, rl.TimeGrid(1e-3, 500), rl.Spiking(), key=key, keep_final=True)
+        second = rl.simulate(other, drive, rl.TimeGrid(1e-3, 500), rl.Spiking(), key=key, initial=first.final)
+
+    `initial` may also be a `stationary_state`. A state belongs to its dynamics and its time step. Within `jit` the number
+    of the step is not known, so that input has to be an array there.
 
     Everything is computed in the floating-point type of the first layer's encoder. Batch with `jax.vmap`, over `key`,
     `increments` or a network of stacked arrays.
@@ -120,12 +85,23 @@ def simulate(
     not reach the end with finite values. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded`
     outside, which is False wherever potentials, firing probabilities or outputs were not finite.
     """
+    state, grid = _started(network, initial, grid)
     path, key, recorded = checked_inputs(
         network, increments, grid, dynamics, key=key, record=record
     )
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
-    arguments = (network, path, grid, dynamics, key, recorded)
+    pieces = None
+    if state is not None or keep_final:
+        check_goes_on(dynamics, network, grid, state)
+        pieces = [Piece(None) for _ in network.layers]
+        if state is not None:
+            both = zip(state.layers, state.synapses, strict=True)
+            pieces = [Piece(layer, synapse) for layer, synapse in both]
+    start = None if state is None else state.outputs
+    # Within a run steps count from 0.
+    own_grid, path = _from_zero(path, grid, network.layers[0].dtype)
+    arguments = (network, path, own_grid, dynamics, key, recorded, pieces, start)
     threads = None if mesh is not None else host_threads(arguments)
     if threads is not None:
         trajectory = _simulate(*arguments, threads)
@@ -135,7 +111,46 @@ def simulate(
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
         raise not_finite_error("the simulation", f"in layer {layer}")
-    return trajectory
+    return _with_final(trajectory, state, grid, keep_final)
+
+
+def _started(
+    network: Network, initial: State | StationaryState | None, grid: TimeGrid
+) -> tuple[State | None, TimeGrid]:
+    """The state to begin with, and the grid with the number of its first step."""
+    if initial is None or not isinstance(grid, TimeGrid):  # which is refused later
+        return None, grid
+    if isinstance(initial, StationaryState):
+        latents = (network.layers[0].num_latents,)
+        validation.shape("initial.input", initial.input, latents)
+        initial = settled_state(network, initial, grid.dt)
+        return initial, grid
+    validation.instance("initial", initial, State)
+    return initial, checked_grid(initial, grid)
+
+
+def _from_zero(
+    path: diffrax.AbstractPath[Any], grid: TimeGrid, dtype: jnp.dtype
+) -> tuple[TimeGrid, diffrax.AbstractPath[Any]]:
+    if grid.first_step == 0:
+        return grid, path
+    own_grid = TimeGrid(grid.dt, grid.num_steps)
+    return own_grid, GridPath(grid_increments(path, grid, dtype), own_grid)
+
+
+def _with_final(
+    trajectory: Trajectory, state: State | None, grid: TimeGrid, keep_final: bool
+) -> Trajectory:
+    final = trajectory.final if keep_final else None
+    if final is not None:
+        before = grid.first_step if state is None else state.step
+        step = jnp.asarray(before + grid.num_steps, jnp.int32)
+        final = dataclasses.replace(final, step=step)
+    trains = {
+        layer: dataclasses.replace(each, grid=grid)
+        for layer, each in trajectory.spikes.items()
+    }
+    return dataclasses.replace(trajectory, grid=grid, final=final, spikes=trains)
 
 
 @eqx.filter_jit
@@ -156,65 +171,37 @@ def _simulate(
     grid: TimeGrid,
     dynamics: AbstractDynamics,
     key: Array | None,
-    chosen: dict[int, Integer[Array, " recorded"]],
+    chosen: dict[int, Recorded],
+    pieces: list[Piece] | None,
+    start: Float[Array, " latents"] | None,
     workers: Workers,
 ) -> Trajectory:
-    network = cast_to(network, network.layers[0].dtype)
+    """`start` are the output membranes."""
+    dtype = network.layers[0].dtype
+    network, pieces, start = cast_to((network, pieces, start), dtype)
     stages = [LayerStage(layer) for layer in network.layers]
     runs = run_layers(
-        dynamics, stages, path, grid, key=key, recorded=chosen, workers=workers
+        dynamics,
+        stages,
+        path,
+        grid,
+        key=key,
+        recorded=chosen,
+        workers=workers,
+        pieces=pieces,
     )
+    # Spikes are large: a program would copy them.
+    spikes = {i: run.spikes for i, run in enumerate(runs) if run.spikes is not None}
+    runs = [dataclasses.replace(run, spikes=None) for run in runs]
     parts = tuple(
         layer.parts if isinstance(layer, Layer) else () for layer in network.layers
     )
+    of_runs = runs, network.output_tau_m, grid, start, parts
     if isinstance(workers, HostThreads):
-        return call_compiled(_trajectory, runs, network.output_tau_m, grid, parts)
-    return _trajectory(runs, network.output_tau_m, grid, parts)
-
-
-def _trajectory(
-    runs: list[LayerRun],
-    output_tau_m: Float[Array, ""],
-    grid: TimeGrid,
-    parts: tuple[Parts, ...],
-) -> Trajectory:
-    increments = [run.mean.latents for run in runs]
-    rates = [run.mean.spikes / grid.dt for run in runs]
-    same = len({layer.shape for layer in increments}) == 1
-    recordings = {
-        index: run.recording
-        for index, run in enumerate(runs)
-        if run.recording is not None
-    }
-    outputs = membrane_traces(increments[-1], output_tau_m, grid.dt)
-    succeeded = [run.succeeded for run in runs]
-    succeeded[-1] &= all_finite(outputs)
-    return Trajectory(
-        outputs=outputs,
-        increments=jnp.stack(increments) if same else tuple(increments),
-        rates=jnp.stack(rates),
-        recordings=recordings,
-        saved=tuple(run.saved for run in runs),
-        succeeded=jnp.stack(succeeded),
-        grid=grid,
-        population_rates=tuple(
-            _rates_of_parts(run, each, grid)
-            for run, each in zip(runs, parts, strict=True)
-        ),
-        parts=parts,
-    )
-
-
-def _rates_of_parts(
-    run: LayerRun, parts: Parts, grid: TimeGrid
-) -> dict[str, Float[Array, " time"]]:
-    """Means over the neurons of each named population, of which `run` has those over all neurons."""
-    total = sum(number for _, number in parts)
-    counts = run.mean.spikes_of_parts
-    return {
-        name: counts[:, index] * (total / number) / grid.dt
-        for index, (name, number) in enumerate(parts)
-    }
+        trajectory = call_compiled(trajectory_of, *of_runs)
+    else:
+        trajectory = trajectory_of(*of_runs)
+    return dataclasses.replace(trajectory, spikes=spikes)
 
 
 def _unfolded(tree: PyTree) -> PyTree:

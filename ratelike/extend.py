@@ -22,6 +22,8 @@ Networks
 
 Input
     AbstractDrive                 anything that knows its increments on a grid
+    AbstractInterpolation         a signal between the samples of a table
+    Share                         what an interpolation returns
     grid_increments               increments of any diffrax path
     AbstractSynapse               a linear map of a path to a path, with its state
 
@@ -31,6 +33,7 @@ Dynamics
     Decoded                       sums over the neurons of a population
     LayerOutput                   what a dynamics returns
     Recording                     what it recorded of chosen neurons
+    SpikeTrains                   their spikes, in bits
     RefractoryDensity             what the density's `diffrax.SaveAt(fn=...)` gets
     AbstractStationaryRate        how the conventional rate is evaluated
 
@@ -65,8 +68,10 @@ from ratelike._neuron._closure import Term
 from ratelike._numerics._tile_random import TILE
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
+from ratelike._population._spike_trains import SpikeTrains
 from ratelike._refractory import AbstractRecursiveRefractory, AbstractRefractory
 from ratelike._signal._drive import AbstractDrive, grid_increments
+from ratelike._signal._drives._interpolation import AbstractInterpolation, Share
 from ratelike._signal._synapse import AbstractSynapse
 from ratelike._training._domains import AbstractDomain
 
@@ -79,6 +84,7 @@ __all__ = [
     "AbstractDynamics",
     "AbstractEscape",
     "AbstractEstimator",
+    "AbstractInterpolation",
     "AbstractInvertibleEscape",
     "AbstractLayer",
     "AbstractNeuron",
@@ -98,6 +104,8 @@ __all__ = [
     "Recording",
     "RefractoryDensity",
     "Sample",
+    "Share",
+    "SpikeTrains",
     "Term",
     "Trial",
     "grid_increments",

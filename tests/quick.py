@@ -18,6 +18,7 @@ QUICK: dict[str, str | None] = {
         test_float32_agrees_with_float64""",
     "dynamics/test_layers.py": "test_layers_in_a_loop_are_those_run_apart",
     "dynamics/test_parts.py": "test_parts_change_no_bit",
+    "dynamics/test_records.py": "test_spikes_of_some_neurons test_what_cannot_be_recorded",
     "dynamics/test_spiking.py": """
         test_no_neuron_fires_within_its_dead_time_nor_without_hazard
         test_first_neurons_of_a_larger_network_are_the_smaller_network
@@ -26,6 +27,9 @@ QUICK: dict[str, str | None] = {
     "estimator/test_estimator.py": "test_likelihoods_of_all_spike_trains_are_those_of_enumeration",
     "fluctuations/test_expected_error.py": "test_mean_of_a_folded_gaussian test_arguments_are_checked",
     "fluctuations/test_variance.py": "test_of_memoryless_neurons_it_is_the_closed_form",
+    "io/test_keeping.py": """
+        test_a_file_of_an_earlier_version_is_read_and_simulates_to_the_same_bits
+        test_a_file_that_is_spoilt_anywhere_is_refused test_what_cannot_be_kept_is_named""",
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
     "network/test_low_rank.py": "test_error_is_that_of_the_weights_that_run",
     "network/test_no_input.py": "test_an_input_that_is_missing_is_told",
@@ -33,6 +37,7 @@ QUICK: dict[str, str | None] = {
         test_it_is_the_network_of_the_weights_written_out test_latents_are_shared_and_zero_elsewhere""",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
+    "network/test_synapses.py": "test_what_does_not_fit_is_refused",
     "network/test_streamed.py": """
         test_connections_are_those_of_the_stored_network test_grouped_sums_are_one_tree""",
     "neuron/test_adaptation.py": """
@@ -49,8 +54,14 @@ QUICK: dict[str, str | None] = {
     "signal/test_drive.py": """
         test_halving_dt_refines_the_same_path test_grid_path_is_piecewise_linear
         test_outputs_are_the_filtered_increments""",
+    "signal/test_synapse.py": "test_what_a_step_of_the_input_becomes test_what_makes_no_sense_is_refused",
+    "signal/test_drives.py": """
+        test_membrane_under_a_function_and_under_its_table test_a_table_is_integrated_exactly
+        test_a_table_can_be_differentiated test_what_does_not_fit_is_refused""",
     "study/test_convergence.py": "test_a_drive_that_does_not_fit_is_refused_before_compiling",
     "study/test_dataset.py": "test_convergence_survives_a_file_bit_for_bit test_trajectory",
+    "study/test_exports.py": "test_dataset",
+    "study/test_trials.py": "test_one_trial_has_no_standard_error",
     "study/test_size_curve.py": """
         test_slope_of_a_power_law test_interval_of_the_slope_in_closed_form test_interval_of_the_mean_in_closed_form
         test_error_of_lists_and_integers_is_that_of_arrays""",

@@ -226,6 +226,14 @@ class Constant(rl.extend.AbstractDrive):
         return jnp.full((grid.num_steps, 2), 0.5 * grid.dt)
 
 
+class Nearest(rl.extend.AbstractInterpolation):
+    """The sample that is nearest to the middle of the interval."""
+
+    def share(self, times, sample, begin, end) -> rl.extend.Share:
+        nearest = np.abs(0.5 * (begin + end)[:, None] - times[:-1]).argmin(axis=1)
+        return rl.extend.Share(nearest[:, None], (end - begin)[:, None])
+
+
 class Poisson(rl.extend.AbstractDynamics):
     """The expected activity of neurons that forget even their potential: r = 10 Hz (1 + dI/dt)."""
 
@@ -414,6 +422,13 @@ def test_a_drive():
     network = relay(rl.SRM0())
     theirs = outputs(network, drive=Constant().increments(GRID))
     np.testing.assert_array_equal(outputs(network, drive=Constant()), theirs)
+
+
+def test_an_interpolation():
+    """Samples every 4 steps: a step belongs to the one that is nearest to its middle."""
+    drive = rl.SignalDrive(np.arange(3.0), dt=4e-3, interpolation=Nearest())
+    x = drive.increments(GRID)[:, 0] / GRID.dt
+    np.testing.assert_allclose(x, [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2], rtol=1e-12)
 
 
 def test_a_dynamics():

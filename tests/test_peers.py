@@ -303,3 +303,28 @@ def test_expected_activity_of_a_population():
     assert agree(scores, degrees_of_freedom), scores.max()
     for wrong in (dict(v_reset=-4.04), dict(tau_m=10.05e-3)):
         assert not agree(*population_scores(wrong)), f"{wrong} goes unnoticed"
+
+
+def volley_scores(wrong):
+    """Rate in bins and intervals of a neuron behind a delay and an exponential synapse."""
+    case = reference("nest_synapse")["cases"]["volleys"]
+    p = case["parameters"] | wrong
+    num_steps = round(reference("nest_synapse")["protocol"]["end"] / DT)
+    assert p["volley"] == DT
+    increments = np.zeros((num_steps, 1))
+    increments[np.round(np.asarray(p["volleys"]) / DT).astype(int)] = p["area"]
+    synapse = [rl.Delay(p["delay"]), rl.ExponentialSynapse(p["tau_syn"])]
+    one = np.ones((1, 1))
+    layer = rl.Layer(lif(p), one, one, p["base"], synapse=synapse)
+    grid = rl.TimeGrid(DT, num_steps)
+    network = rl.Network([layer])
+    rates = rl.simulate(network, increments, grid, rl.GeneralisedRate()).rates[0]
+    return response_scores(np.asarray(rates), case)
+
+
+def test_input_through_a_synapse_with_a_delay():
+    """NEST's `gif_psc_exp` with `tau_syn_ex`, under volleys of spikes."""
+    scores = volley_scores({})
+    assert agree(scores), scores.max()
+    for wrong in (dict(tau_syn=6e-3), dict(delay=3.5e-3), dict(area=27e-3)):
+        assert not agree(volley_scores(wrong)), f"{wrong} goes unnoticed"

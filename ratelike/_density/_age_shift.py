@@ -1,41 +1,31 @@
 """The exact scheme on the grid: the density fires, then grows older along the characteristics of age."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Integer
 
 from ratelike import _validation as validation
-from ratelike._density._advance import advance
 from ratelike._density._age_mesh import AgeMesh
-from ratelike._density._column_steps import steps_in_columns
-from ratelike._density._firing import Hazard, SeparableHazard, sum_over_ages
+from ratelike._density._block_steps import block_of_steps, currents_of_block
+from ratelike._density._firing import Hazard, SeparableHazard
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._renewal_problem import RenewalProblem, refractory_density
 from ratelike._density._renewal_term import (
     RenewalTerm,
     StepInputs,
-    acting_between,
     age_ratio,
-    cohort_hazard,
-    seen_by,
 )
 from ratelike._density._state import (
     BlockOutput,
-    CohortDensity,
     GridState,
     RefractoryDensity,
     Scalar,
 )
-from ratelike._neuron import chosen_neurons
-from ratelike._numerics import _platform as platform
-from ratelike._signal._membrane import leak_of
 
 
 class _BetweenSteps(diffrax.AbstractLocalInterpolation):
@@ -96,7 +86,9 @@ class AgeShift(diffrax.AbstractSolver[Any]):
         args: RenewalProblem,
     ) -> Integer[Array, ""]:
         """The number of the step, which float32 times of a long run do not tell."""
-        return jnp.zeros((), jnp.int32)
+        if args.piece is None:
+            return jnp.zeros((), jnp.int32)
+        return args.piece.shared.step - args.piece.first(args.path.shape[1])
 
     def step(
         self,
@@ -118,17 +110,22 @@ class AgeShift(diffrax.AbstractSolver[Any]):
         block, dtype = args.path.shape[1], y0.density.mass.dtype
         steps = solver_state + jnp.arange(block, dtype=jnp.int32)
         ages = args.schedule.ages(steps, dtype)
+        part, first = None, jnp.zeros((), jnp.int32)
+        if args.piece is not None:
+            part = args.piece.part(solver_state, block)
+            first = args.piece.shared.step // block
+        path = args.path[solver_state // block - first]
         inputs = StepInputs(
-            current=_currents(y0, args, args.path[solver_state // block]),
+            current=currents_of_block(y0, args, path, part),
             ages=ages,
             age_ratio=age_ratio(args, ages),
             merge=args.schedule.merge(steps + 1, dtype),
         )
-        density, queue, activity, acted = _block_of_steps(y0, inputs, args)
+        density, queue, activity, acted = block_of_steps(y0, inputs, args, part)
         step, under_way = solver_state + block, y0.output.under_way
         recurrence = args.population.recurrence
         if recurrence is not None and under_way is not None:
-            under_way = recurrence.after(under_way, activity, args.dt)
+            under_way = recurrence.after(under_way, activity, args.dt, part)
         if queue is not None:
             age = args.schedule.ages_in_queue(step, dtype)
             queue = RefractoryQueue(queue.rows, age, queue.first)
@@ -145,80 +142,3 @@ class AgeShift(diffrax.AbstractSolver[Any]):
         args: RenewalProblem,
     ) -> Hazard | SeparableHazard:
         return terms.vf(t0, y0, args)
-
-
-def _block_of_steps(
-    y: GridState, inputs: StepInputs, args: RenewalProblem
-) -> tuple[
-    CohortDensity,
-    RefractoryQueue | None,
-    Float[Array, "block neurons"],
-    Float[Array, "block recorded"],
-]:
-    """Density and queue after all steps; the expected spikes and the recorded potentials of each."""
-    population = args.population
-
-    def one_step(carry: tuple, inputs: StepInputs) -> tuple[tuple, tuple]:
-        density, queue, before = carry
-        start, leak = density.potential, leak_of(population.neuron.tau_m, args.dt)
-        push = leak.push(inputs.current)
-        end = population.bias + leak.after(start - population.bias, push)
-        after = seen_by(population.neuron, end)
-        acting = acting_between(population.neuron, before, after)
-        rho = cohort_hazard(density, acting, inputs.ages, inputs.age_ratio, args)
-        density, queue, activity = advance(
-            rho, density, queue, inputs.merge, (acting, end), args
-        )
-        return (density, queue, after), (activity, _recorded(args, start, end))
-
-    before = seen_by(population.neuron, y.density.potential)
-    density, queue = _normalised(y.density, y.queue)
-    if platform.has_gpu():
-        found = steps_in_columns(density, queue, before, inputs, args)
-        if found is not None:
-            after, queue, activity, ends = found
-            starts = jnp.concatenate([density.potential[None], ends[:-1]])
-            acted = jax.vmap(functools.partial(_recorded, args))(starts, ends)
-            return after, queue, activity, acted
-    # Reverse mode computes a step again rather than keep all that came up in it.
-    (density, queue, _), (activity, acted) = jax.lax.scan(
-        jax.checkpoint(one_step, prevent_cse=False), (density, queue, before), inputs
-    )
-    return density, queue, activity, acted
-
-
-def _currents(
-    y: GridState, args: RenewalProblem, path: Float[Array, "block *tiles latents"]
-) -> Float[Array, "block neurons"]:
-    currents = args.population.currents(path)
-    recurrence, under_way = args.population.recurrence, y.output.under_way
-    if recurrence is None or under_way is None:
-        return currents
-    return currents + recurrence.arriving(under_way, len(path))
-
-
-def _recorded(
-    args: RenewalProblem, start: Float[Array, " neurons"], end: Float[Array, " neurons"]
-) -> Float[Array, " recorded"]:
-    """The potential that acts in a step, of recorded neurons."""
-    if args.recorded is None:
-        return start[:0]
-    neuron = chosen_neurons(args.population.neuron, args.recorded)
-    return neuron.potential_in_step(start[args.recorded], end[args.recorded])
-
-
-def _normalised(
-    density: CohortDensity, queue: RefractoryQueue | None
-) -> tuple[CohortDensity, RefractoryQueue | None]:
-    """All masses divided by their sum."""
-    total = sum_over_ages(density.mass)
-    if queue is not None:
-        total = total + sum_over_ages(queue.rows[0])
-    return eqx.tree_at(
-        lambda state: (
-            [state[0].mass]
-            + ([] if queue is None else [state[1].rows[0], state[1].first[0]])
-        ),
-        (density, queue),
-        replace_fn=lambda mass: mass / total,
-    )

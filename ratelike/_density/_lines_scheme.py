@@ -24,6 +24,7 @@ from ratelike._density._scheme import (
 from ratelike._density._state import Scalar
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, chosen_neurons
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._grid import TimeGrid
@@ -49,6 +50,27 @@ class LinesScheme(AbstractScheme):
             raise ValueError(
                 f"{name}.feedback must be None for the method of lines, got {validation.shown(layer.feedback)}; use AgeShift()"
             )
+
+    def check_state(
+        self,
+        name: str,
+        state: AbstractLayerState | None,
+        neuron: AbstractNeuronModel,
+        dt: float,
+    ) -> None:
+        raise ValueError(
+            f"GeneralisedRate.solver must be AgeShift() for keep_final and initial, got {validation.shown(self.solver)}"
+        )
+
+    def solve_piece(
+        self,
+        population: Population,
+        path: diffrax.AbstractPath[Any],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+        initial: AbstractLayerState | None,
+    ) -> LayerOutput:
+        raise NotImplementedError("see check_state")
 
     def age_step(self, grid: TimeGrid) -> float:
         age_step = self.options.age_step

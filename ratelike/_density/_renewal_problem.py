@@ -1,5 +1,7 @@
 """The problem that is solved on the grid: a layer under an incoming path."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,14 @@ from jaxtyping import Array, Float, Integer
 
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._density._at_rest import never_fired
+from ratelike._density._density_piece import (
+    DensityPiece,
+    DensityShared,
+    DensityState,
+    going_on,
+    settled,
+    state_after,
+)
 from ratelike._density._merge_schedule import MergeSchedule
 from ratelike._density._refractory_queue import RefractoryQueue
 from ratelike._density._state import (
@@ -17,6 +27,7 @@ from ratelike._density._state import (
 )
 from ratelike._neuron._ages import in_seconds
 from ratelike._numerics._time_blocks import in_blocks
+from ratelike._population._layer_state import AbstractLayerState, SettledState
 from ratelike._population._population import Population
 from ratelike._types import PyTree
 
@@ -29,10 +40,22 @@ class RenewalProblem(eqx.Module):
     dt: float = eqx.field(static=True)  # s
     path: Float[Array, "blocks block *tiles latents"]  # increments of the incoming path
     recorded: Integer[Array, " recorded"] | None
+    piece: DensityPiece | None = None
+
+    def with_blocks(self, num_blocks: int) -> "RenewalProblem":
+        """The same, followed by blocks without input."""
+        more = [(0, num_blocks - len(self.path))] + [(0, 0)] * (self.path.ndim - 1)
+        return dataclasses.replace(self, path=jnp.pad(self.path, more))
 
 
 def initial_state(problem: RenewalProblem) -> GridState:
-    """All neurons at rest and as if they had never fired: in the last bin."""
+    """That of the piece, or all neurons at rest."""
+    y = state_at_rest(problem)
+    return y if problem.piece is None else going_on(y, problem.piece)
+
+
+def state_at_rest(problem: RenewalProblem) -> GridState:
+    """As if no neuron had ever fired: all are in the last bin."""
     population, schedule = problem.population, problem.schedule
     recurrence = population.recurrence
     neurons = population.bias.shape[0]
@@ -89,6 +112,28 @@ def renewal_problem(
     num_blocks = -(-len(increments) // block)
     blocks = in_blocks(increments, num_blocks, block)
     return RenewalProblem(population, schedule, dt, blocks, recorded)
+
+
+def with_piece(
+    problem: RenewalProblem,
+    initial: AbstractLayerState | None,
+    increments: Float[Array, "time *tiles latents"],
+) -> RenewalProblem:
+    """The problem of a run of these increments that goes on from `initial`."""
+    y = state_at_rest(problem)
+    start, under_way = state_after(y)
+    shared = DensityShared(jnp.zeros((), jnp.int32), under_way)
+    if isinstance(initial, DensityState):
+        start, shared = initial.neurons, initial.shared
+    elif isinstance(initial, SettledState):
+        neuron = problem.population.neuron
+        potential = initial.neurons
+        start = settled(neuron, potential, start, problem.schedule, problem.dt)
+    piece = DensityPiece(start, shared, len(increments))
+    block = problem.path.shape[1]
+    window = piece.window(block)
+    path = window.in_blocks(increments, window.num_blocks(block), block)
+    return dataclasses.replace(problem, path=path, piece=piece)
 
 
 def refractory_density(y: GridState, problem: RenewalProblem) -> RefractoryDensity:

@@ -42,6 +42,7 @@ def is_reversible(problem: RenewalProblem) -> bool:
         shared_factors(problem.population.neuron) is not None
         and (schedule.num_levels > 1 or block <= schedule.memory)
         and problem.population.recurrence is None
+        and problem.piece is None
         and problem.recorded is None
     )
 
@@ -138,8 +139,16 @@ def _problem_bar(
 ) -> RenewalProblem:
     """The derivatives by a problem, but for its neuron if they are not wanted."""
     ends, decoded_bar = given
-    constants, path = eqx.tree_at(lambda p: p.path, problem, None), problem.path
-    num_blocks, steps_each = path.shape[:2]
+    constants = eqx.tree_at(lambda p: p.path, problem, None)
+    shape = problem.path.shape
+    # As many blocks together as lie between two ends.
+    num_blocks = len(ends.potential) - 1
+    steps_each = shape[0] * shape[1] // num_blocks
+
+    def together(x: Array) -> Array:
+        return x.reshape(num_blocks, steps_each, *x.shape[2:])
+
+    path, decoded_bar = jax.tree.map(together, (problem.path, decoded_bar))
 
     def one_block(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         after, after_bar, constants_bar = carry
@@ -167,4 +176,6 @@ def _problem_bar(
         else jax.tree.map(lambda _: None, population.neuron),
         bias=population.bias + start_bar.potential,
     )
-    return dataclasses.replace(constants_bar, population=population, path=path_bar)
+    return dataclasses.replace(
+        constants_bar, population=population, path=path_bar.reshape(shape)
+    )

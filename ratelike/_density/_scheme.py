@@ -14,6 +14,7 @@ from ratelike._density._saved import seeing_densities
 from ratelike._density._state import RefractoryDensity
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded, Population
 from ratelike._signal._grid import TimeGrid
@@ -63,6 +64,27 @@ class AbstractScheme(eqx.Module):
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
         """The layer's answer to `path` over the grid."""
+
+    @abc.abstractmethod
+    def check_state(
+        self,
+        name: str,
+        state: AbstractLayerState | None,
+        neuron: AbstractNeuronModel,
+        dt: float,
+    ) -> None:
+        """Raises `ValueError` if a run of the layer (called `name`) cannot go on from `state`, or not at all."""
+
+    @abc.abstractmethod
+    def solve_piece(
+        self,
+        population: Population,
+        path: diffrax.AbstractPath[Any],
+        grid: TimeGrid,
+        recorded: Integer[Array, " recorded"] | None,
+        initial: AbstractLayerState | None,
+    ) -> LayerOutput:
+        """The same from a state, with the state at the end."""
 
 
 class Solution(NamedTuple):

@@ -3,19 +3,33 @@
 from typing import Any, ClassVar
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
-from ratelike._dynamics._base import AbstractDynamics
-from ratelike._dynamics._blocks import Rows, run_in_blocks
+from ratelike._dynamics._base import AbstractContinuingDynamics
+from ratelike._dynamics._blocks import (
+    Carried,
+    Rows,
+    at_rest,
+    longest_block,
+    run_in_blocks,
+)
 from ratelike._dynamics._groups import STEPS_OF_A_GROUP, run_in_groups
 from ratelike._dynamics._potential_scan import potentials_of_group
+from ratelike._dynamics._potential_state import (
+    PotentialShared,
+    PotentialState,
+    check_kind,
+)
 from ratelike._dynamics._stationary_rates import AbstractStationaryRate, ChebyshevRate
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
 from ratelike._numerics import _platform as platform
+from ratelike._numerics._time_blocks import Part
 from ratelike._population._chunk_size import chunk_size
+from ratelike._population._layer_state import AbstractLayerState, SettledState
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._drive import grid_increments
@@ -25,7 +39,7 @@ from ratelike._signal._grid import TimeGrid
 BLOCK = 16
 
 
-class ConventionalRate(AbstractDynamics):
+class ConventionalRate(AbstractContinuingDynamics):
     r"""r = g(h), with g(h) the stationary rate of the same discrete-time neuron at constant potential h.
 
     This is what a rate network usually is, and it is *not* the limit of the spiking network. `rate` says how g is
@@ -47,6 +61,15 @@ class ConventionalRate(AbstractDynamics):
     def check(self, name: str, layer: AbstractLayer, grid: TimeGrid) -> None:
         check_dead_time(f"{name}.neuron", layer.neuron, grid.dt)
 
+    def check_state(
+        self,
+        name: str,
+        state: AbstractLayerState | None,
+        layer: AbstractLayer,
+        grid: TimeGrid,
+    ) -> None:
+        check_kind(name, state, PotentialState, "ConventionalRate()")
+
     def __call__(
         self,
         population: Population,
@@ -58,12 +81,6 @@ class ConventionalRate(AbstractDynamics):
     ) -> LayerOutput:
         dtype = population.bias.dtype
         rate = self.rate.prepare(population.neuron, grid.dt, dtype)
-
-        def advance(
-            state: None, ends: Rows, potentials: Rows, index: Integer[Array, ""]
-        ) -> tuple[None, Float[Array, "block neurons"]]:
-            return state, rate(jnp.stack(potentials)) * grid.dt
-
         increments = grid_increments(path, grid, dtype)
         if platform.has_gpu() and population.recurrence is None:
             potentials = potentials_of_group(population, grid.dt)
@@ -80,6 +97,63 @@ class ConventionalRate(AbstractDynamics):
                 return run_in_groups(
                     population, increments, grid, steps, of_group, start, recorded
                 )
+        carried = at_rest(population, grid.dt, None)
+        return self._run(population, increments, grid, carried, recorded, None)[0]
+
+    def run_piece(
+        self,
+        population: Population,
+        path: diffrax.AbstractPath[Any],
+        grid: TimeGrid,
+        *,
+        tile_keys: Array | None = None,
+        recorded: Integer[Array, " recorded"] | None = None,
+        initial: AbstractLayerState | None,
+    ) -> LayerOutput:
+        bias = population.bias
+        carried, step = at_rest(population, grid.dt, None), jnp.zeros((), jnp.int32)
+        if isinstance(initial, SettledState):
+            carried = carried._replace(driven=initial.neurons - bias)
+        elif isinstance(initial, PotentialState):
+            under_way = initial.shared.under_way
+            carried = Carried(initial.driven(bias), None, under_way)
+            step = initial.shared.step
+        increments = grid_increments(path, grid, bias.dtype)
+        # Of the steps of a block not all are rounded alike: blocks begin at multiples of their length.
+        block = longest_block(population, grid.dt, BLOCK)
+        first = step % block
+        output, after = self._run(
+            population, increments, grid, carried, recorded, first
+        )
+        final = PotentialState(
+            (after.driven, bias),
+            PotentialShared(step + grid.num_steps, after.under_way),
+        )
+        return eqx.tree_at(
+            lambda o: o.final, output, final, is_leaf=lambda x: x is None
+        )
+
+    def _run(
+        self,
+        population: Population,
+        increments: Float[Array, "time *tiles latents"],
+        grid: TimeGrid,
+        carried: Carried,
+        recorded: Integer[Array, " recorded"] | None,
+        first: Integer[Array, ""] | None,
+    ) -> tuple[LayerOutput, Carried]:
+        rate = self.rate.prepare(population.neuron, grid.dt, population.bias.dtype)
+
+        def advance(
+            state: None,
+            ends: Rows,
+            potentials: Rows,
+            index: Integer[Array, ""],
+            part: Part | None,
+        ) -> tuple[None, Float[Array, "block neurons"]]:
+            return state, rate(jnp.stack(potentials)) * grid.dt
+
+        block = longest_block(population, grid.dt, BLOCK)
         return run_in_blocks(
-            population, increments, grid, BLOCK, advance, None, recorded
+            population, increments, grid, block, advance, carried, recorded, first
         )

@@ -9,19 +9,22 @@ from jaxtyping import Array, Integer
 
 from ratelike import _validation as validation
 from ratelike._density._age_shift import AgeShift
+from ratelike._density._density_piece import DensityState
 from ratelike._density._grid_scheme import GridScheme
 from ratelike._density._lines_scheme import LinesScheme
 from ratelike._density._saved import check_saved_times, saves_steps
 from ratelike._density._scheme import AbstractScheme, SolveOptions
-from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._base import AbstractContinuingDynamics
+from ratelike._dynamics._potential_state import check_kind
 from ratelike._network import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel, check_dead_time
+from ratelike._population._layer_state import AbstractLayerState
 from ratelike._population._output import LayerOutput
 from ratelike._population._population import Population
 from ratelike._signal._grid import TimeGrid
 
 
-class GeneralisedRate(AbstractDynamics):
+class GeneralisedRate(AbstractContinuingDynamics):
     r"""r_j = expected activity of neuron j, marginalised over its spike histories: the N -> infinity limit.
 
     Each neuron is a time-dependent renewal process, solved by diffrax as a refractory density (`RefractoryDensity`)
@@ -154,3 +157,28 @@ class GeneralisedRate(AbstractDynamics):
             lambda p: p.neuron, population, population.neuron.expected
         )
         return self._scheme.solve(population, path, grid, recorded)
+
+    def check_state(
+        self,
+        name: str,
+        state: AbstractLayerState | None,
+        layer: AbstractLayer,
+        grid: TimeGrid,
+    ) -> None:
+        check_kind(name, state, DensityState, "GeneralisedRate()")
+        self._scheme.check_state(name, state, layer.neuron.expected, grid.dt)
+
+    def run_piece(
+        self,
+        population: Population,
+        path: diffrax.AbstractPath[Any],
+        grid: TimeGrid,
+        *,
+        tile_keys: Array | None = None,
+        recorded: Integer[Array, " recorded"] | None = None,
+        initial: AbstractLayerState | None,
+    ) -> LayerOutput:
+        population = eqx.tree_at(
+            lambda p: p.neuron, population, population.neuron.expected
+        )
+        return self._scheme.solve_piece(population, path, grid, recorded, initial)

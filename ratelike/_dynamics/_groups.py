@@ -13,6 +13,7 @@ from ratelike._dynamics._finite import all_finite
 from ratelike._numerics._time_blocks import in_blocks, in_time
 from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Population
+from ratelike._population._spike_trains import packed
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
@@ -34,6 +35,7 @@ def run_in_groups(
     advance: Advance,
     state: PyTree,
     recorded: Int[Array, " recorded"] | None,
+    all_spike: bool = False,
 ) -> LayerOutput:
     """Scans `advance` over groups of `steps` steps; without recurrence.
 
@@ -49,11 +51,12 @@ def run_in_groups(
         if recorded is not None:
             assert potential is not None
             kept = potential[:, recorded], activity[:, recorded]
-        return state, (population.decode(activity), kept)
+        spikes = packed(activity) if all_spike else None
+        return state, (population.decode(activity), kept, spikes)
 
     indices = jnp.arange(num_groups, dtype=jnp.int32)
     inputs = indices, in_blocks(increments, num_groups, steps)
     last, outputs = jax.lax.scan(one_group, state, inputs)
-    decoded, kept = jax.tree.map(lambda x: in_time(x, grid.num_steps), outputs)
+    decoded, kept, spikes = jax.tree.map(lambda x: in_time(x, grid.num_steps), outputs)
     recording = None if recorded is None else Recording(recorded, *kept)
-    return LayerOutput(decoded, recording, saved=None, succeeded=all_finite(last))
+    return LayerOutput(decoded, recording, None, all_finite(last), spikes=spikes)

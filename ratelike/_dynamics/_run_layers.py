@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ratelike._dynamics._base import AbstractDynamics
+from ratelike._dynamics._incoming import Piece
 from ratelike._dynamics._run_layer import LayerRun, run_layer
 from ratelike._network._stage import AbstractStage
 from ratelike._population._host_threads import HostThreads
+from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers
 from ratelike._signal._drive import GridPath
 from ratelike._signal._grid import TimeGrid
@@ -28,25 +30,34 @@ def run_layers(
     grid: TimeGrid,
     *,
     key: Array | None,
-    recorded: Mapping[int, Int[Array, " recorded"]],
+    recorded: Mapping[int, Recorded],
     workers: Workers,
+    pieces: Sequence[Piece] | None = None,
 ) -> list[LayerRun]:
     """Each layer turns the path that comes in into the one that goes out.
 
-    `key` is one key, or one for each tile of several networks; `recorded` lists neurons by layer.
+    `key` is one key, or one for each tile of several networks; `recorded` is what to keep, by layer. `pieces` has one for
+    each layer, where a run is a piece of a longer one.
     """
 
-    def run(path, stage, index, neurons=None) -> LayerRun:
+    def run(path, stage, index, kept=None, piece=None) -> LayerRun:
         own_key = None if key is None else _of_layer(key, index)
         return run_layer(
-            dynamics, stage, path, grid, key=own_key, recorded=neurons, workers=workers
+            dynamics,
+            stage,
+            path,
+            grid,
+            key=own_key,
+            recorded=kept,
+            workers=workers,
+            piece=piece,
         )
 
     def form(index):
         leaves, structure = jax.tree.flatten(stages[index])
         apart = index in recorded or (index == 0 and not isinstance(path, GridPath))
         # In threads those that are alike are one compiled program anyway.
-        apart |= isinstance(workers, HostThreads)
+        apart |= isinstance(workers, HostThreads) or pieces is not None
         shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
         return index if apart else None, structure, shapes
 
@@ -58,7 +69,8 @@ def run_layers(
             alike = stages[first : first + 1 + len(others)]
             runs += _run_alike(run, path, alike, first)
         else:
-            runs.append(run(path, stages[first], first, recorded.get(first)))
+            piece = None if pieces is None else pieces[first]
+            runs.append(run(path, stages[first], first, recorded.get(first), piece))
         path = _path(runs[-1].mean.latents, grid)
     return runs
 

@@ -33,19 +33,24 @@ class Refuse(AbstractEstimator):
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
-        population, increments = refuse_derivatives(
-            (population, increments),
-            "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a "
-            "derivative through them would be wrong without saying so. Differentiate GeneralisedRate() instead, the "
-            "expected activity of the same neurons, name an estimator such as Spiking(StraightThrough()), or stop the "
-            "gradient with jax.lax.stop_gradient.",
-        )
+        population, increments = without_derivative((population, increments))
         return sample(population, increments, recorded)
 
     def mean_loss(
         self, trial: RunTrial, keys: Key[Array, " trials"]
     ) -> Float[Array, ""]:
         return jnp.mean(jax.vmap(lambda key: trial(self, key))(keys).loss)
+
+
+def without_derivative(tree: PyTree) -> PyTree:
+    """What spikes are drawn from, which raises `ValueError` where they are differentiated."""
+    return refuse_derivatives(
+        tree,
+        "Spiking() cannot be differentiated: sampled spikes are piecewise constant in the parameters, so a "
+        "derivative through them would be wrong without saying so. Differentiate GeneralisedRate() instead, the "
+        "expected activity of the same neurons, name an estimator such as Spiking(StraightThrough()), or stop the "
+        "gradient with jax.lax.stop_gradient.",
+    )
 
 
 def refuse_derivatives(tree: PyTree, message: str) -> PyTree:

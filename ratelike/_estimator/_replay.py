@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer, UInt
 
 from ratelike._estimator._base import Sample
 from ratelike._neuron import AbstractNeuronModel
@@ -24,6 +24,7 @@ class Replay(eqx.Module):
     potential: Float[Array, "time neurons"]  # that acts in each step
     spent: Float[Array, "time neurons"]  # dt rho: p = 1 - exp(-spent)
     succeeded: Bool[Array, ""]
+    packed: UInt[Array, "time words"] | None  # the spikes in bits, if they are kept
 
     def layer_output(
         self,
@@ -39,7 +40,9 @@ class Replay(eqx.Module):
             recording = Recording(
                 recorded, self.potential[:, recorded], activity[:, recorded]
             )
-        return LayerOutput(decoded, recording, saved, succeeded=self.succeeded)
+        return LayerOutput(
+            decoded, recording, saved, self.succeeded, spikes=self.packed
+        )
 
 
 def replay(
@@ -70,7 +73,7 @@ def replay(
         mark = _of_all_spikes(neuron, bias, potential, spikes, grid.dt)
     seconds = in_seconds(neuron, age.astype(potential.dtype), grid.dt)
     spent = grid.dt * hazard(neuron, potential, seconds, mark)
-    return Replay(spikes, potential, spent, drawn.succeeded)
+    return Replay(spikes, potential, spent, drawn.succeeded, drawn.spikes)
 
 
 def _of_last_spike(

@@ -1,6 +1,7 @@
 """Names, units and meanings of what is saved."""
 
-# The three curves of a convergence study, in their order in `Convergence`. Latents are in units of the s.d. of the input.
+# The three curves of a convergence study, in their order in `Convergence`. Latents have the unit that the input gives them: with white noise,
+# the s.d. of the input.
 CONVERGENCE_UNITS = {
     "error_generalised": {
         "units": "1",

@@ -1,5 +1,6 @@
 """Several networks of one size in one run: tiles of neurons, for which one compiled program serves all sizes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax
@@ -135,9 +136,16 @@ class PackedNetworks(eqx.Module):
 
 
 def pack(
-    networks: Network, drives: Array, spike_keys: Array, size: int, total: int
+    networks: Network,
+    drives: Sequence[Float[Array, "time latents"]],
+    spike_keys: Array,
+    size: int,
+    total: int,
 ) -> PackedNetworks:
-    """Networks of `size` neurons a layer, with a leading axis, in `total` tiles; the last ones may be of no network."""
+    """Networks of `size` neurons a layer, with a leading axis, in `total` tiles; the last ones may be of no network.
+
+    `drives` has the increments for each network.
+    """
     alike = jax.tree.map(_is_one_constant, networks)
     return _pack(networks, alike, drives, spike_keys, size, total)
 
@@ -146,12 +154,13 @@ def pack(
 def _pack(
     networks: Network,
     alike: PyTree[bool],
-    drives: Float[Array, "networks time latents"],
+    of_networks: Sequence[Float[Array, "time latents"]],
     spike_keys: Array,
     size: int,
     total: int,
 ) -> PackedNetworks:
-    count, tiles_each = drives.shape[0], num_tiles(size)
+    drives = jnp.stack(of_networks)
+    count, tiles_each = len(drives), num_tiles(size)
     tile = jnp.arange(total, dtype=jnp.int32)
     owner, used = jnp.minimum(tile // tiles_each, count - 1), tile < count * tiles_each
 

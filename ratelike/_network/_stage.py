@@ -8,7 +8,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
 from ratelike._network._layer import AbstractLayer
 from ratelike._neuron import AbstractNeuronModel
@@ -19,7 +19,8 @@ from ratelike._signal._synapse import AbstractSynapse
 from ratelike._types import PyTree
 
 # Of the number of a chunk, and of the arrays that all chunks share.
-RunChunk = Callable[[Int[Array, ""], PyTree[Array]], tuple[Decoded, Bool[Array, ""]]]
+# Returns what a chunk decodes, whether it succeeded, and the state of its neurons where that is asked for.
+RunChunk = Callable[[Int[Array, ""], PyTree[Array]], tuple[Any, ...]]
 
 
 class AbstractStage(eqx.Module):
@@ -77,8 +78,8 @@ class AbstractStage(eqx.Module):
     @abc.abstractmethod
     def over_chunks(
         self, run_chunk: RunChunk, count: int, workers: Workers, arrays: PyTree[Array]
-    ) -> tuple[Decoded, Bool[Array, ""]]:
-        """What `count` chunks decode, put together, and whether all of them succeeded.
+    ) -> tuple[Any, ...]:
+        """What `count` chunks decode, put together, whether all of them succeeded, and their states where they have one.
 
         `arrays` are those that `run_chunk` takes: see `sum_over_chunks`.
         """
@@ -135,7 +136,7 @@ class LayerStage(AbstractStage):
 
     def over_chunks(
         self, run_chunk: RunChunk, count: int, workers: Workers, arrays: PyTree[Array]
-    ) -> tuple[Decoded, Bool[Array, ""]]:
+    ) -> tuple[Any, ...]:
         return sum_over_chunks(run_chunk, count, workers, arrays)
 
     def mean(self, decoded: Decoded) -> Decoded:

@@ -58,16 +58,28 @@ def call_compiled(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def map_in_threads(
-    run_chunk: Callable[..., PyTree], count: int, threads: HostThreads, *arrays: PyTree
+    run_chunk: Callable[..., PyTree],
+    count: int,
+    threads: HostThreads,
+    *arrays: PyTree,
+    keep: Callable[[int, PyTree], PyTree] | None = None,
 ) -> list[PyTree]:
     """run_chunk(0, *arrays), ..., run_chunk(count - 1, *arrays): one program, compiled in the thread of the caller.
 
-    For what JAX has been told for a thread, such as by `jax.enable_x64(True)`, is not known in other threads.
+    For what JAX has been told for a thread, such as by `jax.enable_x64(True)`, is not known in other threads. `keep(0,
+    ...)`, `keep(1, ...)` take each result as soon as it is there, in any order, and return what is to be kept of it.
     """
     numbers = [jnp.asarray(number, jnp.int32) for number in range(count)]
     program = cast(Any, call_compiled).lower(run_chunk, numbers[0], *arrays).compile()
     outputs: list[PyTree] = [None] * count
     remaining = deque(range(count))
+
+    def take(number: int | None) -> None:
+        if number is None:
+            return
+        jax.block_until_ready(outputs[number])
+        if keep is not None:
+            outputs[number] = keep(number, outputs[number])
 
     def work() -> None:
         running = None
@@ -79,9 +91,9 @@ def map_in_threads(
             outputs[number] = program(run_chunk, numbers[number], *arrays)
             # The next one waits behind this one: XLA's own threads are never idle, and a program stays on its core. More
             # than these two of each thread are not in memory.
-            jax.block_until_ready(running)
-            running = outputs[number]
-        jax.block_until_ready(running)
+            take(running)
+            running = number
+        take(running)
 
     with ThreadPoolExecutor(min(threads.number, count)) as pool:
         futures = [pool.submit(work) for _ in range(min(threads.number, count))]

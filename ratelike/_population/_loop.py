@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from ratelike._numerics._products import tiled_matmul
 from ratelike._numerics._tile_random import TILE
+from ratelike._numerics._time_blocks import Part
 from ratelike._population._coding import decode, encode, in_tiles
 from ratelike._population._sums import tree_sum
 from ratelike._signal._synapse import AbstractSynapse, split_delay
@@ -19,6 +20,16 @@ class UnderWay(eqx.Module):
     currents: Float[Array, "delay neurons"]  # those to come, the next step's first
     synapse: PyTree = None  # its state
     own: PyTree = None  # that of what each neuron would send to itself
+
+    def arriving(
+        self, num_steps: int, part: Part | None
+    ) -> Float[Array, "block neurons"]:
+        """In the next steps, or in those of a block that a `part` says."""
+        if part is None:
+            return self.currents[:num_steps]
+        before = jnp.zeros((num_steps, self.currents.shape[1]), self.currents.dtype)
+        rows = jnp.concatenate([before, self.currents])
+        return jax.lax.dynamic_slice_in_dim(rows, num_steps - part.first, num_steps)
 
 
 class Loop(eqx.Module):
@@ -58,12 +69,21 @@ class Loop(eqx.Module):
         return UnderWay(currents, state, own)
 
     def after(
-        self, state: UnderWay, activity: Float[Array, "block neurons"], dt: float
+        self,
+        state: UnderWay,
+        activity: Float[Array, "block neurons"],
+        dt: float,
+        part: Part | None,
     ) -> UnderWay:
-        """After a block no longer than the delay, whose own currents have arrived."""
-        remaining = state.currents[len(activity) :]
-        sent = self._sent(state, activity, dt)
-        currents = jnp.concatenate([remaining, sent.currents])
+        """After a block no longer than the delay, whose own currents have arrived; or after a part of it."""
+        sent = self._sent(state, activity, dt, part)
+        if part is None:
+            remaining = state.currents[len(activity) :]
+            currents = jnp.concatenate([remaining, sent.currents])
+        else:
+            rows = jnp.concatenate([state.currents, sent.currents])
+            delay = len(state.currents)
+            currents = jax.lax.dynamic_slice_in_dim(rows, part.length, delay)
         return UnderWay(currents, sent.synapse, sent.own)
 
     def throughout(
@@ -74,9 +94,15 @@ class Loop(eqx.Module):
         return jnp.concatenate([state.currents, sent.currents])[: len(activity)]
 
     def _sent(
-        self, state: UnderWay, activity: Float[Array, "time neurons"], dt: float
+        self,
+        state: UnderWay,
+        activity: Float[Array, "time neurons"],
+        dt: float,
+        part: Part | None = None,
     ) -> UnderWay:
-        """What the activity of each step will be when it arrives."""
+        """What the activity of each step will be when it arrives; of a part of a block, that comes first."""
+        if part is not None:
+            activity = jnp.roll(activity, -part.first, axis=0)
         decoded = decode(self.decoder, activity)
         if self.pool is None:
             mean = tree_sum(decoded) / self.num_neurons
@@ -84,7 +110,7 @@ class Loop(eqx.Module):
             mean = jnp.einsum("ij,njq->niq", self.pool, decoded, precision="highest")
         synapse, own = state.synapse, state.own
         if self.synapse is not None:
-            synapse, mean = self.synapse(synapse, mean, dt)
+            synapse, mean = _filtered(self.synapse, synapse, mean, dt, part)
         currents = encode(mean, self.encoder, self.num_neurons)
         if self.own_weight is None:
             return UnderWay(currents, synapse)
@@ -92,7 +118,7 @@ class Loop(eqx.Module):
             return UnderWay(currents - self.own_weight * activity)
         shape = (len(activity), *self.own_weight.shape)
         activity = jnp.broadcast_to(activity[..., None], shape)
-        own, filtered = self._own_synapse()(own, activity, dt)
+        own, filtered = _filtered(self._own_synapse(), own, activity, dt, part)
         return UnderWay(
             currents - jnp.sum(self.own_weight * filtered, axis=-1), synapse, own
         )
@@ -109,6 +135,29 @@ class Loop(eqx.Module):
             return jnp.repeat(leaf, TILE, axis=0)[: self.num_neurons]
 
         return jax.tree.map(of_neurons, self.synapse)
+
+
+def _filtered(
+    synapse: AbstractSynapse,
+    state: PyTree,
+    increments: Float[Array, "time *shape"],
+    dt: float,
+    part: Part | None,
+) -> tuple[PyTree, Float[Array, "time *shape"]]:
+    """What goes out, and the state afterwards: of a part of a block, after its last step."""
+    if part is None:
+        return synapse(state, increments, dt)
+
+    def one_step(state: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, Array]:
+        index, increment = inputs
+        after, out = synapse(state, increment[None], dt)
+        after = jax.tree.map(
+            lambda new, old: jnp.where(index < part.length, new, old), after, state
+        )
+        return after, out[0]
+
+    steps = jnp.arange(len(increments), dtype=jnp.int32)
+    return jax.lax.scan(one_step, state, (steps, increments))
 
 
 def loop_of(

@@ -6,6 +6,7 @@ import operator
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from ratelike._numerics._time_blocks import Part
 from ratelike._population._loop import Loop, UnderWay
 
 # What is under way in each loop: a pytree, which goes from block to block and from run to run.
@@ -26,17 +27,21 @@ class Recurrence(eqx.Module):
         return tuple(loop.initial(dt) for loop in self.loops)
 
     def arriving(
-        self, state: RecurrentState, num_steps: int
+        self, state: RecurrentState, num_steps: int, part: Part | None = None
     ) -> Float[Array, "block neurons"]:
-        """The currents of the next steps, no more than the shortest delay."""
-        return _sum([each.currents[:num_steps] for each in state])
+        """The currents of the next steps, no more than the shortest delay; or of a `part` of them, which comes next."""
+        return _sum([each.arriving(num_steps, part) for each in state])
 
     def after(
-        self, state: RecurrentState, activity: Float[Array, "block neurons"], dt: float
+        self,
+        state: RecurrentState,
+        activity: Float[Array, "block neurons"],
+        dt: float,
+        part: Part | None = None,
     ) -> RecurrentState:
-        """What is under way after a block of that activity, no longer than the shortest delay."""
+        """What is under way after a block of that activity, no longer than the shortest delay, or after a `part` of it."""
         both = zip(self.loops, state, strict=True)
-        return tuple(loop.after(each, activity, dt) for loop, each in both)
+        return tuple(loop.after(each, activity, dt, part) for loop, each in both)
 
     def throughout(
         self, state: RecurrentState, activity: Float[Array, "time neurons"], dt: float

@@ -14,9 +14,17 @@ from ratelike._population._host_threads import (
     call_compiled,
     map_in_threads,
 )
+from ratelike._population._layer_state import AbstractLayerState
 
 # Of the number of a chunk, and of arrays that all chunks share.
 RunChunk = Callable[..., PyTree]
+
+
+class SideBySide(eqx.Module):
+    """The states of chunks, which are not added up."""
+
+    state: AbstractLayerState
+
 
 # What chunks are shared out among: devices, or threads; None for neither.
 Workers = Mesh | HostThreads | None
@@ -41,6 +49,8 @@ def sum_over_chunks(
     run_chunk: RunChunk, count: int, workers: Workers = None, *arrays: PyTree[Array]
 ) -> PyTree:
     """run_chunk(0, *arrays) + ... + run_chunk(count - 1, *arrays), leaf by leaf; of truth values, whether all hold.
+
+    What is `SideBySide` is put side by side instead.
 
     The chunks run one after the other, or shared out among the devices of a mesh, on all of which the result is, or
     among threads, for which `run_chunk` is a pytree. Memory grows with the logarithm of `count`. Leaves are arrays over
@@ -148,9 +158,28 @@ def _stacked(chunks: list[PyTree]) -> PyTree:
 def _sum(chunks: PyTree) -> PyTree:
     """Over the leading axis."""
 
-    def of_leaf(leaf):
-        if leaf.dtype == jnp.bool_:
-            return jnp.all(leaf, axis=0)
-        return tree_sum(jnp.swapaxes(leaf, 0, 1))
+    def of_node(node: Array | SideBySide) -> Array | SideBySide:
+        if isinstance(node, SideBySide):
+            return SideBySide(_joined_states(node.state))
+        if node.dtype == jnp.bool_:
+            return jnp.all(node, axis=0)
+        return tree_sum(jnp.swapaxes(node, 0, 1))
 
-    return jax.tree.map(of_leaf, chunks)
+    return jax.tree.map(
+        of_node, chunks, is_leaf=lambda node: isinstance(node, SideBySide)
+    )
+
+
+def _joined_states(states: AbstractLayerState) -> AbstractLayerState:
+    def join(chunks: Array) -> Array:
+        chunks = jnp.moveaxis(chunks, 0, -2)
+        return chunks.reshape(*chunks.shape[:-2], -1)
+
+    neurons = jax.tree.map(join, states.neurons)
+    shared = jax.tree.map(lambda chunks: chunks[0], states.shared)
+    return eqx.tree_at(
+        lambda s: (s.neurons, s.shared),
+        states,
+        (neurons, shared),
+        is_leaf=lambda x: x is None,
+    )

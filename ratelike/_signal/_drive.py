@@ -1,7 +1,8 @@
 """External input: paths X(t) in R^p, known by their increments on a grid."""
 
 import abc
-from typing import Any, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -14,92 +15,112 @@ from jaxtyping import Array, Float, Integer
 from ratelike import _validation as validation
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import Numbers
-from ratelike._validation import _plausibility as plausibility
 
 Time: TypeAlias = float | Float[Array, ""]  # s
 
 
 class AbstractDrive(eqx.Module):
-    """Anything that knows its increments on a grid."""
+    """Anything that knows its increments on a grid: dX[n] = X(t_{n+1}) - X(t_n), of which the signal is dX/dt.
+
+    A current or signal x(t), in units of the latents, has the increments x dt: under a constant x the potential of a
+    neuron settles at bias + E x. Drives are added, subtracted and multiplied by numbers: `0.5 * drive + other`.
+    """
+
+    # A scalar or an array of NumPy on the left leaves the product to the drive.
+    __array_ufunc__ = None
 
     @abc.abstractmethod
     def increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
-        """X(t_{n+1}) - X(t_n)."""
+        """X(t_{n+1}) - X(t_n) of the steps of the grid, whose times are absolute: see `TimeGrid.first_step`."""
+
+    def __add__(self, other: "AbstractDrive") -> "SumDrive":
+        if not isinstance(other, AbstractDrive):
+            return NotImplemented
+        return SumDrive([self, other])
+
+    def __sub__(self, other: "AbstractDrive") -> "SumDrive":
+        if not isinstance(other, AbstractDrive):
+            return NotImplemented
+        return SumDrive([self, -other])
+
+    def __neg__(self) -> "ScaledDrive":
+        return ScaledDrive(self, -1.0)
+
+    def __mul__(self, factor: Numbers) -> "ScaledDrive":
+        return ScaledDrive(self, factor)
+
+    def __rmul__(self, factor: Numbers) -> "ScaledDrive":
+        return ScaledDrive(self, factor)
 
 
-class WienerDrive(AbstractDrive):
-    r"""White-noise input: X(t) = sqrt(2 tau_m) W(t), so that kappa * dX has variance 1.
+class SumDrive(AbstractDrive):
+    """The sum of drives of equally many latents, which `drive + other` makes.
 
-    W is a standard Wiener process from diffrax's virtual Brownian tree, one tree for each second of time. The path
-    depends on the key alone: halving dt refines the *same* path, and a longer run extends it.
-
-    `tau_m` is in seconds. `resolution` (seconds) is where the trees stop; time steps have to be at least twice that.
-
-    Raises `ValueError` for `num_latents` < 1, `tau_m` <= 0, a missing or raw key, or a time step outside
-    [2 `resolution`, 1 s].
+    Raises `ValueError` for what is not a list of drives, and, on a grid, for different numbers of latents.
     """
 
-    num_latents: int = eqx.field(static=True)
-    tau_m: Float[Array, ""]
-    key: Array
-    resolution: float = eqx.field(static=True)
+    drives: tuple[AbstractDrive, ...]
 
-    def __init__(
-        self,
-        num_latents: int,
-        *,
-        tau_m: Numbers = 10e-3,
-        key: Array,
-        resolution: float = 2.0**-16,
-    ) -> None:
-        self.num_latents = validation.count("WienerDrive.num_latents", num_latents)
-        self.tau_m = plausibility.time_constant("WienerDrive.tau_m", tau_m, ())
-        self.key = validation.typed_key("WienerDrive.key", key)
-        self.resolution = validation.number(
-            "WienerDrive.resolution", resolution, above=0.0
-        )
+    def __init__(self, drives: Sequence[AbstractDrive]) -> None:
+        self.drives = checked_drives("SumDrive.drives", drives)
 
     def increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
-        if not 2.0 * self.resolution <= grid.dt <= 1.0:
+        parts = [each.increments(grid) for each in self.drives]
+        sizes = [each.shape[1] for each in parts]
+        if len(set(sizes)) != 1:
             raise ValueError(
-                f"TimeGrid.dt must be between twice WienerDrive.resolution = {self.resolution:g} s and 1 s, "
-                f"got {grid.dt:g} s"
+                f"SumDrive.drives must have equally many latents, got {sizes}"
             )
-        return self._increments(grid)
+        dtype = np.result_type(*(each.dtype for each in parts))
+        first, *others = (each.astype(dtype) for each in parts)
+        for other in others:
+            first = first + other
+        return first
 
-    @eqx.filter_jit  # the tree takes seconds to compile: once for all drives of a kind
-    def _increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
-        dtype = self.tau_m.dtype
-        # Seconds are split off in float64, on the host, so that grids of different dt agree where they meet.
-        second = np.floor(grid.times + 1e-9).astype(np.int32)
-        within = np.maximum(grid.times - second, 0.0)
-        # Where a step ends in the next second, it takes what was left of the previous one.
-        crossing = np.flatnonzero(second[1:] != second[:-1])
-        values = jax.vmap(self._within_second)(
-            jnp.asarray(np.append(second, second[crossing])),
-            jnp.asarray(np.append(within, np.ones(len(crossing))), dtype),
-        )
-        values, ends = jnp.split(values, [len(second)])
-        change = (values[1:] - values[:-1]).at[crossing].add(ends)
-        return jnp.sqrt(2.0 * self.tau_m) * change
 
-    def _within_second(
-        self, second: Integer[Array, ""], time: Float[Array, ""]
-    ) -> Float[Array, " latents"]:
-        """W(second + time) - W(second)."""
-        tree = diffrax.VirtualBrownianTree(
-            0.0,
-            1.0,
-            tol=self.resolution,
-            shape=jax.ShapeDtypeStruct((self.num_latents,), self.tau_m.dtype),
-            key=jax.random.fold_in(self.key, second),
-        )
-        return cast(Array, tree.evaluate(time))
+class ScaledDrive(AbstractDrive):
+    """A drive times a number, or times one for each latent, which `factor * drive` makes.
+
+    Raises `ValueError` for what is not a drive, and for a factor that is not finite or does not fit.
+    """
+
+    drive: AbstractDrive
+    factor: Float[Array, "*#latents"]
+
+    def __init__(self, drive: AbstractDrive, factor: Numbers) -> None:
+        validation.instance("ScaledDrive.drive", drive, AbstractDrive)
+        self.drive = drive
+        self.factor = validation.parameter("ScaledDrive.factor", factor)
+        if self.factor.ndim > 1:
+            raise ValueError(
+                f"ScaledDrive.factor must be a number, or one for each latent, got shape {self.factor.shape}"
+            )
+
+    def increments(self, grid: TimeGrid) -> Float[Array, "time latents"]:
+        increments = self.drive.increments(grid)
+        if self.factor.ndim == 1:
+            validation.shape("ScaledDrive.factor", self.factor, increments.shape[1:])
+        factor = jnp.broadcast_to(self.factor, increments.shape[1:])
+        return factor[None].astype(increments.dtype) * increments
+
+
+def checked_drives(name: str, drives: Any) -> tuple[AbstractDrive, ...]:
+    """At least one drive."""
+    validation.instance(name, drives, Sequence)
+    drives = tuple(drives)
+    if not drives:
+        raise ValueError(f"{name} must hold at least one drive, got none")
+    for index, each in enumerate(drives):
+        validation.instance(f"{name}[{index}]", each, AbstractDrive)
+    return drives
 
 
 class GridPath(diffrax.AbstractPath[Any]):
-    """The piecewise linear path with given increments on a grid, as a diffrax path.
+    """The piecewise linear path with given increments on a grid, as a diffrax path; times are those of the grid.
 
+        drive = rl.GridPath(x * grid.dt, grid)      # a signal x (time, latents) that is held in each step of the grid
+
+    Increments are those of a path X(t), the integral of the signal: x dt, not x. `SignalDrive` is for a table of x.
     A network takes a path in R^p, with increments (time, latents); the path itself may be of arrays of any shape.
 
     Raises `ValueError` for increments that are not numbers, or not one row for each step of the grid.
@@ -119,11 +140,11 @@ class GridPath(diffrax.AbstractPath[Any]):
 
     @property
     def t0(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return 0.0
+        return float(self.grid.times[0])
 
     @property
     def t1(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.grid.duration
+        return float(self.grid.times[-1])
 
     def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -148,7 +169,7 @@ class GridPath(diffrax.AbstractPath[Any]):
         return self.values[self._step(t + 1e-2 * self.grid.dt)] / self.grid.dt
 
     def _step(self, time: Time) -> Integer[Array, ""]:
-        step = jnp.floor(time / self.grid.dt).astype(jnp.int32)
+        step = jnp.floor(time / self.grid.dt).astype(jnp.int32) - self.grid.first_step
         return jnp.clip(step, 0, self.grid.num_steps - 1)
 
 
@@ -200,3 +221,11 @@ def grid_increments(
         return path.values
     times = jnp.asarray(grid.times, dtype=dtype)
     return jax.vmap(path.evaluate)(times[:-1], times[1:]).astype(dtype)
+
+
+def input_increments(
+    drive: Input, grid: TimeGrid, num_latents: int, dtype: DTypeLike
+) -> Float[Array, "time latents"]:
+    """Increments of whatever a network may be given."""
+    path = as_path(drive, grid, num_latents, dtype)
+    return grid_increments(path, grid, dtype).astype(dtype)

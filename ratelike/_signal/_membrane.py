@@ -99,36 +99,43 @@ def membrane_traces(
         validation.shape("tau_m", tau_m, increments.shape[-1:])
         tau_m = jnp.broadcast_to(tau_m, increments.shape[1:])
     dt = validation.number("dt", dt, above=0.0)
-    return _traces(increments, tau_m, dt)
+    return traces_from(jnp.zeros_like(increments[0]), increments, tau_m, dt)
 
 
-def _traces(
+def traces_from(
+    start: Float[Array, "*latents"],
     increments: Float[Array, "time *latents"],
     tau_m: Float[Array, "*#latents"],
     dt: float,
 ) -> Float[Array, "time *latents"]:
+    """`membrane_traces` with y[-1] = `start`."""
     leak = leak_of(tau_m, dt)
     if platform.has_gpu():
         return jax.lax.platform_dependent(
-            increments, leak, cuda=_traces_by_doubling, default=_traces_by_steps
+            start, increments, leak, cuda=_traces_by_doubling, default=_traces_by_steps
         )
-    return _traces_by_steps(increments, leak)
+    return _traces_by_steps(start, increments, leak)
 
 
 def _traces_by_steps(
-    increments: Float[Array, "time *latents"], leak: Leak
+    start: Float[Array, "*latents"],
+    increments: Float[Array, "time *latents"],
+    leak: Leak,
 ) -> Float[Array, "time *latents"]:
     def step(trace: Array, increment: Array) -> tuple[Array, Array]:
         trace = leak.after(trace, leak.push(increment))
         return trace, trace
 
-    return jax.lax.scan(step, jnp.zeros_like(increments[0]), increments)[1]
+    return jax.lax.scan(step, start, increments)[1]
 
 
 def _traces_by_doubling(
-    increments: Float[Array, "time *latents"], leak: Leak
+    start: Float[Array, "*latents"],
+    increments: Float[Array, "time *latents"],
+    leak: Leak,
 ) -> Float[Array, "time *latents"]:
-    return _filtered(leak.push(increments), leak)
+    pushes = leak.push(increments)
+    return _filtered(jnp.concatenate([start[None], pushes]), leak)[1:]
 
 
 def _filtered(

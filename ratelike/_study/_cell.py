@@ -11,8 +11,7 @@ from ratelike._network import Network
 from ratelike._network._packed import pack
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import num_tiles
-from ratelike._signal._drive import AbstractDrive
-from ratelike._signal._grid import TimeGrid
+from ratelike._signal._drive import input_increments
 from ratelike._study._checks import check_is_network
 from ratelike._study._study import Study
 from ratelike._study._tiles import errors_of_tiles
@@ -47,7 +46,7 @@ def run_cell(
         _increments(study, *_chosen((networks, drive_keys), jnp.asarray(i)))
         for i in range(count)
     ]
-    packed = pack(networks, jnp.stack(drives), spike_keys, size, num_tiles(budget))
+    packed = pack(networks, drives, spike_keys, size, num_tiles(budget))
     dynamics = study.dynamics.all_three
     errors, rates, succeeded = errors_of_tiles(
         packed, study.grid, dynamics, burn_in, study.mesh
@@ -89,8 +88,11 @@ def _draw(
 def _increments(
     study: Study, network: Network, key: Key[Array, ""]
 ) -> Float[Array, "time latents"]:
-    # The drive does not depend on the size: this compiles once.
-    return _drive_increments(study.make_drive(network, key), study.grid)
+    first, drive = network.layers[0], study.make_drive(network, key)
+    # The drive does not depend on the size: this compiles once. With a function that is made anew for each drive, never.
+    has_function = any(map(callable, jax.tree.leaves(drive)))
+    increments_of = input_increments if has_function else _jitted_increments
+    return increments_of(drive, study.grid, first.num_latents, first.dtype)
 
 
 @eqx.filter_jit  # leaf by leaf it would take ten milliseconds a network
@@ -98,8 +100,4 @@ def _chosen(networks: PyTree, index: Integer[Array, ""]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], networks)
 
 
-@eqx.filter_jit
-def _drive_increments(
-    drive: AbstractDrive, grid: TimeGrid
-) -> Float[Array, "time latents"]:
-    return drive.increments(grid)
+_jitted_increments = eqx.filter_jit(input_increments)

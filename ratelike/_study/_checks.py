@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
-from ratelike._inputs import check_layers
+from ratelike._inputs import check_layers, checked_path
 from ratelike._network import Network
 from ratelike._signal._drive import AbstractDrive
 from ratelike._signal._grid import TimeGrid
@@ -28,9 +28,9 @@ def checked_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def check_budget(name: str, budget: int | None, largest: int | None) -> None:
+def check_budget(name: str, budget: int | None, largest: int) -> None:
     """A network of the largest size fits into a cell."""
-    if budget is not None and largest is not None and budget < largest:
+    if budget is not None and budget < largest:
         raise ValueError(
             f"{name} must be at least the largest size, {largest}, got {budget}"
         )
@@ -70,12 +70,18 @@ def check_drive(
 ) -> None:
     """The drive of a small network has its latents; only the shape is computed, which compiles nothing."""
     drive = make_drive(network, key)
+    first = network.layers[0]
+    expected = (grid.num_steps, first.num_latents)
     if not isinstance(drive, AbstractDrive):
-        raise ValueError(
-            f"make_drive must return a drive such as ratelike.WienerDrive, got {validation.shown(drive)}"
-        )
+        try:
+            checked_path(drive, grid, first.num_latents, first.dtype)
+        except ValueError as error:
+            raise ValueError(
+                f"make_drive must return a drive such as ratelike.WienerDrive, increments of the shape {expected} (time, "
+                f"latents), or a path, got {validation.shown(drive)}: {error}"
+            ) from error
+        return
     shape = eqx.filter_eval_shape(lambda each: each.increments(grid), drive).shape
-    expected = (grid.num_steps, network.layers[0].num_latents)
     if shape != expected:
         raise ValueError(
             f"make_drive must return a drive whose increments have the shape {expected} (time, latents) of the grid and "

@@ -8,7 +8,7 @@ from jaxtyping import Array
 from ratelike import _validation as validation
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._study._cell import Cell, networks_at_once, run_cell
 from ratelike._study._checks import check_budget, checked_sizes
@@ -28,7 +28,7 @@ def convergence(
     num_trials: int,
     key: Array,
     burn_in: int = 0,
-    make_drive: Callable[[Network, Array], AbstractDrive] | None = None,
+    make_drive: Callable[[Network, Array], Input] | None = None,
     dynamics: ComparedDynamics | None = None,
     execution: Execution | None = None,
 ) -> Convergence:
@@ -46,7 +46,7 @@ def convergence(
     many neurons, for how long, in how many threads, and on what devices: `Execution(workers=4, on_cell=save)`.
 
     `burn_in` counts steps that do not enter the error. `make_drive(network, key)` is the external input, by default a
-    `WienerDrive`; it is called for each network. `dynamics=ComparedDynamics(generalised=...)` replaces a dynamics.
+    `WienerDrive`: any drive, increments or path that `simulate` takes. It is called for each network. `dynamics=ComparedDynamics(generalised=...)` replaces a dynamics.
 
     A cell keeps its connections and a few numbers per tile of 64 neurons and step. For networks of which one alone is
     too large for that, `simulate` a `streamed_relay_network` under each dynamics (`sweep(measure=...)`).

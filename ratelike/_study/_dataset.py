@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike._io._units import AXIS_MEANINGS, CONVERGENCE_UNITS
 from ratelike._io._version import __version__
 from ratelike._io._xarray import Dataset, make_dataset
-from ratelike._simulate import Trajectory
 from ratelike._study._cell import Cell
 from ratelike._study._result import Convergence
 from ratelike._types import Numbers
@@ -28,7 +28,10 @@ def to_dataset(
 
     *Trajectory*: `output` and `increment` over (layer,) time and latent, `rate` over layer and time; layers that hand on
     different numbers of latents, and the neurons recorded of a layer, get variables and dimensions of their own,
-    `increment_0`, `potential_0`, `activity_0`. What `GeneralisedRate(saveat=...)` saved is not included.
+    `increment_0`, `potential_0`, `activity_0`. `time` is the end of each step, at which outputs are read; what belongs
+    to a step as a whole is at `step_middle`, and recordings of several steps an entry at their own `time_0`. Spikes are
+    rows (`spike_time_0`, `spike_step_0`, `spike_neuron_0`) over `spike_0`. What `GeneralisedRate(saveat=...)` saved is
+    not included.
 
     Raises `ImportError` without xarray, `ValueError` for another type and for a batch of trajectories.
     """
@@ -112,11 +115,7 @@ def _of_convergence(result: Convergence) -> tuple[dict[str, Any], dict[str, Any]
 
 def _of_trajectory(result: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
     """Variables and coordinates."""
-    if np.ndim(result.outputs) != 2:
-        raise ValueError(
-            f"result must be one trajectory, got outputs of shape {np.shape(result.outputs)}; take one of a batch with "
-            "jax.tree.map(lambda leaf: leaf[0], result)"
-        )
+    _check_is_one(result)
     variables: dict[str, Any] = {}
 
     def add(
@@ -141,15 +140,47 @@ def _of_trajectory(result: Trajectory) -> tuple[dict[str, Any], dict[str, Any]]:
     add("rate", ("layer", "time"), result.rates, "Hz", "mean rate of the neurons")
     add("succeeded", "layer", result.succeeded, "1", "the solver reached the end")
     end = {"units": "s", "long_name": "time at the end of each step"}
+    middle = {"units": "s", "long_name": "time at the middle of each step"}
+    of_entry = {"units": "s", "long_name": "time at the middle of an entry's steps"}
     coordinates: dict[str, Any] = {
         "time": ("time", np.asarray(result.times), end),
+        "step_middle": ("time", result.step_times, middle),
         "layer": ("layer", np.arange(len(result.rates))),
     }
     for layer, recording in result.recordings.items():
-        neurons = f"neuron_{layer}"
+        neurons, time = f"neuron_{layer}", "time"
         coordinates[neurons] = (neurons, np.asarray(recording.neurons))
-        add(f"potential_{layer}", ("time", neurons), recording.potential,
+        if recording.every > 1:
+            time = f"time_{layer}"
+            coordinates[time] = (time, result.recording_times(layer), of_entry)
+        add(f"potential_{layer}", (time, neurons), recording.potential,
             "potential", f"input potential that acts in each step, layer {layer}")  # fmt: skip
-        add(f"activity_{layer}", ("time", neurons), recording.activity, "1",
+        add(f"activity_{layer}", (time, neurons), recording.activity, "1",
             f"spikes in each step, or their expected number, layer {layer}")  # fmt: skip
+    for layer, spikes in result.spikes.items():
+        for name, column in _of_spikes(result, layer).items():
+            add(f"{name}_{layer}", f"spike_{layer}", *column)
+        kept = f"spiking_neuron_{layer}"
+        coordinates[kept] = (kept, np.asarray(spikes.neurons))
     return variables, coordinates
+
+
+def _check_is_one(result: Trajectory) -> None:
+    if np.ndim(result.outputs) != 2:
+        raise ValueError(
+            f"result must be one trajectory, got outputs of shape {np.shape(result.outputs)}; take one of a batch with "
+            "jax.tree.map(lambda leaf: leaf[0], result)"
+        )
+
+
+def _of_spikes(
+    result: Trajectory, layer: int
+) -> dict[str, tuple[np.ndarray, str, str]]:
+    """A row for each spike: values, units and meaning of the columns."""
+    steps, neurons = result.spikes[layer].pairs
+    of_spike = f"of a spike, layer {layer}"
+    return {
+        "spike_time": (result.step_times[steps], "s", f"middle of the step {of_spike}"),
+        "spike_step": (steps, "1", f"step {of_spike}"),
+        "spike_neuron": (neurons, "1", f"neuron {of_spike}"),
+    }

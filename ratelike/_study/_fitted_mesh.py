@@ -8,6 +8,7 @@ from ratelike import _validation as validation
 from ratelike._density._age_mesh import POINTS, AgeMesh, limited_widths, steepness
 from ratelike._density._age_shift import AgeShift
 from ratelike._dynamics._generalised import GeneralisedRate
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._feedback import Feedback, each_feedback
@@ -17,7 +18,7 @@ from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._tile_random import TILE
 from ratelike._signal._drive import Input, grid_increments
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import Trajectory, simulate
+from ratelike._simulate import simulate
 
 # What is measured: so many neurons of each layer, and so many steps of the input.
 NEURONS, STEPS = 2 * TILE, 1000

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from ratelike._network import Network
-from ratelike._signal._drive import AbstractDrive, NoDrive, WienerDrive
+from ratelike._signal._drive import AbstractDrive, Input, NoDrive
+from ratelike._signal._drives._wiener import WienerDrive
 
-MakeDrive = Callable[[Network, Array], AbstractDrive]
+MakeDrive = Callable[[Network, Array], Input]
 
 
 def white_noise(network: Network, key: Key[Array, ""]) -> AbstractDrive:

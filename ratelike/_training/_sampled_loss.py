@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 
 from ratelike import _validation as validation
 from ratelike._dynamics._spiking import Spiking
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike._estimator._base import AbstractEstimator, Trial
 from ratelike._network import Network
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
-from ratelike._simulate import Trajectory, simulate
+from ratelike._simulate import simulate
 
 
 def sampled_loss(

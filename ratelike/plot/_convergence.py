@@ -9,18 +9,23 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from ratelike import _validation as validation
 from ratelike._study._result import Convergence
 from ratelike._study._size_curve import SizeCurve
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike.plot._style import COLORS, drawing_on, in_unit
 
 MOST_TICKS = 9
 
 
 def convergence(
-    convergence: Convergence, *, fit_from: int | None = None, ax: Axes | None = None
+    convergence: Convergence,
+    *,
+    fit_from: int | None = None,
+    unit: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Mean errors against N on logarithmic axes, with 95% intervals, their slopes, and a guide of slope -1/2.
 
     Slopes are fitted from N = `fit_from` on (by default the smallest); with fewer than two sizes there are none.
-    Intervals need two trials at a size. Errors are in units of the outputs, the standard deviation of the input.
+    Intervals need two trials at a size. `unit` is that of the outputs, for the label: "s.d. of input" where the input is
+    white noise of variance 1 (the default of `ratelike.convergence`) and layers hand that on.
 
     Raises `ValueError` for an error that is not greater than zero, which has no logarithm.
     """
@@ -39,7 +44,7 @@ def convergence(
         _ticks(ax, convergence.sizes)
         ax.set_xlabel("neurons per layer $N$")
         ax.set_ylabel(
-            r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)"
+            r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$" + in_unit(unit)
         )
         ax.legend(loc="lower left")
     return ax

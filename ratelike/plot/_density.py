@@ -25,7 +25,7 @@ def density(
         rl.plot.density(trajectory.saved[0], age_step=grid.dt)
 
     `saved` is a pair of times (s) and what was saved at them: a `RefractoryDensity` (the default of `SaveAt`) or its
-    age distribution (time, ages, neurons), probabilities per age bin. `age_step` is the width of a bin in seconds, dt with
+    age distribution (time, ages, neurons), probabilities per age bin; the density at an instant is drawn about it. `age_step` is the width of a bin in seconds, dt with
     `AgeShift`, and the age in the first one. The last bin holds all older ages and is not drawn.
 
     Raises `ValueError` for fewer than two times or ages, times that do not increase, and a neuron that is not there.

@@ -4,66 +4,79 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ratelike import _validation as validation
-from ratelike._simulate import Trajectory
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike.plot._style import drawing_on, population_colors
 from ratelike.plot._traces import check_trajectory
 
+# More rows than these are drawn as pixels: lines would be closer than a screen shows.
+MOST_LINES = 500
+
 
 def raster(trajectory: Trajectory, layer: int, *, ax: Axes | None = None) -> Axes:
-    """A mark for each spike of the neurons that `simulate(..., record={layer: neurons})` kept, against time in ms.
+    """A mark for each spike of the neurons that `simulate(..., record={layer: rl.Spikes()})` kept, against time in ms.
 
-    Rows are in the order of the recording. A spike of step n is drawn at the middle of the step. Named populations
+    A record of activity, `record={layer: neurons}`, serves as well. Rows are in the order of the record. A spike of step
+    n is drawn at the middle of the step. Of more than 500 neurons spikes are pixels. Named populations
     (`Layer.populations`) have a colour each, and their names stand beside their rows.
 
     Raises `ValueError` if the layer was not recorded, and for rates, which are no spikes.
     """
     check_trajectory("trajectory", trajectory)
     layer = validation.count("layer", layer, at_least=0)
-    if layer not in trajectory.recordings:
-        recorded = sorted(trajectory.recordings)
-        raise ValueError(
-            f"layer must be one of the recorded ones, {recorded} (simulate(..., record={{{layer}: neurons}}) keeps it), "
-            f"got {layer}"
-        )
-    recording = trajectory.recordings[layer]
-    activity = np.asarray(recording.activity)
-    if not np.all((activity == 0.0) | (activity == 1.0)):
-        raise ValueError(
-            "trajectory must be one of Spiking(), whose activity is 0 or 1 in each step, got expected activities up to "
-            f"{activity.max():g}"
-        )
+    trains = trajectory.spike_times(layer)
+    kept = trajectory.spikes.get(layer) or trajectory.recordings[layer]
+    neurons = np.asarray(kept.neurons)
     with drawing_on(ax) as ax:
-        end = 1e3 * trajectory.times[-1]
-        times = 1e3 * (trajectory.times - 0.5 * trajectory.grid.dt)
-        neurons = np.asarray(recording.neurons)
-        rows = np.arange(len(neurons))
-        trains = [times[fired > 0.0] for fired in activity.T]
         names = _names(trajectory, layer, neurons)
         colors = population_colors(dict.fromkeys(names))
+        of_rows = [colors[name] for name in names]
+        _draw(ax, [1e3 * train for train in trains], of_rows)
+        begin, end = 1e3 * trajectory.grid.times[[0, -1]]
+        ax.set_xlim(begin, end)
+        rows = len(neurons)
+        ax.set_ylim(rows - 0.5, -0.5)  # the first neuron on top
+        if names:
+            _name_rows(ax, names, colors)
+        else:
+            locator = MaxNLocator(nbins=8, integer=True)
+            places = locator.tick_values(0, max(rows - 1, 1))
+            ticks = [int(place) for place in places if 0 <= place < rows]
+            ax.set_yticks(ticks, [f"{neurons[tick]}" for tick in ticks])
+        ax.set_xlabel("time (ms)")
+        ax.set_ylabel(f"neuron of layer {layer}")
+    return ax
+
+
+def _draw(
+    ax: Axes, trains: list[Float[np.ndarray, " spikes"]], colors: list[str]
+) -> None:
+    """In rows from 0 on."""
+    rows = np.arange(len(trains))
+    if len(trains) <= MOST_LINES:
         ax.eventplot(
             trains,
             lineoffsets=rows.tolist(),
             linelengths=0.8,
             linewidths=1,
-            colors=[colors[name] for name in names] if names else ["black"],
+            colors=colors or ["black"],
         )
-        ax.set_xlim(0.0, end)
-        ax.set_ylim(len(rows) - 0.5, -0.5)  # the first neuron on top
-        if names:
-            _name_rows(ax, names, colors)
-        else:
-            locator = MaxNLocator(nbins=8, integer=True)
-            ticks = locator.tick_values(0, max(len(rows) - 1, 1))
-            shown = [int(tick) for tick in ticks if tick in rows]
-            ax.set_yticks(shown, [f"{neurons[tick]}" for tick in shown])
-        ax.set_xlabel("time (ms)")
-        ax.set_ylabel(f"neuron of layer {layer}")
-    return ax
+        return
+    counts = np.asarray([len(train) for train in trains])
+    of_rows = np.asarray(colors or ["black"] * len(trains))
+    for color in np.unique(of_rows):
+        own = np.flatnonzero(of_rows == color)
+        ax.plot(
+            np.concatenate([trains[row] for row in own]),
+            np.repeat(rows[own], counts[own]),
+            ",",
+            color=str(color),
+            rasterized=True,
+        )
 
 
 def _names(

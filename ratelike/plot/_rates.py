@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
-from ratelike._simulate import Trajectory
+from ratelike._dynamics._trajectory import Trajectory
 from ratelike.plot._style import COLORS, drawing_on, population_colors
 from ratelike.plot._traces import check_trajectory
 

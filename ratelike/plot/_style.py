@@ -29,6 +29,11 @@ def style() -> AbstractContextManager[None]:
         return matplotlib.style.context(path)
 
 
+def in_unit(unit: str | None) -> str:
+    """The end of a label."""
+    return "" if unit is None else f" ({unit})"
+
+
 def population_colors(names: Iterable[str]) -> dict[str, str]:
     """A colour for each; beyond the last colour from the first on again."""
     return dict(zip(names, itertools.cycle(POPULATION_COLORS), strict=False))

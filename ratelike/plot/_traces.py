@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
-from ratelike._simulate import Trajectory
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike._dynamics._trajectory import Trajectory
+from ratelike.plot._style import COLORS, drawing_on, in_unit
 
 
 def traces(
@@ -16,12 +16,14 @@ def traces(
     *,
     latent: int = 0,
     start: float = 0.0,
+    unit: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """The membrane of output unit `latent` in each of the named trajectories, from `start` (s) on, against time in ms.
 
     Names are what the legend says. The first trajectory is drawn broad and grey behind the others, as the spiking
-    network is in the library's figures.
+    network is in the library's figures. An output is read at the end of its step, and drawn there. `unit` is that of the
+    outputs, for the label: "s.d. of input" where the input is white noise of variance 1 and layers hand that on.
 
     Raises `ValueError` for no trajectories, a batch of them, and a latent or a time that one of them does not have.
     """
@@ -55,7 +57,7 @@ def traces(
             )
         ax.margins(x=0.01)
         ax.set_xlabel("time (ms)")
-        ax.set_ylabel(f"membrane $y_{{{latent + 1}}}$ (s.d. of input)")
+        ax.set_ylabel(f"membrane $y_{{{latent + 1}}}${in_unit(unit)}")
         above: dict[str, Any] = dict(
             loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2
         )

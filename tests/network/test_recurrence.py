@@ -376,7 +376,7 @@ def test_tiles_of_recurrent_networks_are_the_networks_one_by_one():
     networks = [made(first), made({name: value[::-1] for name, value in first.items()})]
     drives = jnp.stack([first["increments"][:12], first["increments"][12:24]])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
-    tiles = pack(stacked, drives, jax.random.split(KEY), NEURONS, 5)
+    tiles = pack(stacked, list(drives), jax.random.split(KEY), NEURONS, 5)
     run = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None)[:2])
     outputs, rates = run(tiles)
     for index, (network, drive) in enumerate(zip(networks, drives, strict=True)):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import ratelike as rl
+from ratelike._network._packed import pack
+from ratelike._study._tiles import _outputs
 
 pytestmark = pytest.mark.usefixtures("any_ranks")  # private functions are called
 
@@ -18,7 +20,9 @@ DYNAMICS = {
     "generalised": rl.GeneralisedRate(),
     "conventional": rl.ConventionalRate(rl.DirectRate()),
 }
-NEURON = rl.SRM0(
+# Without memory, where it makes no difference: that compiles in a third of the time.
+NEURON = rl.SRM0(TAU_M, rl.ExponentialEscape(60.0), rl.NoRefractory())
+WITH_MEMORY = rl.SRM0(
     TAU_M, rl.ExponentialEscape(60.0), rl.ExponentialRefractory(3.0, 6e-3, 2e-3, 12e-3)
 )
 TAUS, STEPS = np.array([4e-3, 12e-3]), np.array([0, 3])
@@ -56,10 +60,10 @@ def arrays(num_neurons):
 INCREMENTS = 0.03 * np.random.default_rng(1).normal(size=(NUM_STEPS, 2))
 
 
-def layer(num_neurons, **arguments):
+def layer(num_neurons, neuron=NEURON, **arguments):
     values = arrays(num_neurons)
     return rl.Layer(
-        NEURON, values["encoder"], values["decoder"], values["bias"], **arguments
+        neuron, values["encoder"], values["decoder"], values["bias"], **arguments
     )
 
 
@@ -72,119 +76,100 @@ def simulate(layer, increments, dynamics, **arguments):
 # What comes in
 
 
-@pytest.mark.parametrize("name", DYNAMICS)
+@pytest.mark.parametrize("name", [*DYNAMICS, "lines"])
 def test_a_layer_hears_what_its_synapse_lets_through(name):
-    """With threads at top level, within jit, and two inputs under vmap."""
-    inputs = jnp.stack([jnp.asarray(INCREMENTS), jnp.asarray(INCREMENTS)[::-1]])
-    filtered = [numpy_synapse(np.asarray(each)) for each in inputs]
-    plain, with_it = layer(70), layer(70, synapse=SYNAPSE)
-    expected = [
-        simulate(plain, each, DYNAMICS[name]).increments[0] for each in filtered
+    """With threads at top level; of spikes also within jit, with two inputs under vmap."""
+    dynamics = (DYNAMICS | {"lines": rl.GeneralisedRate(diffrax.Heun(), age_step=DT)})[
+        name
     ]
-    alone = simulate(with_it, inputs[0], DYNAMICS[name]).increments[0]
-    np.testing.assert_allclose(alone, expected[0], rtol=1e-9, atol=1e-14)
+    plain, with_it = layer(70), layer(70, synapse=SYNAPSE)
+    expected = simulate(plain, numpy_synapse(INCREMENTS), dynamics).outputs
+    alone = simulate(with_it, INCREMENTS, dynamics).outputs
+    np.testing.assert_allclose(alone, expected, rtol=1e-9, atol=1e-14)
+    if name == "spiking":
 
-    @jax.jit
-    @jax.vmap
-    def together(increments):
-        return simulate(with_it, increments, DYNAMICS[name]).increments[0]
+        @jax.jit
+        @jax.vmap
+        def together(increments):
+            return simulate(with_it, increments, dynamics).outputs
 
-    np.testing.assert_allclose(together(inputs), expected, rtol=1e-9, atol=1e-14)
-    if name == "generalised":
-        lines = rl.GeneralisedRate(diffrax.Heun(), age_step=1e-3)
-        path = rl.GridPath(INCREMENTS, GRID)
-        np.testing.assert_allclose(
-            simulate(with_it, path, lines).outputs,
-            simulate(plain, rl.GridPath(filtered[0], GRID), lines).outputs,
-            rtol=1e-9,
-            atol=1e-14,
-        )
-
-
-def relay(make, **arguments):
-    return make(
-        rl.SRM0(), num_neurons=150, num_latents=2, depth=2, key=KEY, **arguments
-    )
+        both = together(jnp.stack([INCREMENTS[::-1], INCREMENTS]))
+        np.testing.assert_allclose(both[1], expected, rtol=1e-9, atol=1e-14)
 
 
 def test_streamed_layers_and_smaller_ones_keep_their_synapse():
-    arguments = dict(synapse=[rl.Delay([1e-3, 0.0]), rl.AlphaSynapse(2e-3)])
-    streamed = relay(rl.streamed_relay_network, **arguments)
-    stored = relay(rl.relay_network, **arguments)
-    run = [
+    """The second layer, whose time constants differ, is the stored one; a relay network has one synapse in each layer."""
+    arguments = dict(num_neurons=150, num_latents=2, depth=2, key=KEY)
+    synapse = [rl.Delay([1e-3, 0.0]), rl.AlphaSynapse(2e-3)]
+    streamed, stored = (
+        make(NEURON, **arguments, synapse=synapse)
+        for make in (rl.streamed_relay_network, rl.relay_network)
+    )
+    runs = [
         rl.simulate(network, INCREMENTS, GRID, rl.Spiking(), key=KEY).outputs
-        for network in (streamed, stored, streamed.stored())
+        for network in (streamed, stored)
     ]
-    np.testing.assert_array_equal(run[0], run[1])
-    np.testing.assert_array_equal(run[0], run[2])
-    plain = relay(rl.relay_network)
-    other = rl.simulate(plain, INCREMENTS, GRID, rl.Spiking(), key=KEY).outputs
-    assert np.abs(run[0] - other).max() > 1e-3
-    smaller = streamed.layers[1].first(70)
-    assert smaller.synapse is streamed.layers[1].synapse
-    infinite = rl.infinite_relay_network(
-        rl.SRM0(), num_latents=2, depth=2, nodes=rl.GaussHermite(2), **arguments
-    )
-    np.testing.assert_allclose(
-        infinite.layers[1].encoder / jnp.abs(infinite.layers[1].encoder[:1]),
-        jnp.sign(infinite.layers[1].encoder),
-    )
-
-
-def test_convergence_is_that_of_each_network_simulated_alone():
-    """Time constants that differ between networks, before layers and within feedback, several networks in one run."""
-    grid, size = rl.TimeGrid(DT, 20), 70
-
-    def make_network(num_neurons, key):
-        taus = 10e-3 * jax.random.uniform(key, (3,))
-        values = {name: jnp.asarray(each) for name, each in arrays(num_neurons).items()}
-        feedback = rl.Feedback(
-            values["encoder"],
-            10.0 * values["decoder"],
-            synapse=rl.ExponentialSynapse(taus[:2]),
+    np.testing.assert_array_equal(*runs)
+    jax.tree.map(np.testing.assert_array_equal, streamed.stored().layers, stored.layers)
+    assert streamed.layers[1].first(70).synapse is streamed.layers[1].synapse
+    plain, infinite = (
+        rl.infinite_relay_network(
+            NEURON, num_latents=2, depth=2, nodes=rl.GaussHermite(2), synapse=each
         )
-        first = rl.Layer(NEURON, *values.values(), synapse=rl.AlphaSynapse(taus[2]))
-        feedbacks = [
-            feedback,
-            rl.Feedback(values["encoder"], values["decoder"], 2 * DT),
+        for each in (None, synapse)
+    )
+    without = rl.relay_network(NEURON, **arguments)
+    for index in range(2):
+        growth = infinite.layers[index].encoder / plain.layers[index].encoder
+        theirs = stored.layers[index].encoder / without.layers[index].encoder
+        np.testing.assert_allclose(growth, theirs[:4], rtol=1e-9)
+        assert abs(float(growth[0, 0]) - 1.0) > 0.05
+
+
+def test_tiles_of_networks_with_synapses_are_the_networks_one_by_one():
+    """Time constants that differ between networks, before layers and within feedback: two networks of two tiles each."""
+    grid, dynamics = rl.TimeGrid(DT, 12), rl.ConventionalRate(rl.DirectRate())
+
+    def made(taus):
+        values = {name: jnp.asarray(each) for name, each in arrays(70).items()}
+        feedback = [
+            rl.Feedback(
+                values["encoder"],
+                10.0 * values["decoder"],
+                synapse=rl.ExponentialSynapse(taus[:2]),
+            ),
+            rl.Feedback(
+                values["encoder"],
+                10.0 * values["decoder"],
+                2 * DT,
+                synapse=[rl.AlphaSynapse(taus[2]), rl.Delay(DT)],
+            ),
         ]
+        first = rl.Layer(NEURON, *values.values(), synapse=rl.AlphaSynapse(taus[2]))
         second = rl.Layer(
-            NEURON, *values.values(), feedbacks, synapse=rl.ExponentialSynapse(taus[:2])
+            NEURON, *values.values(), feedback, synapse=rl.ExponentialSynapse(taus[:2])
         )
         return rl.Network([first, second])
 
-    conventional = rl.ConventionalRate(rl.DirectRate())
-    result = rl.convergence(
-        make_network,
-        [size],
-        grid,
-        num_trials=2,
-        key=KEY,
-        burn_in=5,
-        dynamics=rl.study.ComparedDynamics(conventional=conventional),
-        execution=rl.study.Execution(budget=320),
-    )
-    for trial in range(2):
-        of_size = jax.random.fold_in(KEY, size)
-        keys = jax.random.split(jax.random.fold_in(of_size, trial), 3)
-        alone = make_network(size, keys[0])
-        drive = rl.WienerDrive(2, tau_m=TAU_M, key=keys[1]).increments(grid)
-        spiking = rl.simulate(alone, drive, grid, rl.Spiking(), key=keys[2])
-        rate = rl.simulate(alone, drive, grid, conventional)
-        exact = np.abs(np.asarray(spiking.outputs) - rate.outputs)[5:].mean()
-        np.testing.assert_allclose(
-            result.conventional.values[0][trial], exact, rtol=1e-9
-        )
+    networks = [made(jnp.asarray(t)) for t in ([2e-3, 9e-3, 1e-3], [5e-3, 4e-3, 7e-3])]
+    drives = jnp.stack([jnp.asarray(INCREMENTS[:12]), jnp.asarray(INCREMENTS[12:24])])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
+    tiles = pack(stacked, drives, jax.random.split(KEY), 70, 5)
+    outputs = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None)[0])(tiles)
+    for index, (network, drive) in enumerate(zip(networks, drives, strict=True)):
+        alone = rl.simulate(network, drive, grid, dynamics).outputs
+        for tile in (2 * index, 2 * index + 1):
+            np.testing.assert_allclose(outputs[tile], alone, rtol=1e-9, atol=1e-13)
 
 
 # Without spikes
 
 
 def test_expected_error_of_layers_with_synapses():
-    """Of one layer that of filtered input, bit for bit nearly; of two against 256 spiking runs, and not without the synapse.
+    """Of one layer that of filtered input, bit for bit nearly; of two against 256 spiking runs.
 
-    The mean over runs has a standard error of about 1%; linear noise and probes add 2%. A synapse of 20 ms takes most of
-    what the first layer passes on.
+    The mean over runs has a standard error of 2 to 4%; linear noise and probes add 2%. Without the synapse of
+    20 ms, which takes most of what 30 neurons pass on, it would be 35% more.
     """
     one, plain = layer(70, synapse=SYNAPSE), layer(70)
     filtered = numpy_synapse(INCREMENTS)
@@ -193,17 +178,17 @@ def test_expected_error_of_layers_with_synapses():
         rl.readout_variance(plain, filtered, GRID),
         rtol=1e-9,
     )
-    values = arrays(200)
+    values = arrays(1000)
     second = rl.Layer(
         NEURON,
-        4.0 * values["encoder"],
+        2.0 * values["encoder"],
         values["decoder"],
         values["bias"],
         synapse=rl.ExponentialSynapse(20e-3),
     )
-    network = rl.Network([layer(200), second])
+    network = rl.Network([layer(30), second])
     predicted = rl.expected_error(
-        network, INCREMENTS, GRID, burn_in=30, num_probes=64, key=KEY
+        network, INCREMENTS, GRID, burn_in=30, num_probes=32, key=KEY
     )
     exact = rl.simulate(network, INCREMENTS, GRID, rl.GeneralisedRate()).outputs
 
@@ -215,7 +200,7 @@ def test_expected_error_of_layers_with_synapses():
 
     errors = np.asarray(error(jax.random.split(KEY, 256)))
     standard_error = errors.std() / np.sqrt(errors.size)
-    assert standard_error < 0.03 * errors.mean()
+    assert standard_error < 0.04 * errors.mean()
     assert float(predicted) == pytest.approx(
         errors.mean(), abs=3.3 * standard_error + 0.02 * errors.mean()
     )
@@ -267,7 +252,7 @@ def both_feedbacks(size):
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_feedback_with_synapses_is_that_of_every_connection_by_itself(name):
     size = 4
-    network = layer(size, feedback=both_feedbacks(size))
+    network = layer(size, WITH_MEMORY, feedback=both_feedbacks(size))
     run = simulate(network, INCREMENTS, DYNAMICS[name], record={0: range(size)})
     potential, activity = run.recordings[0].potential, run.recordings[0].activity
     activity = np.asarray(activity)
@@ -302,12 +287,11 @@ def test_several_feedbacks_are_one_of_all_their_latents():
         np.concatenate([first.decoder, second.decoder], axis=1),
         2 * DT,
     )
-    for dynamics in (rl.GeneralisedRate(), rl.ConventionalRate()):
-        runs = [
-            simulate(layer(size, feedback=each), INCREMENTS, dynamics).outputs
-            for each in (apart, stacked)
-        ]
-        np.testing.assert_allclose(*runs, rtol=1e-9, atol=1e-12)
+    runs = [
+        simulate(layer(size, feedback=each), INCREMENTS, DYNAMICS["conventional"])
+        for each in (apart, stacked)
+    ]
+    np.testing.assert_allclose(*[run.outputs for run in runs], rtol=1e-9, atol=1e-12)
 
 
 def test_derivatives_by_time_constants():
@@ -327,7 +311,7 @@ def test_derivatives_by_time_constants():
             ),
         ]
         made = layer(5, feedback=feedback, synapse=rl.ExponentialSynapse(taus[3]))
-        run = simulate(made, INCREMENTS, rl.GeneralisedRate())
+        run = simulate(made, INCREMENTS, DYNAMICS["conventional"])
         return 1e3 * jnp.sum(run.outputs**2)
 
     taus = jnp.asarray([3e-3, 8e-3, 5e-3, 4e-3])

@@ -1,5 +1,6 @@
 """Pictures: the data and the words that are drawn, not how they look."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -55,7 +56,7 @@ def lines(ax):
 
 def test_convergence(ax):
     data = study()
-    assert rl.plot.convergence(data, ax=ax) is ax
+    assert rl.plot.convergence(data, unit="mV", ax=ax) is ax
     drawn = {label.split(" rate")[0]: xy for label, xy in lines(ax).items()}
     for name in ("generalised", "conventional"):
         expected = np.transpose([SIZES, getattr(data, name).mean()])
@@ -70,7 +71,7 @@ def test_convergence(ax):
     assert text.replace("-", "−") in lines(ax)
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert "neurons" in ax.get_xlabel()
-    assert "s.d. of input" in ax.get_ylabel()
+    assert ax.get_ylabel().endswith("(mV)")
     assert [t.get_text() for t in ax.get_xticklabels()] == ["64", "256", "1024"]
     # The 95% intervals.
     lower, upper = data.generalised.confidence_interval()
@@ -133,7 +134,7 @@ def test_traces(ax):
         expected = np.transpose([1e3 * times[shown], each.outputs[shown, 1]])
         np.testing.assert_allclose(lines(ax)[name], expected)
     assert ax.get_xlabel() == "time (ms)"
-    assert "y_{2}" in ax.get_ylabel()
+    assert ax.get_ylabel() == "membrane $y_{2}$"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["spiking", "rate"]
     assert len({line.get_color() for line in ax.lines}) == 2
 
@@ -154,6 +155,29 @@ def test_raster(ax):
     assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "8", "6"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "neuron of layer 1")
     assert ax.get_xlim() == (0.0, 50.0)
+
+
+@pytest.mark.parametrize("most_lines", [3, 2])
+def test_raster_of_bits(ax, monkeypatch, most_lines):
+    """Bits of the same spikes give the same marks, as lines or as pixels."""
+    monkeypatch.setattr(rl.plot._raster, "MOST_LINES", most_lines)
+    data = trajectory()
+    activity = np.asarray(data.recordings[1].activity)
+    words = jnp.asarray((activity @ [1, 2, 4]).astype(np.uint32)[None])
+    grid = rl.TimeGrid(DT, 100, first_step=20)
+    spikes = rl.extend.SpikeTrains(jnp.array([4, 8, 6]), words, grid)
+    bits = dataclasses.replace(data, recordings={}, spikes={1: spikes}, grid=grid)
+    rl.plot.raster(bits, 1, ax=ax)
+    step, row = np.nonzero(activity)
+    expected = sorted(zip(row, 1e3 * DT * (20.5 + step), strict=True))
+    if most_lines == 3:
+        each = enumerate(ax.collections)
+        drawn = [(row, t) for row, train in each for t in train.get_positions()]
+    else:
+        times, rows = ax.lines[0].get_data()
+        drawn = list(zip(rows, times, strict=True))
+    np.testing.assert_allclose(sorted(drawn), expected)
+    np.testing.assert_allclose(ax.get_xlim(), (10.0, 60.0))
 
 
 def test_raster_of_silent_neurons_and_of_one(ax):
@@ -297,7 +321,7 @@ BAD = {
     r"start must be before the end of 'a' at 0\.05 s": lambda: rl.plot.traces(
         {"a": trajectory()}, start=0.05
     ),
-    r"layer must be one of the recorded ones, \[1\]": lambda: rl.plot.raster(
+    r"layer must be one of those recorded, \[1\]": lambda: rl.plot.raster(
         trajectory(), 0
     ),
     r"trajectory must be one of Spiking\(\)": lambda: rl.plot.raster(

@@ -168,7 +168,7 @@ def convergence_cell(count: int, neurons: int, steps: int):
     drive = rl.WienerDrive(10, key=jax.random.key(1)).increments(grid)
     drives = jnp.stack([drive] * count)
     networks = eqx.filter_vmap(draw)(keys)
-    packed = pack(networks, drives, keys, neurons, num_tiles(count * neurons))
+    packed = pack(networks, list(drives), keys, neurons, num_tiles(count * neurons))
     dynamics = rl.study.ComparedDynamics().all_three
 
     def errors(increments):

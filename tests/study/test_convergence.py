@@ -3,6 +3,7 @@
 import io
 from typing import ClassVar
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -211,6 +212,11 @@ class Given(rl.extend.AbstractDrive):
         r"twice WienerDrive.resolution": rl.WienerDrive(
             3, key=jax.random.key(0), resolution=1e-3
         ),
+        r"table of SignalDrive must cover the grid": rl.SignalDrive([1.0], dt=1e-3),
+        r"make_drive must .* increments must .* \(80, 3\), got shape \(3,\)": [0.0] * 3,
+        r"make_drive must .* must be made for the grid of 80": rl.GridPath(
+            np.zeros((80, 3)), rl.TimeGrid(GRID.dt, 80, 80)
+        ),
     }.items(),
 )
 def test_a_drive_that_does_not_fit_is_refused_before_compiling(
@@ -222,6 +228,50 @@ def test_a_drive_that_does_not_fit_is_refused_before_compiling(
         rl.convergence(
             relay, [64], GRID, make_drive=lambda network, key: drive, **arguments
         )
+
+
+class Packed(Exception):
+    """Everything is drawn, and would be simulated now."""
+
+
+def test_any_input_of_a_simulation_is_one_of_a_study(monkeypatch):
+    """The same input in all its forms."""
+
+    def packed(networks, *_):
+        raise Packed(networks.increments)
+
+    def small(num_neurons, key):
+        layer = rl.Layer(
+            rl.SRM0(), jnp.ones((num_neurons, 2)), jnp.ones((num_neurons, 2))
+        )
+        return rl.Network([layer])
+
+    def increments_of(drive):
+        with pytest.raises(Packed) as caught:
+            rl.convergence(
+                small,
+                [4],
+                GRID,
+                num_trials=1,
+                key=jax.random.key(0),
+                make_drive=lambda *_: drive,
+            )
+        return caught.value.args[0][:, 0]
+
+    monkeypatch.setattr("ratelike._study._cell.errors_of_tiles", packed)
+    increments = 1e-3 * np.random.default_rng(0).normal(size=(80, 2))
+    path = np.concatenate([np.zeros((1, 2)), np.cumsum(increments, axis=0)])
+    two = rl.FunctionDrive(lambda t: np.full((len(t), 2), 2.0))
+    held = rl.SignalDrive(increments / GRID.dt, dt=GRID.dt)
+    for same in (
+        increments,
+        increments.tolist(),
+        rl.GridPath(increments, GRID),
+        diffrax.LinearInterpolation(jnp.asarray(GRID.times), jnp.asarray(path)),
+        held,
+        held + two - two,
+    ):
+        np.testing.assert_allclose(increments_of(same), increments, rtol=0, atol=1e-15)
 
 
 def test_progress_of_a_study_knows_its_neuron_steps():

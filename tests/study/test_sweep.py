@@ -548,9 +548,6 @@ def measured(value):
         r"burn_in must be less than the number of steps, 40": dict(
             burn_in=40, measure=None
         ),
-        r"budget must be at least the largest size, 100": dict(
-            budget=99, measure=None
-        ),
         r"measure must be a function": dict(measure=3),
         r"workers must be a whole number": dict(workers=0),
         r"devices must hold at least one": dict(devices=[]),

@@ -83,8 +83,8 @@ def edit_manifest(folder, **changes):
 
 
 def test_formats(swept, folder):
-    edit_manifest(folder, format=4, hash="computed in another way")
-    message = "must be of format 3 or an earlier one, got format 4 of a later ratelike"
+    edit_manifest(folder, format=5, hash="computed in another way")
+    message = "must be of format 4 or an earlier one, got format 5 of a later ratelike"
     for read in (run, rl.study.read_sweep):
         with pytest.raises(ValueError, match=message):
             read(folder)

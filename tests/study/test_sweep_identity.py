@@ -203,6 +203,7 @@ DIFFERENT = {
     "small arrays": [np.zeros((2, 1)), np.zeros((1, 2)), np.zeros(2)],
     "empty arrays": [np.zeros((0, 3)), np.zeros((0, 5)), np.zeros((0, 3), int)],
     "arrays of objects": [np.array([1, "a"], object), np.array([1, "b"], object)],
+    "long bytes": [bytes(2000), bytes(1999) + b"1", bytes(2001)],
     "weak types": [jax.numpy.asarray(1.0), jax.numpy.asarray(1.0, dtype=float)],
 }
 

@@ -134,7 +134,7 @@ def compile_nothing(monkeypatch):
 
     for name in COMPILED:
         monkeypatch.setattr(f"ratelike.{name}", accept)
-    monkeypatch.setattr(rl.WienerDrive, "_increments", lambda drive, grid: INCREMENTS)
+    monkeypatch.setattr(rl.WienerDrive, "_increments", lambda drive, *times: INCREMENTS)
 
 
 def names(good, *arguments, known=()):
@@ -161,8 +161,16 @@ CONSTRUCTORS = [
     (rl.Adaptation, names(dict(amplitude=1.0, tau=1e-1), known=SHAPES[:1])),
     (rl.AdaptiveSRM, names(dict(tau_m=1e-2, escape=None, refractory=None, adaptation=None, closure=None), known=SHAPES[:1])),
     (rl.Mixture, names(dict(neurons=[NEURON], kind=[0, 0]))),
-    (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4))),
+    (rl.TimeGrid, names(dict(dt=1e-3, num_steps=4, first_step=0))),
     (rl.WienerDrive, names(dict(num_latents=2, tau_m=1e-2, key=KEY, resolution=1e-5))),
+    (rl.SignalDrive, names(dict(values=INCREMENTS, dt=1e-3, interpolation=None))),
+    (rl.SignalDrive, names(dict(values=INCREMENTS, times=[0.0, 1.0, 2.0, 3.0]), "times")),
+    (rl.FunctionDrive, names(dict(function=np.sin, num_nodes=4), known=FUNCTIONS)),
+    (rl.OrnsteinUhlenbeckDrive, names(dict(num_latents=2, tau=1e-2, std=1.0, key=KEY))),
+    (rl.SpikeTrainDrive, names(dict(times=[0.1, 0.2], channels=[0, 1], weights=EYE), known=("empty", "timedeltas"))),
+    (rl.SumDrive, names(dict(drives=[rl.WienerDrive(2, key=KEY)]))),
+    (rl.JoinedDrive, names(dict(drives=[rl.WienerDrive(2, key=KEY)]))),
+    (rl.ScaledDrive, names(dict(drive=rl.WienerDrive(2, key=KEY), factor=1.0), known=SHAPES[:1])),
     (rl.GridPath, names(dict(values=INCREMENTS, grid=GRID))),
     (rl.Layer, names(dict(neuron=NEURON, encoder=EYE, decoder=EYE, bias=0.0, feedback=None, synapse=None, node_weights=None))),
     (rl.Feedback, names(dict(encoder=EYE, decoder=EYE, delay=1e-3, self_connection=False, synapse=None))),

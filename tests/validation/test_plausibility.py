@@ -1,6 +1,8 @@
 """Mistakes that run give one line of warning, at the caller's own line; the library's defaults give none."""
 
+import diffrax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -55,14 +57,33 @@ def test_a_time_constant_that_is_traced_is_not_looked_at():
 
 @simulated
 def test_a_current_without_its_time_step():
-    # A unit sine as dX means a potential of up to 1 / dt; taken for white noise, sqrt(0.5 / (2 tau_m dt)).
+    # A unit sine as dX means a current of 1 / dt; its mean over 2 tau_m = 20 steps of 50 is less by sin(0.4 pi) / (20 sin(0.02 pi)).
     with pytest.warns(
-        UserWarning, match="increments move the potential by about 158 esc"
+        UserWarning,
+        match=r"increments move the potential by about 536 esc.*SignalDrive",
     ) as caught:
         simulate(NETWORK, CURRENT)
     assert caught[0].filename == __file__
     simulate(NETWORK, CURRENT * GRID.dt)
     simulate(NETWORK, 10.0 * CURRENT * GRID.dt)
+
+
+@simulated
+def test_a_path_of_the_signal_in_place_of_its_integral():
+    times = np.arange(201) * GRID.dt
+
+    def path(values):
+        return diffrax.LinearInterpolation(jnp.asarray(times), jnp.asarray(values))
+
+    step = np.where(times < 0.08, 0.0, 1.5)[:, None] * np.ones(2)
+    # A step of x as a step of X is a pulse of 1.5 / 20 ms over two membrane time constants.
+    with pytest.warns(
+        UserWarning, match=r"path given as incr.* about 75 esc.*SignalDrive"
+    ) as caught:
+        simulate(NETWORK, path(step))
+    assert caught[0].filename == __file__
+    simulate(NETWORK, path(np.cumsum(step, axis=0) * GRID.dt))
+    simulate(NETWORK, rl.SignalDrive(step, dt=GRID.dt))
 
 
 @simulated

@@ -42,6 +42,11 @@ class AlphaSynapse(AbstractSynapse):
     ) -> Float[Array, "2 *shape"]:
         return jnp.zeros((2, *shape), dtype)
 
+    def settled(
+        self, signal: Float[Array, "*shape"], dt: float
+    ) -> Float[Array, "2 *shape"]:
+        return jnp.stack([signal, signal])
+
     def __call__(
         self,
         state: Float[Array, "2 *shape"],

@@ -33,6 +33,10 @@ class AbstractSynapse(eqx.Module):
         """The state before anything came in; `shape` is that of one step of the increments."""
 
     @abc.abstractmethod
+    def settled(self, signal: Float[Array, "*shape"], dt: float) -> PyTree:
+        """The state after a constant signal dX/dt for a long time."""
+
+    @abc.abstractmethod
     def __call__(
         self, state: PyTree, increments: Float[Array, "time *shape"], dt: float
     ) -> tuple[PyTree, Float[Array, "time *shape"]]:

@@ -62,6 +62,12 @@ class Delay(AbstractSynapse):
     ) -> Float[Array, "delay *shape"]:
         return jnp.zeros((self._steps(dt).max(), *shape), dtype)
 
+    def settled(
+        self, signal: Float[Array, "*shape"], dt: float
+    ) -> Float[Array, "delay *shape"]:
+        shape = (self._steps(dt).max(), *signal.shape)
+        return jnp.broadcast_to(signal * dt, shape)
+
     def __call__(
         self,
         state: Float[Array, "delay *shape"],

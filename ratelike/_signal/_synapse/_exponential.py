@@ -44,6 +44,11 @@ class ExponentialSynapse(AbstractSynapse):
     ) -> Float[Array, "*shape"]:
         return jnp.zeros(shape, dtype)
 
+    def settled(
+        self, signal: Float[Array, "*shape"], dt: float
+    ) -> Float[Array, "*shape"]:
+        return signal
+
     def __call__(
         self,
         state: Float[Array, "*shape"],

@@ -36,6 +36,9 @@ class SynapseSequence(AbstractSynapse):
     ) -> tuple[PyTree, ...]:
         return tuple(each.initial(shape, dtype, dt) for each in self.members)
 
+    def settled(self, signal: Float[Array, "*shape"], dt: float) -> tuple[PyTree, ...]:
+        return tuple(each.settled(signal, dt) for each in self.members)
+
     def __call__(
         self,
         state: tuple[PyTree, ...],

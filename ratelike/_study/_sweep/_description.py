@@ -33,6 +33,7 @@ from ratelike._study._sweep._code import (
 )
 
 LARGEST_LISTED = 16  # entries of an array; of larger ones the hash is kept
+LONGEST_BYTES = 1024  # of longer ones the hash is kept
 NO_DATA = (logging.Logger, type(threading.Lock()), type(threading.RLock()))
 
 Describe = Callable[[Any], Any]
@@ -87,6 +88,8 @@ def _describe(value: Any, visit: _Visit) -> Any:
         return _array(value, visit)
     if value is None or isinstance(value, (bool, int, str)):
         return value
+    if isinstance(value, bytes) and len(value) > LONGEST_BYTES:
+        return {"bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     reference = visit.reference(value)

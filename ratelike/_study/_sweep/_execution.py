@@ -17,6 +17,7 @@ class SweepExecution:
     `budget`
         Neurons per layer in each cell of the default measurement, by default the largest of `num_neurons`. It decides
         how many trials a cell holds, and belongs to the sweep's configuration; the error of a trial does not depend on it.
+        A larger network has a cell, and a compiled program, by itself.
     `workers`, `devices`
         `workers` cells at a time, in threads, on each of `devices`, by default on all local devices of the process.
         By default as many cells as there are cores, for the default measurement on a CPU that is one device; else one.

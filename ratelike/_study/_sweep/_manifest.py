@@ -3,7 +3,6 @@
 import json
 import stat
 import warnings
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,25 @@ import filelock
 
 from ratelike._io._atomic import remove_leftovers, write_atomically
 from ratelike._study._sweep._description import hash_of
+from ratelike._study._sweep._differences import differences, listed, short
+from ratelike._study._sweep._extension import Asked, begin, changes_of, extended
 
 NAME = "manifest.json"
 CLAIM = "claim.json"  # in the folder of the locks, to be deleted with them
 # 1: descriptions of functions did not follow modules, nor some types.
 # 2: names of ratelike's classes and functions included their private modules.
+# 3: a sweep that was not extended.
+# 4: one that was, with its earlier stages.
 # The cells are the same in all formats.
-FORMAT = 3
-SHOWN = 5  # changes that a message lists
+FORMAT, GOES_ON = 4, 3
 
 Json = dict[str, Any]
 
 
 def open_folder(
-    folder: Path, configuration: Json, environment: Json, claim: Json
+    folder: Path, asked: Asked, extend: bool, environment: Json, claim: Json
 ) -> Json:
-    """The manifest of `folder`, which is made if it is new.
+    """The manifest of `folder`, which is made if it is new, and changed if the sweep is extended.
 
     Raises `ValueError` if the folder holds another configuration, an earlier format or cells without a manifest, or if
     its cells are claimed in another way. Warns if packages or device have changed since it was made.
@@ -45,14 +47,20 @@ def open_folder(
                     f"folder must hold a {NAME} beside its cells, got none in {folder}"
                 )
             remove_leftovers(path)
-            _write(path, configuration, environment)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            _write(path, begin(asked), {"environment": environment, "begun": now})
         manifest = read_manifest(folder)
-        _check_configuration(folder, manifest, configuration)
+        held = manifest["configuration"]
+        asked_for = _checked_configuration(folder, manifest, asked, extend)
         _check_claim(folder, claim)
+        if asked_for != held:
+            remove_leftovers(path)
+            _write(path, asked_for, manifest)
+            manifest = read_manifest(folder)
     changes = list(differences(manifest["environment"], environment))
     if changes:
         warnings.warn(
-            f"{folder} was begun elsewhere, the last digits of its cells may differ: {_listed(changes)}",
+            f"{folder} was begun elsewhere, the last digits of its cells may differ: {listed(changes)}",
             stacklevel=3,
         )
     return manifest
@@ -114,37 +122,35 @@ def locks_of(folder: Path) -> Path:
     return folder / "locks"
 
 
-def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    """What differs between two pieces of JSON, a line for each."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = f"{where}.{name}" if where else name
-            yield from differences(
-                old.get(name, "absent"), new.get(name, "absent"), inner
-            )
-    # As text: 1, 1.0 and True are equal, also within a list.
-    elif json.dumps(old, sort_keys=True) != json.dumps(new, sort_keys=True):
-        if where.endswith((".source", ".bytecode")):
-            yield f"{where} (the code itself)"
-        else:
-            yield f"{where} was {_short(old)}, is {_short(new)}"
-
-
-def _check_configuration(folder: Path, manifest: Json, configuration: Json) -> None:
-    if manifest["format"] < FORMAT:
+def _checked_configuration(
+    folder: Path, manifest: Json, asked: Asked, extend: bool
+) -> Json:
+    """The configuration that the folder is to have."""
+    if manifest["format"] < GOES_ON:
         raise ValueError(
-            f"folder must be of format {FORMAT} to go on, but {folder} was begun by an earlier ratelike (format "
+            f"folder must be of format {GOES_ON} to go on, but {folder} was begun by an earlier ratelike (format "
             f"{manifest['format']}), which described a sweep in another way; read_sweep reads what it holds, take another "
             "folder"
         )
-    # As in the file: JSON has no tuples.
-    now = json.loads(json.dumps(configuration))
-    changes = list(differences(manifest["configuration"], now))
-    if changes:
-        raise ValueError(
-            f"folder must hold the same sweep, but {folder} was begun with another one; changed: "
-            f"{_listed(changes)}. Take another folder, or go back to what it was"
-        )
+    held = manifest["configuration"]
+    changes = changes_of(held, asked)
+    if not changes:
+        return held
+    larger = extended(held, asked)
+    if isinstance(larger, dict):
+        if extend:
+            return larger
+        way = "Take another folder, go back to what it was, or keep what is finished with extend=True"
+    else:
+        changes = larger
+        way = "Take another folder, or go back to what it was"
+        if extend:
+            way += (
+                ": extend=True adds trials and values of axes, and changes nothing else"
+            )
+    raise ValueError(
+        f"folder must hold the same sweep, but {folder} was begun with another one; changed: {listed(changes)}. {way}"
+    )
 
 
 def _check_claim(folder: Path, claim: Json) -> None:
@@ -161,7 +167,7 @@ def _check_claim(folder: Path, claim: Json) -> None:
         ) from None
     if begun != claim:
         raise ValueError(
-            f"claim must be the one that {folder} was begun with, {_short(begun)}, got {_short(claim)}. To change it, "
+            f"claim must be the one that {folder} was begun with, {short(begun)}, got {short(claim)}. To change it, "
             f"end every process that runs this sweep and delete {locks_of(folder)}"
         )
 
@@ -173,22 +179,11 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _listed(changes: list[str]) -> str:
-    more = len(changes) - SHOWN
-    return "; ".join(changes[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _write(path: Path, configuration: Json, environment: Json) -> None:
+def _write(path: Path, configuration: Json, others: Json) -> None:
     manifest = {
-        "format": FORMAT,
+        **others,
+        "format": FORMAT if "stages" in configuration else GOES_ON,
         "configuration": configuration,
         "hash": hash_of(configuration),
-        "environment": environment,
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomically(path, (json.dumps(manifest, indent=1) + "\n").encode())

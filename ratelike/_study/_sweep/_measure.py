@@ -87,7 +87,7 @@ class MeasureConvergence(AbstractCellMeasure):
             name: label for name, label in cell.labels.items() if name != "num_neurons"
         }
         key = key_of_point(key, others)
-        budget = size if self.budget is None else self.budget
+        budget = size if self.budget is None else max(size, self.budget)
         run = run_cell(study, size, cell.block, key, budget, self.burn_in)
         errors = run.generalised, run.conventional, run.rates
         values = dict(zip(CONVERGENCE_UNITS, errors, strict=True))

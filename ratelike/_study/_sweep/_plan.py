@@ -50,8 +50,18 @@ def make_axes(axes: Any) -> tuple[Axis, ...]:
     return tuple(_axis(name, values) for name, values in axes.items())
 
 
-def make_plan(axes: Sequence[Axis], blocks: int) -> list[PlannedCell]:
-    """All points of the first block come first, so that an unfinished sweep has seen all of its range."""
+def make_plan(
+    axes: Sequence[Axis], blocks: int, stages: Sequence[Mapping[str, Any]] = ()
+) -> list[PlannedCell]:
+    """All points of the first block come first, so that an unfinished sweep has seen all of its range.
+
+    Cells are numbered in this order; those of earlier `stages` of the folder have the numbers that they got there.
+    """
+    numbers: dict[tuple[Any, ...], int] = {}
+    for stage in stages:
+        listed = itertools.product(*(axis["labels"] for axis in stage["axes"]))
+        for cell in itertools.product(range(stage["num_trials"]), list(listed)):
+            numbers.setdefault(cell, len(numbers))
     choices = [list(zip(axis.labels, axis.values, strict=True)) for axis in axes]
     names = [axis.name for axis in axes]
     points = list(itertools.product(*choices))
@@ -59,7 +69,9 @@ def make_plan(axes: Sequence[Axis], blocks: int) -> list[PlannedCell]:
     for block, (point, chosen) in itertools.product(range(blocks), enumerate(points)):
         labels = {name: label for name, (label, _) in zip(names, chosen, strict=True)}
         values = {name: value for name, (_, value) in zip(names, chosen, strict=True)}
-        cells.append(PlannedCell(len(cells), point, block, labels, values))
+        cell = block, tuple(labels.values())
+        number = numbers.setdefault(cell, len(numbers))
+        cells.append(PlannedCell(number, point, block, labels, values))
     return cells
 
 

@@ -17,6 +17,7 @@ from ratelike._io._xarray import Dataset, make_dataset
 from ratelike._study._cell import Cell
 from ratelike._study._result import Convergence
 from ratelike._study._sweep._cell_file import DamagedCell, FinishedCell, read_cell
+from ratelike._study._sweep._extension import hash_of_cells
 from ratelike._study._sweep._manifest import cell_files, folder_of, read_manifest
 from ratelike._study._sweep._plan import Label
 
@@ -146,11 +147,20 @@ def read_sweep(folder: Path | str) -> SweepResult:
     """
     folder = folder_of(folder)
     manifest = read_manifest(folder)
+    configuration = hash_of_cells(manifest["configuration"])
     cells = []
     for index, path in cell_files(folder):
         with contextlib.suppress(DamagedCell, FileNotFoundError):
-            cells.append(read_cell(path, configuration=manifest["hash"], index=index))
-    return SweepResult(tuple(cells), manifest)
+            cells.append(read_cell(path, configuration=configuration, index=index))
+    result = SweepResult(tuple(cells), manifest)
+    axes = result.axes
+
+    def place(cell: FinishedCell) -> list[int]:
+        labels = (axes[name].index(cell.parameters[name]) for name in axes)
+        return [cell.block, *labels]
+
+    # Of an extended sweep the numbers of the files are in another order.
+    return SweepResult(tuple(sorted(cells, key=place)), manifest)
 
 
 def _as_cell(cell: FinishedCell) -> Cell:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import filelock
@@ -11,14 +12,14 @@ from jaxtyping import Array
 from ratelike import _validation as validation
 from ratelike._network import Network
 from ratelike._population._host_threads import num_cores
-from ratelike._signal._drive import AbstractDrive
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
-from ratelike._study._checks import check_budget
 from ratelike._study._compared_dynamics import ComparedDynamics
 from ratelike._study._study import checked_study
 from ratelike._study._sweep._description import describe
 from ratelike._study._sweep._environment import Device, environment, precision, setting
 from ratelike._study._sweep._execution import SweepExecution
+from ratelike._study._sweep._extension import Asked, begin, hash_of_cells
 from ratelike._study._sweep._manifest import folder_of, open_folder
 from ratelike._study._sweep._measure import (
     AbstractCellMeasure,
@@ -41,10 +42,11 @@ def sweep(
     key: Array,
     folder: str | os.PathLike[str],
     burn_in: int = 0,
-    make_drive: Callable[[Network, Array], AbstractDrive] | None = None,
+    make_drive: Callable[[Network, Array], Input] | None = None,
     dynamics: ComparedDynamics | None = None,
     measure: Measure | None = None,
     version: str | int | None = None,
+    extend: bool = False,
     execution: SweepExecution | None = None,
 ) -> SweepResult:
     r"""Measures networks at every point of `axes`, `num_trials` times, in cells that are saved as they finish.
@@ -69,6 +71,15 @@ def sweep(
     cell (`numpy.load` opens it), written whole or not at all and checksummed. Calling again with the same arguments
     computes what is missing or damaged; `read_sweep(folder)` reads what there is. Another configuration is refused;
     different versions of packages give a warning.
+
+    **More of it.** With `extend=True` a folder may be asked for more than it was begun with, and keeps what is finished:
+    a larger `num_trials`, more values of any axis, sizes included. Nothing else may change, and nothing may be missing. What
+    is measured is what a new folder would hold, bit for bit; the budget stays that of the beginning (give it to a new folder,
+    `SweepExecution(budget=...)`, for as many trials of small networks). Processes that run the smaller sweep may go on
+    meanwhile. In a new folder `extend` changes nothing, so that it may stay in a script.
+
+        rl.sweep(make_network, grid, axes={"num_neurons": [64, 128, 256, 512], "num_latents": [2, 4, 8]},
+                 num_trials=16, key=jax.random.key(0), folder="runs/latents", burn_in=400, extend=True)
 
     **What makes it another one.** All arguments but `folder` and `execution`, the budget, and settings of JAX that
     change numbers (x64). A function of yours is its name, its source (comments aside), its defaults, and the data and
@@ -95,8 +106,10 @@ def sweep(
     validation.instance("execution", execution, SweepExecution)
     if isinstance(version, bool) or not isinstance(version, str | int | None):
         raise ValueError(f"version must be a text or a whole number, got {version!r}")
+    validation.instance("extend", extend, bool)
     swept = make_axes(axes)
     budget = execution.budget
+    measurement: AbstractCellMeasure
     if measure is None:
         study = checked_study(make_network, grid, make_drive, dynamics)
         burn_in = validation.burn_in(burn_in, grid.num_steps)
@@ -110,20 +123,30 @@ def sweep(
     claim = filelock.FileLock if execution.claim is None else execution.claim
     claimed = kind_of(claim, folder)
     check_parameters(make_network, plan[0])
-    configuration = {
+    described = {
         "make_network": _described("make_network", make_network),
-        "axes": [_described_axis(axis) for axis in swept],
-        "num_trials": num_trials,
         "grid": describe(grid),
         "key": describe(key),
         **_described_options(measurement),
         "precision": precision(),
         "version": version,
     }
+
+    def others(begun: Sequence[Axis]) -> dict[str, Any]:
+        if measure is not None:
+            return described
+        return {**described, "budget": _budget(budget, begun)}
+
+    asked = Asked(swept, num_trials, _described_axis, others)
+    begin(asked)  # what cannot be described is refused before the folder is made
     measurement.check(plan[0], key)
     slots = _slots(execution, measure is None)
-    manifest = open_folder(folder, configuration, environment(slots[0]), claimed)
-    runner = Runner(folder, manifest["hash"], measurement, key, slots, claim)
+    manifest = open_folder(folder, asked, extend, environment(slots[0]), claimed)
+    held = manifest["configuration"]
+    if isinstance(measurement, MeasureConvergence):
+        measurement = replace(measurement, budget=held["budget"])
+    plan = make_plan(swept, num_trials, held.get("stages", ()))
+    runner = Runner(folder, hash_of_cells(held), measurement, key, slots, claim)
     return SweepResult(tuple(runner.run(plan, execution.progress)), manifest)
 
 
@@ -131,7 +154,6 @@ def _budget(budget: int | None, axes: Sequence[Axis]) -> int | None:
     """By default the largest of the sizes that are swept; None if none are."""
     sizes = [axis.values for axis in axes if axis.name == "num_neurons"]
     largest = max(sizes[0]) if sizes else None
-    check_budget("execution.budget", budget, largest)
     return largest if budget is None else budget
 
 

@@ -1,0 +1,1 @@
+"""External inputs, one file each: what knows its increments on any grid."""
