@@ -9,12 +9,12 @@ oscillations, of some 40 Hz (Whittington et al. 2000; Brunel and Wang 2003):
 
 A-C  mean rate of the excitatory neurons, spiking and as its generalised rate, for each N
 D    spikes of some neurons of the largest network, by population
-E    amplitude of the oscillation against N
-F    its frequency
+E    distance of amplitude and frequency between both, against N
+F    by how much their phases differ, against time
 
 Both networks begin at rest, and so in phase. Fluctuations of finite networks shift the
 phase, which nothing restores: the larger the network, the longer it keeps step with the
-limit. Amplitude and frequency are those of the limit for long.
+limit. Amplitude and frequency are those of the limit ever after, but for N^(-1/2).
 
 Writes gamma.png, gamma.pdf and gamma.csv (a row for each trial, as it finishes).
 """
@@ -39,7 +39,7 @@ import ratelike as rl
 QUICK = dict(min_size=100, trials=4)
 
 GRID = rl.TimeGrid(0.5e-3, 2400)
-BURN_IN = 400  # steps
+EDGE = 200  # steps
 BAND = (25.0, 70.0)  # Hz
 BIN = 2e-3  # s, of what is drawn
 LONGEST_SHOWN = 400.0  # ms
@@ -84,23 +84,26 @@ def gamma_network(num_neurons: int, key: jax.Array) -> rl.Network:
 
 @dataclass
 class Rhythm:
-    """The oscillation of one dynamics: amplitude of the excitatory mean rate in Hz, and frequency in Hz."""
+    """The oscillation of the excitatory mean rate."""
 
-    amplitude: float
-    frequency: float
+    amplitude: float  # Hz, its mean over time
+    frequency: float  # Hz
+    signal: np.ndarray  # the analytic signal, with amplitude and phase of each step
+
+
+# Spiking and generalised networks of each size.
+Study = dict[int, list[tuple[Rhythm, Rhythm]]]
 
 
 def rhythm(trajectory: rl.Trajectory) -> Rhythm:
-    """Of the power within the band: its square root, and its mean frequency."""
-    rate = np.asarray(trajectory.population_rates[0]["exc"], float)[BURN_IN:]
-    power = 2.0 * np.abs(np.fft.rfft(rate) / len(rate)) ** 2
-    frequencies = np.fft.rfftfreq(len(rate), GRID.dt)
+    """Of the rate within the band, without the ends, where the filter sees the other one."""
+    rate = np.asarray(trajectory.population_rates[0]["exc"], float)[EDGE:]
+    frequencies = np.fft.fftfreq(len(rate), GRID.dt)
     within = (frequencies >= BAND[0]) & (frequencies <= BAND[1])
-    power, frequencies = power[within], frequencies[within]
-    total = power.sum()
-    return Rhythm(
-        float(np.sqrt(2.0 * total)), float(np.sum(power * frequencies) / total)
-    )
+    signal = np.fft.ifft(np.where(within, 2.0 * np.fft.fft(rate), 0.0))[EDGE:-EDGE]
+    cycles = np.unwrap(np.angle(signal)) / (2.0 * np.pi)
+    times = np.arange(len(signal)) * GRID.dt
+    return Rhythm(np.abs(signal).mean(), np.polyfit(times, cycles, 1)[0], signal)
 
 
 def run(
@@ -109,33 +112,27 @@ def run(
     """A network spiking, and as its generalised rate."""
     network_key, spike_key = jax.random.split(key)
     network = gamma_network(size, network_key)
-    populations = network.layers[0].populations
-    record = {
-        0: [
-            neuron
-            for name, number in (shown or {}).items()
-            for neuron in populations[name][:number]
-        ]
-    }
-    record = record if shown else None
+    populations, record = network.layers[0].populations, None
+    if shown is not None:
+        few = [populations[name][:number] for name, number in shown.items()]
+        record = {0: [neuron for each in few for neuron in each]}
     spiking = rl.simulate(
         network, None, GRID, rl.Spiking(), key=spike_key, record=record
     )
     return spiking, rl.simulate(network, None, GRID, rl.GeneralisedRate())
 
 
-def run_study(
-    sizes: list[int], trials: int, key: jax.Array, file: TextIO
-) -> dict[int, list[tuple[Rhythm, Rhythm]]]:
+def run_study(sizes: list[int], trials: int, key: jax.Array, file: TextIO) -> Study:
     """Rhythms of spiking and generalised networks, for each size."""
     writer = csv.writer(file)
     columns = [f"{what}_{of}" for of in ("spiking", "generalised") for what in ("amplitude_hz", "frequency_hz")]  # fmt: skip
     writer.writerow(["size", "trial", *columns])
-    study = {size: [] for size in sizes}
+    study: Study = {size: [] for size in sizes}
     for size in sizes:
         for trial in range(trials):
             own = jax.random.fold_in(jax.random.fold_in(key, size), trial)
-            both = tuple(rhythm(each) for each in run(size, own))
+            spiking, generalised = run(size, own)
+            both = (rhythm(spiking), rhythm(generalised))
             study[size].append(both)
             values = [
                 f"{x:.6g}" for each in both for x in (each.amplitude, each.frequency)
@@ -180,11 +177,11 @@ def make_parser() -> argparse.ArgumentParser:
     text = "smallest number N of neurons; the others are 4 and 16 times as many"
     parser.add_argument("--min-size", type=count, default=500, metavar="N", help=text)
     text = "networks of each size"
-    parser.add_argument("--trials", type=_script.count, default=6, help=text)
+    parser.add_argument("--trials", type=_script.count, default=12, help=text)
     return parser
 
 
-def print_table(study: dict[int, list[tuple[Rhythm, Rhythm]]]) -> None:
+def print_table(study: Study) -> None:
     print("    N  amplitude, spiking  generalised (Hz)  frequency, spiking  generalised (Hz)")  # fmt: skip
     for size, trials in study.items():
         means = [
@@ -202,7 +199,7 @@ def print_table(study: dict[int, list[tuple[Rhythm, Rhythm]]]) -> None:
 
 def draw(
     runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]],
-    study: dict[int, list[tuple[Rhythm, Rhythm]]],
+    study: Study,
 ) -> Figure:
     figure = Figure(figsize=(11, 7.5))
     figure.set_layout_engine("constrained", w_pad=0.07)
@@ -215,16 +212,16 @@ def draw(
     largest = max(runs)
     rl.plot.raster(runs[largest][0], 0, ax=axes["D"])
     axes["D"].set(xlim=(LONGEST_SHOWN - 200, LONGEST_SHOWN), ylabel="neurons")
-    draw_measure(axes["E"], study, "amplitude", "amplitude (Hz)")
-    draw_measure(axes["F"], study, "frequency", "frequency (Hz)")
+    draw_distances(axes["E"], study)
+    draw_phases(axes["F"], study)
     sizes = list(runs)
     titles = {
         "A": f"$N$ = {sizes[0]}: fluctuations shift the phase",
         "B": f"$N$ = {sizes[1]}",
         "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
         "D": f"Excitation, then inhibition ($N$ = {largest})",
-        "E": "The amplitude approaches that of the limit",
-        "F": "So does the frequency",
+        "E": "How far amplitude and frequency are from the limit",
+        "F": "Larger networks keep in phase with it for longer",
     }
     _script.name_panels(axes, titles)
     return figure
@@ -241,42 +238,49 @@ def top(runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]]) -> float:
 def draw_rates(
     ax: Axes, both: tuple[rl.Trajectory, rl.Trajectory], *, with_legend: bool
 ) -> None:
-    spiking, rate = both
-    named: dict[str, rl.Trajectory] = {"spiking": spiking, "generalised rate": rate}
+    named: dict[str, rl.Trajectory] = {"spiking": both[0], "generalised rate": both[1]}
     rl.plot.rates(named, populations=["exc"], bin=BIN, ax=ax)
     ax.set_ylabel("excitatory rate (Hz)")
-    if (legend := ax.get_legend()) is not None:
-        legend.remove()
-    if with_legend:
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
+    ax.legend(**place).set_visible(with_legend)
 
 
-def draw_measure(
-    ax: Axes, study: dict[int, list[tuple[Rhythm, Rhythm]]], what: str, label: str
-) -> None:
-    """Every trial, and means: spiking over its generalised rate."""
+def draw_distances(ax: Axes, study: Study) -> None:
+    """Mean distances of amplitude and frequency, in percent of the limit, with each trial."""
     sizes = np.array(list(study))
-    colors = (rl.plot.COLORS["spiking"], rl.plot.COLORS["generalised"])
-    for of, (color, name) in enumerate(
-        zip(colors, ("spiking", "generalised rate"), strict=True)
-    ):
-        values = np.array(
-            [[getattr(both[of], what) for both in each] for each in study.values()]
-        )
-        shift = 1.06 ** (of - 0.5)  # side by side
-        for trial in values.T:
-            ax.plot(shift * sizes, trial, "o", color=color, markersize=3, alpha=0.5)
-        ax.plot(
-            shift * sizes, values.mean(axis=1), "o-", color=color, markersize=6, label=name
+    for what, color, shift in (("amplitude", "#009E73", 0.97), ("frequency", "#CC79A7", 1.03)):  # fmt: skip
+        pairs = np.array(
+            [[[getattr(each, what) for each in both] for both in trials] for trials in study.values()]
         )  # fmt: skip
-    ax.set_xscale("log")
+        percent = 100.0 * np.abs(pairs[..., 0] / pairs[..., 1] - 1.0)
+        for trial in percent.T:
+            ax.plot(shift * sizes, trial, "o", color=color, markersize=3, alpha=0.4)
+        means = percent.mean(axis=1)
+        ax.loglog(
+            shift * sizes, means, "o-", color=color, markersize=6, label=f"of the {what}"
+        )  # fmt: skip
+    guide = 1.5 * means[0] * (sizes / sizes[0]) ** -0.5
+    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
     ax.set_xticks(sizes, [f"{size}" for size in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
-    ax.margins(y=0.15)
-    ax.set(xlabel="neurons $N$", ylabel=label)
-    if what == "amplitude":
-        ax.legend(loc="best")
+    ax.set(xlabel="neurons $N$", ylabel="distance (%)")
+    ax.legend(loc="lower left")
+
+
+def draw_phases(ax: Axes, study: Study) -> None:
+    """Root mean square of the phase by which both networks differ, over trials."""
+    shades = ("0.7", "0.45", "black")
+    times = 1e3 * GRID.times[1:][2 * EDGE : -EDGE]
+    for (size, trials), color in zip(study.items(), shades, strict=True):
+        turns = np.array([a.signal * np.conj(b.signal) for a, b in trials])
+        shifts = np.unwrap(np.angle(turns), axis=1) / (2.0 * np.pi)
+        spread = np.sqrt(np.mean(shifts**2, axis=0))
+        ax.plot(times, spread, color=color, label=f"$N$ = {size}")
+    ax.set(xlabel="time (ms)", ylabel="phase shift (cycles)", xlim=(0, times[-1]))
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
+    ax.legend(loc="upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ QUICK: dict[str, str | None] = {
         test_a_file_of_an_earlier_version_is_read_and_simulates_to_the_same_bits
         test_a_file_that_is_spoilt_anywhere_is_refused test_what_cannot_be_kept_is_named""",
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
+    "network/test_low_rank.py": "test_error_is_that_of_the_weights_that_run",
+    "network/test_no_input.py": "test_an_input_that_is_missing_is_told",
+    "network/test_populations.py": """
+        test_it_is_the_network_of_the_weights_written_out test_latents_are_shared_and_zero_elsewhere""",
     "network/test_recurrence.py": """
         test_a_delay_of_one_step_without_self_connection test_weights_store_patterns""",
     "network/test_synapses.py": "test_what_does_not_fit_is_refused",

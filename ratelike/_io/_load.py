@@ -77,6 +77,8 @@ class _Reader:
             return float.fromhex(*tree["parts"])
         if kind == "complex":
             return complex(*map(float.fromhex, tree["parts"]))
+        if kind == "bytes":
+            return self._arrays[tree["number"]].tobytes()
         if kind in ("list", "tuple"):
             entries = [
                 self.rebuild(entry, f"{where}[{i}]")

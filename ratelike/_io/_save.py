@@ -72,6 +72,9 @@ class _Record:
             # In base 16, which is exact, and has NaN and infinities.
             parts = [value.real.hex(), value.imag.hex()]
             return {"is": kind.__name__, "parts": parts[: 1 + (kind is complex)]}
+        if kind is bytes:
+            self.arrays.append(np.frombuffer(value, np.uint8))
+            return {"is": "bytes", "number": len(self.arrays) - 1}
         if kind in (list, tuple):
             entries = [
                 self.describe(entry, f"{where}[{i}]") for i, entry in enumerate(value)

@@ -125,6 +125,11 @@ THINGS = {
         rl.SRM0(), num_neurons=70, num_latents=2, depth=1, key=jax.random.key(3)
     ),
     "nodes": lambda: [rl.GaussHermite(4), rl.QuasiMonteCarlo(8, key=jax.random.key(1))],
+    "signals": lambda: (
+        rl.SignalDrive(np.eye(5, 2), times=[0.0, 1e-3, 2e-3, 5e-3, 9e-3]),
+        rl.SpikeTrainDrive([1e-3, 4e-3], [0, 1], np.eye(2)),
+        layer(synapse=[rl.Delay([1e-3, 2e-3]), rl.AlphaSynapse(3e-3)]),
+    ),
     "input": lambda: (
         rl.TimeGrid(1e-3, 20),
         rl.WienerDrive(2, key=jax.random.key(5, impl="rbg")),

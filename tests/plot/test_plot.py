@@ -14,6 +14,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.image import AxesImage
 
 import ratelike as rl
@@ -184,6 +185,44 @@ def test_raster_of_silent_neurons_and_of_one(ax):
     one = rl.plot.raster(trajectory(neurons=(3,)), 1)
     assert [t.get_text() for t in one.get_yticklabels()] == ["3"]
     one.figure.canvas.draw()
+
+
+def populations():
+    """Two populations, of which a few neurons were recorded."""
+    neurons = rl.Neurons(rl.SRM0(), 6, 2.0)
+    layer = rl.population_layer({"exc": neurons, "inh": neurons})
+    network, grid = rl.Network([layer]), rl.TimeGrid(DT, 20)
+    record, key = {0: [1, 4, 7]}, jax.random.key(0)
+    return rl.simulate(network, None, grid, rl.Spiking(), key=key, record=record)
+
+
+def test_raster_of_populations(ax):
+    rl.plot.raster(populations(), 0, ax=ax)
+    colors = [train.get_color() for train in ax.collections]
+    np.testing.assert_array_equal(colors[0], colors[1])
+    assert np.any(colors[0] != colors[2])
+    names = {t.get_text(): t.get_color() for t in ax.get_yticklabels()}
+    np.testing.assert_array_equal(to_rgba(names["inh"]), colors[2])
+    assert ax.get_yticks().tolist() == [0.5, 2.0]
+
+
+def test_rates_of_populations(ax):
+    run = populations()
+    named = {"spiking": run, "again": run}
+    assert rl.plot.rates(named, bin=2 * DT, ax=ax) is ax
+    rates = np.asarray(run.population_rates[0]["inh"]).reshape(10, 2).mean(axis=1)
+    expected = np.transpose([1e3 * DT * (2 * np.arange(10) + 1), rates])
+    np.testing.assert_allclose(lines(ax)["inh, again"], expected)
+    assert len(lines(ax)) == 4
+    alone = rl.plot.rates(named, populations=["exc"])
+    assert list(lines(alone)) == ["spiking", "again"]
+    assert alone.get_ylabel() == "mean rate of exc (Hz)"
+    with pytest.raises(ValueError, match=r"populations must be some of .*'exc', 'inh'"):
+        rl.plot.rates(named, populations=["pv"])
+    with pytest.raises(ValueError, match="bin must be a multiple of the step"):
+        rl.plot.rates(named, bin=1.5 * DT)
+    with pytest.raises(ValueError, match="populations must be some of"):
+        rl.plot.rates({"unnamed": trajectory()})
 
 
 @pytest.mark.parametrize("neuron", [None, 1])
