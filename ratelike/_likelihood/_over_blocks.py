@@ -55,9 +55,9 @@ def over_blocks(
         return after, of_block(course.spent, fired, counted)
 
     # Inside a scan XLA cannot merge the two computations of a block, so the costly barrier against it is not needed.
-    one_block: Any = jax.checkpoint(one_block, prevent_cse=False)
+    checkpointed: Any = jax.checkpoint(one_block, prevent_cse=False)
     start = never_fired(population, grid.dt)
-    return jax.lax.scan(one_block, start, inputs)[1]
+    return jax.lax.scan(checkpointed, start, inputs)[1]
 
 
 def _steps_of_a_block(num_steps: int, num_neurons: int) -> int:

@@ -41,7 +41,7 @@ def _of_array(
     validation.shape("spikes", spikes, (grid.num_steps, num_neurons))
     validation.bare("spikes", spikes)
     if not validation.is_concrete(spikes):
-        return jnp.asarray(spikes) > 0
+        return jnp.asarray(spikes).astype(bool)
     entries = np.asarray(spikes)
     is_number = entries.dtype == bool or np.issubdtype(entries.dtype, np.number)
     wrong = ~((entries == 0) | (entries == 1)) if is_number else np.ones_like(entries)

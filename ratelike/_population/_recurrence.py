@@ -49,9 +49,7 @@ class Recurrence(eqx.Module):
         """The currents that arrive in each of any number of steps, of which the activity is known, and what is left."""
         both = zip(self.loops, state, strict=True)
         runs = [loop.throughout(each, activity, dt) for loop, each in both]
-        return _sum([currents for currents, _ in runs]), tuple(
-            left for _, left in runs
-        )
+        return _sum([currents for currents, _ in runs]), tuple(left for _, left in runs)
 
 
 def _sum(of_loops: list[Float[Array, "time neurons"]]) -> Float[Array, "time neurons"]:

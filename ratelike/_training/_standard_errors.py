@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Integer
 
 from ratelike import _validation as validation
 from ratelike._network import Network
@@ -16,7 +16,9 @@ from ratelike._training._domains import FixedSum, Part
 from ratelike._training._trained import Trained
 
 # Of curvatures, each parameter in units of its own curvature: below it nothing but rounding is left in single precision.
-FLAT = 1e-5
+FLAT = 1e-4
+# In standard errors: from a minimum that is farther away, the curvature is another one.
+FAR = 0.5
 
 
 class StandardErrors(NamedTuple):
@@ -40,11 +42,12 @@ def standard_errors(
         errors = rl.train.standard_errors(network, loss, where=where, key=key).network
         errors.layers[0].neuron.escape.threshold
 
-    Right for many spikes, away from the edge of a domain, and where the model is right. Take the network of a fit that has
-    come to its end: elsewhere the curvature is that of another point. One derivative of the gradient for each fitted number, one after the other.
+    Right for many spikes, away from the edge of a domain, and where the model is right. One derivative of the gradient for
+    each fitted number, one after the other.
 
-    Raises `ValueError` as `fit` does for its arguments and for a sum that is fixed; `RuntimeError` where the curvature is not positive: no
-    minimum, or parameters whose effects cannot be told apart, such as `rate` and `threshold` of an exponential escape rate, which it names.
+    Raises `ValueError` as `fit` does for its arguments, and for a sum that is fixed; `RuntimeError` more than half a standard
+    error away from a minimum, and where the curvature is not positive: parameters whose effects cannot be told apart, such as
+    `rate` and `threshold` of an exponential escape rate, which it names.
     """
     validation.instance("network", network, Network)
     validation.finite_leaves("network", network)
@@ -54,18 +57,20 @@ def standard_errors(
     chosen = _chosen(trained)
     value = jax.eval_shape(lambda k: loss(network, k), key)
     validation.shape("the value of loss", value, ())
-    hessian = np.asarray(_hessian(network, loss, chosen, key), float)
-    names = _names(network, chosen)
-    covariance = _inverse(0.5 * (hessian + hessian.T), names)
-    errors = np.sqrt(np.diag(covariance))
+    gradient, hessian = map(np.asarray, _derivatives(network, loss, chosen, key))
+    hessian = 0.5 * (hessian + hessian.T).astype(float)
+    covariance = _inverse(hessian, _names(network, chosen))
+    _check_distance(gradient.astype(float), covariance)
+    errors = jnp.asarray(np.sqrt(np.diag(covariance)))
     return StandardErrors(_put(network, chosen, errors), covariance)
 
 
-Chosen = dict[int, Bool[np.ndarray, "..."]]  # by leaf of the network
+# By leaf of the network; within jit they are traced.
+Chosen = dict[int, Integer[np.ndarray, " entries"] | Integer[Array, " entries"]]
 
 
 def _chosen(trained: Trained) -> Chosen:
-    """Which entries of which leaves are fitted."""
+    """Which entries of which leaves are fitted, as numbers of the flattened leaf."""
     leaves, chosen = jax.tree.leaves(trained.network), {}
     for index, domain in zip(trained.indices, trained.domains, strict=True):
         own = domain.domain if isinstance(domain, Part) else domain
@@ -74,50 +79,60 @@ def _chosen(trained: Trained) -> Chosen:
                 "where must not fix a sum for standard errors, which are those of independent parameters, got FixedSum"
             )
         start = jnp.asarray(leaves[index])
-        mask = domain.chosen(start) if isinstance(domain, Part) else None
-        mask = np.ones(start.shape, bool) if mask is None else mask
-        chosen[index] = chosen.get(index, np.zeros(start.shape, bool)) | mask
+        entries = np.arange(start.size)
+        if isinstance(domain, Part):
+            entries = np.flatnonzero(domain.chosen(start))
+        chosen[index] = np.union1d(chosen.get(index, entries), entries)
     return chosen
 
 
-def _with(network: Network, chosen: Chosen, numbers: Any) -> Network:
+def _with(
+    network: Network, chosen: Chosen, numbers: Float[Array, " parameters"]
+) -> Network:
     """The network with other numbers in the places that are chosen."""
     leaves, structure = jax.tree.flatten(network)
     begin = 0
-    for index, mask in chosen.items():
-        end = begin + int(mask.sum())
+    for index, entries in chosen.items():
+        end = begin + len(entries)
         leaf = jnp.asarray(leaves[index])
-        own = jnp.asarray(numbers[begin:end], leaf.dtype)
-        leaves[index] = leaf.at[np.nonzero(mask)].set(own) if mask.ndim else own[0]
+        own = numbers[begin:end].astype(leaf.dtype)
+        leaves[index] = leaf.ravel().at[entries].set(own).reshape(leaf.shape)
         begin = end
     return jax.tree.unflatten(structure, leaves)
 
 
 @eqx.filter_jit
-def _hessian(
+def _derivatives(
     network: Network, loss: Loss, chosen: Chosen, key: Array
-) -> Float[Array, "parameters parameters"]:
+) -> tuple[Float[Array, " parameters"], Float[Array, "parameters parameters"]]:
+    """The first ones and the second ones."""
     leaves = jax.tree.leaves(network)
-    parts = [jnp.asarray(leaves[i])[np.nonzero(mask)] for i, mask in chosen.items()]
-    start = jnp.concatenate([jnp.atleast_1d(part).ravel() for part in parts])
+    dtype = jnp.result_type(*(leaves[index] for index in chosen))
+    parts = [jnp.ravel(leaves[index])[entries] for index, entries in chosen.items()]
+    start = jnp.concatenate([part.astype(dtype) for part in parts])
 
     def of_numbers(numbers: Float[Array, " parameters"]) -> Float[Array, ""]:
         return loss(_with(network, chosen, numbers), key)
 
-    def row(direction: Float[Array, " parameters"]) -> Float[Array, " parameters"]:
-        return jax.jvp(jax.grad(of_numbers), (start,), (direction,))[1]
+    gradient = jax.grad(of_numbers)
 
-    return jax.lax.map(row, jnp.eye(len(start), dtype=start.dtype))
+    # Not by `jax.linearize`, which would keep what checkpoints in the loss are there to forget.
+    def row(direction: Float[Array, " parameters"]) -> Float[Array, " parameters"]:
+        return jax.jvp(gradient, (start,), (direction,))[1]
+
+    rows = jax.lax.map(row, jnp.eye(len(start), dtype=start.dtype))
+    return gradient(start), rows
 
 
 def _names(network: Network, chosen: Chosen) -> list[str]:
     """Of each number."""
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(network)]
-    return [
-        "network" + jax.tree_util.keystr(paths[index]) + (str(list(map(int, place))) if mask.ndim else "")
-        for index, mask in chosen.items()
-        for place in np.argwhere(mask)
-    ]
+    leaves, names = jax.tree_util.tree_leaves_with_path(network), []
+    for index, entries in chosen.items():
+        path, leaf = leaves[index]
+        places = np.argwhere(np.ones(np.shape(leaf)))[entries].tolist()
+        name = "network" + jax.tree_util.keystr(path)
+        names += [name + (str(place) if place else "") for place in places]
+    return names
 
 
 def _inverse(
@@ -143,8 +158,21 @@ def _inverse(
     return scale[:, None] * inverse * scale
 
 
+def _check_distance(
+    gradient: Float[np.ndarray, " parameters"],
+    covariance: Float[np.ndarray, "parameters parameters"],
+) -> None:
+    """Of the minimum, by the first derivatives that are left."""
+    distance = float(np.sqrt(gradient @ covariance @ gradient))
+    if not distance < FAR:
+        raise RuntimeError(
+            f"the network must be that of a minimum of the loss, got one that is about {distance:.2g} standard errors away "
+            "from it; go on with the fit"
+        )
+
+
 def _put(
-    network: Network, chosen: Chosen, errors: Float[np.ndarray, " parameters"]
+    network: Network, chosen: Chosen, errors: Float[Array, " parameters"]
 ) -> Network:
     def unknown(leaf: Any) -> Any:
         is_float = eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
