@@ -1,5 +1,6 @@
 """The exact scheme: `AgeShift` on the simulation's grid, in blocks of steps."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -122,6 +123,10 @@ class GridScheme(AbstractScheme):
         grid: TimeGrid,
         recorded: Integer[Array, " recorded"] | None,
     ) -> LayerOutput:
+        if population.recurrence is not None:
+            # As a piece, so that pieces have its bits: what is sent round a loop is rounded alike in one program only.
+            output = self.solve_piece(population, path, grid, recorded, None)
+            return dataclasses.replace(output, final=None)
         problem = self._problem(population, path, grid, recorded)
         memory, block = oldest_age(population.neuron, grid.dt), problem.path.shape[1]
         between_ends = self.blocks_between_ends(grid, block)

@@ -73,7 +73,10 @@ def run_in_blocks(
     run, and what is returned as carried is the state after the last of these.
     """
     group = max(1, STEPS_CODED_AT_ONCE // block)  # blocks
-    window = None if first is None else Window(first, grid.num_steps)
+    # A block of one step belongs to the run as a whole.
+    window = None
+    if first is not None and block > 1:
+        window = Window(first, grid.num_steps)
     num_steps = grid.num_steps + (0 if window is None else block - 1)
     num_groups = -(-num_steps // (group * block))
     one_block = _block(population, grid.dt, block, advance, recorded, window)

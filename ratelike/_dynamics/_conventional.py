@@ -98,7 +98,9 @@ class ConventionalRate(AbstractContinuingDynamics):
                     population, increments, grid, steps, of_group, start, recorded
                 )
         carried = at_rest(population, grid.dt, None)
-        return self._run(population, increments, grid, carried, recorded, None)[0]
+        # A loop as a piece, so that pieces have its bits: what is sent round is rounded alike in one program only.
+        first = None if population.recurrence is None else jnp.zeros((), jnp.int32)
+        return self._run(population, increments, grid, carried, recorded, first)[0]
 
     def run_piece(
         self,

@@ -1,5 +1,6 @@
 """Neurons that fire."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import diffrax
@@ -146,6 +147,12 @@ def _sample(
     all_spike: bool,
 ) -> LayerOutput:
     neuron, dt = population.neuron, grid.dt
+    if population.recurrence is not None:
+        # As a piece, so that pieces have its bits: what is sent round a loop is rounded alike in one program only.
+        output = sample_piece(
+            population, increments, None, grid, tile_keys, recorded, all_spike
+        )
+        return dataclasses.replace(output, final=None)
     draw = draws_of(population, tile_keys)
 
     def one_block(neurons, draws, ends, potentials, neuron):
@@ -158,7 +165,7 @@ def _sample(
 
     start = never_fired(population, dt)
     block = steps_of_a_draw(population, dt)
-    if platform.has_gpu() and population.recurrence is None:
+    if platform.has_gpu():
         group = spiking_group(
             population,
             tile_keys,

@@ -84,11 +84,13 @@ def sample_piece(
         index: Integer[Array, ""],
         part: Part | None,
     ) -> tuple[tuple[Neurons, Progress], Float[Array, "block neurons"]]:
-        assert part is not None
         neurons, progress = state
+        draws = draw(first_draw + index)
+        if part is None:
+            now = advance(neurons, draws, ends, potentials, neuron, dt)
+            return now[:2], jnp.stack(now[2])
         fresh = at_beginning(neurons, block, neuron, dt)
         progress = choose(part.has(0), fresh, progress)
-        draws = draw(first_draw + index)
         after, progress, spikes = advance(
             neurons, draws, ends, potentials, neuron, dt, progress, part
         )
@@ -155,8 +157,9 @@ def _by_now(state: SpikingState, neuron: AbstractNeuronModel, dt: float) -> Neur
     done = state.shared.steps_done
     oldest = oldest_age(neuron, dt)
     unfired = jnp.minimum(before.age + state.block, oldest)
-    still = jnp.minimum(before.age + done, oldest)
-    after_spike = progress.age - (state.block - done)
+    passed = done.astype(before.age.dtype)
+    still = jnp.minimum(before.age + passed, oldest)
+    after_spike = progress.age - (state.block - passed)
     age = jnp.where(progress.age == unfired, still, after_spike)
     now = at_end(Progress(progress.summed, age, progress.mark))
     return choose(done > 0, now, before)

@@ -53,7 +53,7 @@ def warn_of_input(network: Network, path: Any, grid: TimeGrid) -> None:
     # As if steps did not know of each other, as in white noise, or of a slow current: whichever is more.
     variance = encoder**2 @ values.var(axis=0) / (2.0 * tau_m * grid.dt)
     whole = len(values) // block * block
-    if whole > 0:
+    if whole > 0 and layer.num_latents > 0:
         slow = values[:whole].reshape(-1, block, values.shape[1]).mean(axis=1)
         variance = np.maximum(variance, (slow @ encoder.T).var(axis=0) / grid.dt**2)
     if layer.synapse is not None:

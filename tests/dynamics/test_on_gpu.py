@@ -177,8 +177,9 @@ def test_derivatives_by_everything(as_on_gpu, mesh, interpret):
 def test_traces_by_doubling():
     increments = jax.random.normal(jax.random.key(0), (77, 3))
     leak = _membrane.leak_of(jnp.asarray([5e-3, 10e-3, 40e-3]), 1e-3)
-    by_steps = _membrane._traces_by_steps(increments, leak)
-    by_doubling = _membrane._traces_by_doubling(increments, leak)
+    start = jnp.asarray([0.3, -1.0, 2.0])
+    by_steps = _membrane._traces_by_steps(start, increments, leak)
+    by_doubling = _membrane._traces_by_doubling(start, increments, leak)
     np.testing.assert_allclose(by_doubling, by_steps, rtol=1e-12, atol=1e-12)
 
 

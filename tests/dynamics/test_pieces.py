@@ -87,13 +87,13 @@ def in_pieces(network, dynamics, cuts=CUTS, increments=None, **options):
     return pieces
 
 
-def assert_whole(network, dynamics, **options):
+def assert_whole(network, dynamics, cuts=CUTS, **options):
     if isinstance(dynamics, rl.Spiking):
         options["key"] = KEY
     record = {0: [0, 5]}
     options["record"] = record
     whole = rl.simulate(network, drive(), rl.TimeGrid(DT, STEPS), dynamics, **options)
-    pieces = in_pieces(network, dynamics, **options)
+    pieces = in_pieces(network, dynamics, cuts, **options)
 
     def together(get, axis):
         return np.concatenate([get(piece) for piece in pieces], axis)
@@ -115,7 +115,11 @@ def assert_whole(network, dynamics, **options):
 
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_pieces_are_the_whole_run(name):
-    assert_whole(feedforward(), DYNAMICS[name])
+    assert_whole(feedforward(depth=2 if name == "spiking" else 1), DYNAMICS[name])
+
+
+def test_pieces_of_one_step_and_of_a_block():
+    assert_whole(feedforward(depth=1), rl.Spiking(), cuts=(1, 2, 50))
 
 
 @pytest.mark.parametrize("name", ["spiking", "exact", "conventional"])
@@ -316,7 +320,7 @@ def test_refusals():
         network, nothing, grid, rl.GeneralisedRate(), keep_final=True
     ).final
     refused("under this AgeMesh", dynamics=DYNAMICS["graded"], initial=density)
-    adaptive = rl.AdaptiveSRM(adaptations=[rl.Adaptation(1.0, 0.1)])
+    adaptive = rl.AdaptiveSRM(adaptation=[rl.Adaptation(1.0, 0.1)])
     with pytest.raises(ValueError, match="nothing but its last spike"):
         rl.stationary_state(feedforward(neuron=adaptive, depth=1), jnp.zeros(2))
     with pytest.raises(ValueError, match="feedback must be None"):

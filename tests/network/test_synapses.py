@@ -154,7 +154,7 @@ def test_tiles_of_networks_with_synapses_are_the_networks_one_by_one():
     networks = [made(jnp.asarray(t)) for t in ([2e-3, 9e-3, 1e-3], [5e-3, 4e-3, 7e-3])]
     drives = jnp.stack([jnp.asarray(INCREMENTS[:12]), jnp.asarray(INCREMENTS[12:24])])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
-    tiles = pack(stacked, drives, jax.random.split(KEY), 70, 5)
+    tiles = pack(stacked, list(drives), jax.random.split(KEY), 70, 5)
     outputs = jax.jit(lambda tiles: _outputs(tiles, grid, dynamics, None)[0])(tiles)
     for index, (network, drive) in enumerate(zip(networks, drives, strict=True)):
         alone = rl.simulate(network, drive, grid, dynamics).outputs

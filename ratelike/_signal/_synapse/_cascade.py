@@ -11,6 +11,7 @@ rounding of a whole kernel.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from ratelike._validation import _plausibility as plausibility
 # dt / tau: beyond it a synapse is as good as instantaneous, and the square of it is a number.
 FASTEST = 1e6
 
+T = TypeVar("T")
 Step = Callable[[PyTree, PyTree], tuple[PyTree, PyTree]]
 
 
@@ -50,13 +52,16 @@ def one_stage(
     """Of y' = (x - y) / tau."""
     p = _steps_per(tau, dt)
     kept = mean_decay(p)
-    decay, growth = jnp.exp(-p), -jnp.expm1(-p)
+    decay, push, of_y, of_x = _rounded(
+        (jnp.exp(-p), -jnp.expm1(-p) / dt, dt * kept, 1.0 - kept)
+    )
 
     def step(y: Array, push: Array) -> tuple[Array, Array]:
         return decay * y + push, y
 
-    end, y = _steps(step, state, (growth / dt) * increments)
-    return end, (dt * kept) * y + (1.0 - kept) * increments
+    pushes = _rounded(push * increments)
+    end, y = _steps(step, state, pushes)
+    return end, of_y * y + _rounded(of_x * increments)
 
 
 def two_stages(
@@ -72,18 +77,22 @@ def two_stages(
     low, high = jnp.minimum(p, q), jnp.maximum(p, q)
     between = jnp.exp(-low) * mean_decay(high - low)
     z_in_y, z_in_mean = q * between, kept_z - between
-    decay_z, growth_z = jnp.exp(-p), -jnp.expm1(-p)
-    decay_y, growth_y = jnp.exp(-q), -jnp.expm1(-q) - z_in_y
+    decay_z, push_z = _rounded((jnp.exp(-p), -jnp.expm1(-p) / dt))
+    decay_y, y_of_z, push_y = _rounded(
+        (jnp.exp(-q), z_in_y, (-jnp.expm1(-q) - z_in_y) / dt)
+    )
+    of_y, of_z, of_x = _rounded((dt * kept_y, dt * z_in_mean, 1.0 - kept_y - z_in_mean))
 
     def step(before: tuple, pushes: tuple[Array, Array]) -> tuple[tuple, tuple]:
         z, y = before
         after_z = decay_z * z + pushes[0]
-        return (after_z, decay_y * y + (z_in_y * z + pushes[1])), before
+        return (after_z, decay_y * y + (y_of_z * z + pushes[1])), before
 
-    pushes = ((growth_z / dt) * increments, (growth_y / dt) * increments)
-    end, (z, y) = _steps(step, (state[0], state[1]), pushes)
-    of_x = (1.0 - kept_y - z_in_mean) * increments
-    return jnp.stack(end), (dt * kept_y) * y + ((dt * z_in_mean) * z + of_x)
+    pushes = _rounded((push_z * increments, push_y * increments))
+    start = state[0], state[1]
+    end, (z, y) = _steps(step, start, pushes)
+    from_z_and_x = of_z * z + _rounded(of_x * increments)
+    return jnp.stack(end), of_y * y + from_z_and_x
 
 
 def _steps(step: Step, start: PyTree, pushes: PyTree) -> tuple[PyTree, PyTree]:
@@ -98,6 +107,15 @@ def _steps(step: Step, start: PyTree, pushes: PyTree) -> tuple[PyTree, PyTree]:
     _, before = jax.lax.scan(step, start, two)
     end = jax.tree.map(lambda x: x[1], before)
     return end, jax.tree.map(lambda x: x[:1], before)
+
+
+def _rounded(numbers: T) -> T:
+    """As they are, before anything else is done with them.
+
+    A sum of two products may be rounded in two ways, and products of three numbers in three. Which one it is would depend on
+    the length of a run, and pieces would not be the whole.
+    """
+    return jax.lax.optimization_barrier(numbers)
 
 
 def _steps_per(tau: Float[Array, "*#shape"], dt: float) -> Float[Array, "*#shape"]:
