@@ -43,15 +43,14 @@ def over_blocks(
     block = _steps_of_a_block(grid.num_steps, layer.num_neurons)
     count = -(-grid.num_steps // block)
     counted = jnp.arange(grid.num_steps) >= burn_in
-    inputs = [
-        in_blocks(each, count, block)
-        for each in (increments, recording.spikes, counted)
-    ]
+    # Within a caller's jit spikes may be constants, whose ages XLA would compute while it compiles, slowly.
+    spikes = jax.lax.optimization_barrier(recording.spikes)
+    inputs = [in_blocks(each, count, block) for each in (increments, spikes, counted)]
 
     def one_block(history: History, inputs: list[Array]) -> tuple[History, PyTree]:
         increments, fired, counted = inputs
-        spikes = fired.astype(layer.dtype)
-        course, after = course_of(population, history, increments, spikes, grid.dt)
+        activity = fired.astype(layer.dtype)
+        course, after = course_of(population, history, increments, activity, grid.dt)
         return after, of_block(course.spent, fired, counted)
 
     # Inside a scan XLA cannot merge the two computations of a block, so the costly barrier against it is not needed.
