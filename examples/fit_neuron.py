@@ -7,8 +7,8 @@ The spikes are those of Brian2's neurons, simulated in steps of 0.05 ms by bench
 fit runs in steps of 1 ms. Threshold, width, membrane time constant and reset of each neuron are fitted by maximum likelihood.
 
 A  fitted minus true parameters, in standard errors (bars: two standard errors)
-B  rescaled intervals against the uniform distribution, for the fitted neurons and for neurons fitted with a dead time that is
-   too short; within the dashed lines 95% of right models stay
+B  rescaled intervals against the uniform distribution, for the fitted neurons and for neurons fitted without memory (linear-
+   nonlinear-Poisson); within the dashed lines 95% of right models stay
 C  a layer of 400 neurons like the fitted ones, on a new input: spikes, the generalised rate, and that of the true neurons
 """
 
@@ -52,24 +52,24 @@ def neuron_of(parameters, dead_time):
 
 def where(network):
     neuron = network.layers[0].neuron
-    positive = rl.train.Positive([neuron.escape.width, neuron.tau_m])
-    free = rl.train.Unconstrained([neuron.escape.threshold, neuron.v_reset])
-    return [positive, free]
+    chosen = [
+        rl.train.Positive([neuron.escape.width, neuron.tau_m]),
+        rl.train.Unconstrained(neuron.escape.threshold),
+    ]
+    if isinstance(neuron, rl.LIF):
+        chosen.append(rl.train.Unconstrained(neuron.v_reset))
+    return chosen
 
 
 def loss(network, key):
     return -jnp.sum(rl.log_likelihood(network.layers[0], drive, trains, grid))
 
 
-def fitted(dead_time):
-    """From one guess for all neurons."""
-    guess = jnp.ones((4, 4)) * jnp.array([[1.0], [1.0], [12e-3], [-2.0]])
+def fitted(neuron):
     ones = jnp.ones((4, 1))
-    start = rl.Network([rl.Layer(neuron_of(guess, dead_time), ones, ones)])
-    fit = dict(
-        where=where, optimiser=optax.lbfgs(memory_size=30), num_steps=80, key=key
-    )
-    return rl.fit(start, loss, **fit)
+    start = rl.Network([rl.Layer(neuron, ones, ones)])
+    optimiser = optax.lbfgs(memory_size=30)
+    return rl.fit(start, loss, where=where, optimiser=optimiser, num_steps=80, key=key)
 
 
 def parameters_of(network):
@@ -77,15 +77,20 @@ def parameters_of(network):
     return [neuron.escape.threshold, neuron.escape.width, neuron.tau_m, neuron.v_reset]
 
 
+# From one guess for all neurons.
 dead_time = float(data["dead_time"])
-network, history = fitted(dead_time)
+guess = neuron_of(
+    jnp.ones((4, 4)) * jnp.array([[1.0], [1.0], [12e-3], [-2.0]]), dead_time
+)
+network, history = fitted(guess)
 errors = rl.train.standard_errors(network, loss, where=where, key=key).network
-short, short_history = fitted(dead_time - 1e-3)
+memoryless = rl.SRM0(guess.tau_m, guess.escape, rl.NoRefractory())
+poisson, poisson_history = fitted(memoryless)
 estimate, error = (np.array(parameters_of(each)) for each in (network, errors))
 true = np.array([data[name] for name in NAMES])
 z = (estimate - true) / error
 print(f"{sum(map(len, trains))} spikes, log-likelihood {-history[-1]:.1f} nats")
-print(f"with a dead time that is too short: {-short_history[-1]:.1f} nats")
+print(f"without memory: {-poisson_history[-1]:.1f} nats")
 for name, *row in zip(NAMES, true, estimate, error, strict=True):
     print(
         f"{name:10}",
@@ -123,7 +128,7 @@ with rl.plot.style():
     axes["A"].legend(ncols=2, fontsize=7)
     for each, color, label in (
         (network, "C0", "fitted"),
-        (short, "C3", "dead time too short"),
+        (poisson, "C3", "without memory"),
     ):
         test = rl.time_rescaling(each.layers[0], drive, trains, grid, key=key)
         print(f"p-values of the intervals, {label}: {np.round(test.p_value, 4)}")
