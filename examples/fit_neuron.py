@@ -1,6 +1,6 @@
 """Neurons from recordings: the parameters of four neurons from their spikes, and a network of neurons like them.
 
-    python examples/fit_neuron.py            # 100 s of spikes, under a minute
+    python examples/fit_neuron.py            # 100 s of spikes, some two minutes
     python examples/fit_neuron.py --quick    # 20 s of them
 
 The spikes are those of Brian2's neurons, simulated in steps of 0.05 ms by benchmarks/peers/reference_brian2_trains.py; the
@@ -127,7 +127,7 @@ with rl.plot.style():
     axes["A"].set(ylabel="fitted minus true (standard errors)", ylim=(-5.5, 5.5))
     axes["A"].legend(ncols=2, fontsize=7)
     for each, color, label in (
-        (network, "C0", "fitted"),
+        (network, "C1", "fitted"),
         (poisson, "C3", "without memory"),
     ):
         test = rl.time_rescaling(each.layers[0], drive, trains, grid, key=key)
@@ -147,7 +147,7 @@ with rl.plot.style():
     ms = 1e3 * short_grid.times[1:]
     axes["C"].plot(ms, spiking.outputs[:, 0], color="0.75", label="spiking")
     axes["C"].plot(ms, exact.outputs[:, 0], "k--", label="rate, true neurons")
-    axes["C"].plot(ms, rate.outputs[:, 0], color="C0", label="rate, fitted neurons")
+    axes["C"].plot(ms, rate.outputs[:, 0], color="C1", label="rate, fitted neurons")
     axes["C"].set(xlabel="time (ms)", ylabel="output $y_1$")
     axes["C"].legend()
     figure.savefig(png, dpi=200)
