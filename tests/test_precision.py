@@ -96,7 +96,7 @@ def errors_over_sizes(dtype):
         "conventional",
         "expected_error",
         "fit",
-        "convergence",
+        pytest.param("convergence", marks=pytest.mark.slow),
     ],
 )
 def test_float32_and_float64_agree(run):
