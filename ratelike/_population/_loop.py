@@ -27,9 +27,11 @@ class UnderWay(eqx.Module):
         """In the next steps, or in those of a block that a `part` says."""
         if part is None:
             return self.currents[:num_steps]
-        before = jnp.zeros((num_steps, self.currents.shape[1]), self.currents.dtype)
-        rows = jnp.concatenate([before, self.currents])
-        return jax.lax.dynamic_slice_in_dim(rows, num_steps - part.first, num_steps)
+        rows = jnp.zeros((2 * num_steps, self.currents.shape[1]), self.currents.dtype)
+        arriving = self.currents[:num_steps]
+        rows = jax.lax.dynamic_update_slice_in_dim(rows, arriving, part.first, 0)
+        # Put there before they are used: within the loop over neurons XLA would look for each of them by itself.
+        return jax.lax.optimization_barrier(rows)[:num_steps]
 
 
 class Loop(eqx.Module):
