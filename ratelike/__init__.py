@@ -90,6 +90,10 @@ Studies and training
     rate_loss               loss of the generalised rate network
     expected_spiking_loss   expected loss of the spiking network, without spikes
 
+Recordings
+    log_likelihood          of recorded spikes under the neuron model
+    time_rescaling          test of the intervals between them
+
 Files
     save                    write a network, a drive, a trajectory, a study, ... to a file
     load                    read it again, bit for bit
@@ -126,6 +130,8 @@ from ratelike._fluctuations._variance import readout_variance as readout_varianc
 from ratelike._io._load import load as load
 from ratelike._io._save import save as save
 from ratelike._io._version import __version__ as __version__
+from ratelike._likelihood._log_likelihood import log_likelihood as log_likelihood
+from ratelike._likelihood._time_rescaling import time_rescaling as time_rescaling
 from ratelike._network import Layer as Layer
 from ratelike._network import Network as Network
 from ratelike._network._attractor import attractor_network as attractor_network

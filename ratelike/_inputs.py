@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ratelike import _validation as validation
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._checked_record import Record, checked_record
-from ratelike._network import Network, check_population
+from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._network._feedback import check_feedback
 from ratelike._network._plausible_input import warn_of_input
 from ratelike._neuron import check_neuron
@@ -67,15 +67,24 @@ def check_layers(
 ) -> None:
     """Every layer can be run on the grid, under each of the dynamics."""
     for index, layer in enumerate(network.layers):
-        name = f"network.layers[{index}]"
-        check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
-        check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
-        if layer.synapse is not None:
-            layer.synapse.check(f"{name}.synapse", grid.dt)
-        for each in dynamics:
-            each.check(name, layer, grid)
-            if each.needs_key:
-                check_population(name, layer, "spikes")
+        check_layer(f"network.layers[{index}]", layer, grid, dynamics)
+
+
+def check_layer(
+    name: str,
+    layer: AbstractLayer,
+    grid: TimeGrid,
+    dynamics: Sequence[AbstractDynamics],
+) -> None:
+    """The layer can be run on the grid, under each of the dynamics."""
+    check_neuron(f"{name}.neuron", layer.neuron, layer.num_neurons)
+    check_feedback(f"{name}.feedback", layer.feedback, grid.dt)
+    if layer.synapse is not None:
+        layer.synapse.check(f"{name}.synapse", grid.dt)
+    for each in dynamics:
+        each.check(name, layer, grid)
+        if each.needs_key:
+            check_population(name, layer, "spikes")
 
 
 def checked_path(

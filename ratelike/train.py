@@ -18,6 +18,10 @@ Gradients of spikes, for `ratelike.Spiking(...)`
     StraightThrough   biased: spikes forward, probabilities backward
     sampled_loss      mean loss over sampled trials
 
+Maximum likelihood
+    standard_errors   of fitted parameters, from the curvature of a log-likelihood
+    StandardErrors    what it returns
+
 Without gradients
     solve_decoders    decoders by ridge regression
 """
@@ -36,6 +40,7 @@ from ratelike._training._domains import (
 )
 from ratelike._training._fit import Fit, FitError
 from ratelike._training._sampled_loss import sampled_loss
+from ratelike._training._standard_errors import StandardErrors, standard_errors
 
 __all__ = [
     "Between",
@@ -47,8 +52,10 @@ __all__ = [
     "Refuse",
     "ScoreFunction",
     "SignKept",
+    "StandardErrors",
     "StraightThrough",
     "Unconstrained",
     "sampled_loss",
     "solve_decoders",
+    "standard_errors",
 ]

@@ -30,6 +30,9 @@ QUICK: dict[str, str | None] = {
     "io/test_keeping.py": """
         test_a_file_of_an_earlier_version_is_read_and_simulates_to_the_same_bits
         test_a_file_that_is_spoilt_anywhere_is_refused test_what_cannot_be_kept_is_named""",
+    "likelihood/test_log_likelihood.py": """
+        test_it_is_that_of_a_loop_over_steps test_what_is_no_record_is_refused_by_name
+        test_likelihoods_of_all_spike_trains_add_up_to_one_whatever_the_parameters""",
     "network/test_infinite.py": "test_what_cannot_be_is_refused",
     "network/test_low_rank.py": "test_error_is_that_of_the_weights_that_run",
     "network/test_no_input.py": "test_an_input_that_is_missing_is_told",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Key
 
 from ratelike._estimator._base import AbstractEstimator, RunTrial, Sample
+from ratelike._estimator._given_spikes import log_chances
 from ratelike._estimator._refuse import refuse_derivatives
 from ratelike._estimator._replay import Replay, replay
 from ratelike._population._output import LayerOutput
@@ -92,6 +93,4 @@ class _GivenSpikes(AbstractEstimator):
 
 def log_likelihood(given: Replay) -> Float[Array, ""]:
     """log P(spikes) of a layer, given its input."""
-    fired = given.spikes > 0.0
-    spent = jnp.where(fired, given.spent, 1.0)  # log p is not finite in a dead time
-    return jnp.sum(jnp.where(fired, jnp.log(-jnp.expm1(-spent)), -given.spent))
+    return jnp.sum(log_chances(given.spent, given.spikes > 0.0))

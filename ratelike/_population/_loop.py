@@ -90,10 +90,12 @@ class Loop(eqx.Module):
 
     def throughout(
         self, state: UnderWay, activity: Float[Array, "time neurons"], dt: float
-    ) -> Float[Array, "time neurons"]:
-        """The currents that arrive in each step of a whole run, of which the activity is known."""
+    ) -> tuple[Float[Array, "time neurons"], UnderWay]:
+        """The currents that arrive in each of any number of steps, of which the activity is known, and what is left."""
         sent = self._sent(state, activity, dt)
-        return jnp.concatenate([state.currents, sent.currents])[: len(activity)]
+        rows = jnp.concatenate([state.currents, sent.currents])
+        left = UnderWay(rows[len(activity) :], sent.synapse, sent.own)
+        return rows[: len(activity)], left
 
     def _sent(
         self,

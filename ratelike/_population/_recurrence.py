@@ -45,10 +45,11 @@ class Recurrence(eqx.Module):
 
     def throughout(
         self, state: RecurrentState, activity: Float[Array, "time neurons"], dt: float
-    ) -> Float[Array, "time neurons"]:
-        """The currents that arrive in each step of a whole run, of which the activity is known."""
+    ) -> tuple[Float[Array, "time neurons"], RecurrentState]:
+        """The currents that arrive in each of any number of steps, of which the activity is known, and what is left."""
         both = zip(self.loops, state, strict=True)
-        return _sum([loop.throughout(each, activity, dt) for loop, each in both])
+        runs = [loop.throughout(each, activity, dt) for loop, each in both]
+        return _sum([currents for currents, _ in runs]), tuple(left for _, left in runs)
 
 
 def _sum(of_loops: list[Float[Array, "time neurons"]]) -> Float[Array, "time neurons"]:

@@ -1,0 +1,1 @@
+"""Recorded spikes under the neuron model."""
