@@ -1,0 +1,105 @@
+r"""The equations of a stationary state, in the latents of all feedback of a network.
+
+With y the signals that come back to the neurons of a layer, and x those that come in, per second,
+
+    h_i = b_i + E_i x + E_f,i y - J_ii g_i(h_i),     y = (1/N) sum_j D_f,j g_j(h_j),
+
+where J_ii is what a neuron would send to itself, unless it does. Synapses have area one, and delays do not matter.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import optimistix as optx
+from jaxtyping import Array, Float
+
+from ratelike._analysis._layer_response import loop_weights, own_weights
+from ratelike._network import Layer, Network
+from ratelike._network._feedback import each_feedback
+from ratelike._neuron import _renewal as renewal
+from ratelike._numerics._products import matmul
+
+# Of the potential of each neuron that does not send to itself; its own share is of the order of 1/N.
+STEPS_OF_A_NEURON = 50
+
+
+class Settled(NamedTuple):
+    """What follows from the latents of feedback, layer by layer."""
+
+    potentials: tuple[Float[Array, " neurons"], ...]
+    rates: tuple[Float[Array, " neurons"], ...]  # Hz
+    signals: tuple[Float[Array, " latents"], ...]  # that each layer hands on
+    returned: Float[Array, " loops"]  # what comes back
+
+
+def loop_sizes(network: Network) -> tuple[int, ...]:
+    """The number of latents of all feedback of each layer."""
+    return tuple(
+        sum(one.encoder.shape[1] for one in each_feedback(layer.feedback))
+        for layer in network.layers
+    )
+
+
+def settled(
+    network: Network,
+    signal: Float[Array, " latents"],
+    feedback: Float[Array, " loops"],
+    dt: float,
+) -> Settled:
+    """The state with `feedback` coming back: stationary, where that is also `returned`."""
+    potentials, rates, signals, returned = [], [], [], []
+    begin = 0
+    for layer, size in zip(network.layers, loop_sizes(network), strict=True):
+        encoder, decoder = loop_weights(layer)
+        driven = layer.bias + matmul(layer.encoder, signal)
+        driven = driven + matmul(encoder, feedback[begin : begin + size])
+        begin += size
+        potential = _potential(layer, driven, dt)
+        rate = _rate(layer, potential, dt)
+        signal = matmul(rate, layer.decoder) / layer.num_neurons
+        potentials.append(potential)
+        rates.append(rate)
+        signals.append(signal)
+        returned.append(matmul(rate, decoder) / layer.num_neurons)
+    return Settled(
+        tuple(potentials), tuple(rates), tuple(signals), jnp.concatenate(returned)
+    )
+
+
+def _rate(
+    layer: Layer, potential: Float[Array, " neurons"], dt: float
+) -> Float[Array, " neurons"]:
+    rate = renewal.stationary_rate(layer.neuron, potential, dt)
+    return jnp.broadcast_to(rate, potential.shape)
+
+
+def _potential(
+    layer: Layer, driven: Float[Array, " neurons"], dt: float
+) -> Float[Array, " neurons"]:
+    """h, from all that would come if each neuron sent to itself: h + J_ii g(h) = driven, neuron by neuron."""
+    if all(one.self_connection for one in each_feedback(layer.feedback)):
+        return driven
+    own = sum(
+        (jnp.sum(weight, axis=1) for weight in own_weights(layer)),
+        jnp.zeros_like(driven),
+    )
+
+    def excess(potential: Array, args: tuple[Layer, Array, Array]) -> Array:
+        layer, own, driven = args
+        return potential + own * _rate(layer, potential, dt) - driven
+
+    tolerance = 10.0 * float(jnp.finfo(driven.dtype).eps)
+    solver = optx.Newton(tolerance, tolerance, linear_solver=lx.Diagonal())
+    solution = optx.root_find(
+        excess,
+        solver,
+        jax.lax.stop_gradient(driven),
+        (layer, own, driven),
+        max_steps=STEPS_OF_A_NEURON,
+        throw=False,
+        adjoint=optx.ImplicitAdjoint(linear_solver=lx.Diagonal()),
+        tags=frozenset({lx.diagonal_tag}),
+    )
+    return solution.value
