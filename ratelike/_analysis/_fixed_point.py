@@ -76,12 +76,10 @@ def tolerance_of(dtype: jnp.dtype) -> float:
     return TOLERANCE[0] if dtype == jnp.float32 else TOLERANCE[1]
 
 
-def residual_of(
-    feedback: Float[Array, " loops"], returned: Float[Array, " loops"]
-) -> Float[Array, ""]:
-    """Zero where nothing comes back."""
-    parts = jnp.abs(returned - feedback) / (1.0 + jnp.abs(feedback))
-    return jnp.max(parts, initial=0.0)
+def residual_of(feedback: Float[Array, " loops"], after: Settled) -> Float[Array, ""]:
+    """Of the latents that come back, and of each neuron without its own share."""
+    parts = jnp.abs(after.returned - feedback) / (1.0 + jnp.abs(feedback))
+    return jnp.maximum(jnp.max(parts, initial=0.0), after.apart)
 
 
 def fixed_point_of(
@@ -90,7 +88,7 @@ def fixed_point_of(
     after: Settled,
     dt: float,
 ) -> FixedPoint:
-    residual = residual_of(feedback, after.returned)
+    residual = residual_of(feedback, after)
     return FixedPoint(
         input,
         feedback,
@@ -106,7 +104,7 @@ def fixed_point_of(
 @eqx.filter_jit
 def _again(network: Network, at: FixedPoint) -> tuple[Settled, Array]:
     after = settled(network, at.input, at.feedback, at.dt)
-    return after, residual_of(at.feedback, after.returned)
+    return after, residual_of(at.feedback, after)
 
 
 @broadcasts

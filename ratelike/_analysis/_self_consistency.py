@@ -32,6 +32,7 @@ class Settled(NamedTuple):
     rates: tuple[Float[Array, " neurons"], ...]  # Hz
     signals: tuple[Float[Array, " latents"], ...]  # that each layer hands on
     returned: Float[Array, " loops"]  # what comes back
+    apart: Float[Array, ""]  # largest residual of a neuron by itself, in parts of 1 + |h|
 
 
 def loop_sizes(network: Network) -> tuple[int, ...]:
@@ -50,7 +51,7 @@ def settled(
 ) -> Settled:
     """The state with `feedback` coming back: stationary, where that is also `returned`."""
     potentials, rates, signals, returned = [], [], [], []
-    begin = 0
+    begin, apart = 0, jnp.zeros_like(signal, shape=())
     for layer, size in zip(network.layers, loop_sizes(network), strict=True):
         encoder, decoder = loop_weights(layer)
         driven = layer.bias + matmul(layer.encoder, signal)
@@ -58,14 +59,15 @@ def settled(
         begin += size
         potential = _potential(layer, driven, dt)
         rate = _rate(layer, potential, dt)
+        missing = jnp.abs(potential + _own(layer) * rate - driven)
+        apart = jnp.maximum(apart, jnp.max(missing / (1.0 + jnp.abs(potential))))
         signal = matmul(rate, layer.decoder) / layer.num_neurons
         potentials.append(potential)
         rates.append(rate)
         signals.append(signal)
         returned.append(matmul(rate, decoder) / layer.num_neurons)
-    return Settled(
-        tuple(potentials), tuple(rates), tuple(signals), jnp.concatenate(returned)
-    )
+    together = jnp.concatenate(returned)
+    return Settled(tuple(potentials), tuple(rates), tuple(signals), together, apart)
 
 
 def _rate(
@@ -81,10 +83,7 @@ def _potential(
     """h, from all that would come if each neuron sent to itself: h + J_ii g(h) = driven, neuron by neuron."""
     if all(one.self_connection for one in each_feedback(layer.feedback)):
         return driven
-    own = sum(
-        (jnp.sum(weight, axis=1) for weight in own_weights(layer)),
-        jnp.zeros_like(driven),
-    )
+    own = _own(layer)
 
     def excess(potential: Array, args: tuple[Layer, Array, Array]) -> Array:
         layer, own, driven = args
@@ -103,3 +102,9 @@ def _potential(
         tags=frozenset({lx.diagonal_tag}),
     )
     return solution.value
+
+
+def _own(layer: Layer) -> Float[Array, " neurons"]:
+    """J_ii of neurons that do not send to themselves, by all feedback."""
+    each = (jnp.sum(weight, axis=1) for weight in own_weights(layer))
+    return sum(each, jnp.zeros_like(layer.bias))
