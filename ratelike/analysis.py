@@ -7,6 +7,11 @@
     stability          growth rates and frequencies of the leading modes
     Stability          what it returns
     stability_margin   those of one mode, within `grad`
+    continuation       a branch of stationary states over a parameter, with stability and bifurcations
+    Branch             what it returns
+    Bifurcation        where a mode begins to grow, or to decay
+    spectrum           power and cross spectra of finitely many spiking neurons, from linear noise
+    Spectrum           what it returns
 
 All of it is exact on the grid of a simulation, per neuron, at the cost of a few steps of the rate network.
 
@@ -15,14 +20,22 @@ All of it is exact on the grid of a simulation, per neuron, at the cost of a few
     gain = rl.analysis.transfer_function(network, frequencies, at=at)
 """
 
+from ratelike._analysis._bifurcations import Bifurcation
+from ratelike._analysis._continuation import Branch, continuation
 from ratelike._analysis._fixed_point import FixedPoint
+from ratelike._analysis._spectrum import Spectrum, spectrum
 from ratelike._analysis._stability import Stability, stability, stability_margin
 from ratelike._analysis._stationary import stationary_state, stationary_states
 from ratelike._analysis._transfer import transfer_function
 
 __all__ = [
+    "Bifurcation",
+    "Branch",
     "FixedPoint",
+    "Spectrum",
     "Stability",
+    "continuation",
+    "spectrum",
     "stability",
     "stability_margin",
     "stationary_state",

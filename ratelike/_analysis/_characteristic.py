@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from scipy.interpolate import AAA
 
 from ratelike._analysis._grid_frequencies import over_exponents
 from ratelike._analysis._layer_response import layer_response
@@ -20,7 +19,7 @@ SLOWEST = 1e-4
 LARGEST_TURN = np.pi / 4
 ROUNDS, ADDED = 12, 32
 # Of the rational function.
-RTOL, MAX_TERMS, SAME_ANGLE = 1e-11, 80, 1e-7
+RTOL, MAX_TERMS, SAME_ANGLE = 1e-11, 40, 1e-7
 
 
 @eqx.filter_jit
@@ -52,6 +51,8 @@ class Winding(eqx.Module):
 
         The function is rational, so that it is known inside of the circle from its values there.
         """
+        from scipy.interpolate import AAA  # slow to import
+
         points = np.exp(1j * self.angles)
         inner = (self.angles > 0.0) & (self.angles < np.pi)
         points = np.concatenate([points, np.conj(points[inner])])
@@ -97,6 +98,7 @@ def winding(
         angles = np.concatenate([angles, new])[order]
     turns = np.angle(values[1:] * np.conj(values[:-1]))
     # Outside lies z -> infinity, so that zeros beyond turn the phase backwards; the lower half of the circle is the mirror.
-    number = -np.sum(turns) / np.pi
+    number = np.nan_to_num(-np.sum(turns) / np.pi)
+    # A NaN is no small turn.
     certain = bool(np.max(np.abs(turns)) <= 2.0 * LARGEST_TURN)
-    return Winding(angles, values, round(number), certain and np.isfinite(number))
+    return Winding(angles, values, round(number), certain)

@@ -23,9 +23,9 @@ class FixedPoint(eqx.Module):
 
     input: Float[Array, " latents"]  # signal, in latents
     feedback: Float[Array, " loops"]  # signals of all feedback, one after the other
-    potentials: tuple[Float[Array, " neurons"], ...]  # of each layer
-    rates: tuple[Float[Array, " neurons"], ...]  # Hz
-    signals: tuple[Float[Array, " latents"], ...]  # that each layer hands on
+    potentials: tuple[Float[Array, " _"], ...]  # of each layer
+    rates: tuple[Float[Array, " _"], ...]  # Hz
+    signals: tuple[Float[Array, " _"], ...]  # that each layer hands on
     residual: Float[Array, ""]  # largest |y - F(y)| / (1 + |y|)
     succeeded: Bool[Array, ""]  # whether the residual is one of rounding
     dt: float = eqx.field(static=True)  # s

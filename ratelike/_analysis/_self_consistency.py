@@ -28,11 +28,13 @@ STEPS_OF_A_NEURON = 50
 class Settled(NamedTuple):
     """What follows from the latents of feedback, layer by layer."""
 
-    potentials: tuple[Float[Array, " neurons"], ...]
-    rates: tuple[Float[Array, " neurons"], ...]  # Hz
-    signals: tuple[Float[Array, " latents"], ...]  # that each layer hands on
+    potentials: tuple[Float[Array, " _"], ...]
+    rates: tuple[Float[Array, " _"], ...]  # Hz
+    signals: tuple[Float[Array, " _"], ...]  # that each layer hands on
     returned: Float[Array, " loops"]  # what comes back
-    apart: Float[Array, ""]  # largest residual of a neuron by itself, in parts of 1 + |h|
+    apart: Float[
+        Array, ""
+    ]  # largest residual of a neuron by itself, in parts of 1 + |h|
 
 
 def loop_sizes(network: Network) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
 """Fluctuations of a network of finitely many neurons around a stationary state."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from ratelike import _validation as validation
 from ratelike._analysis._fixed_point import (
     FixedPoint,
     check_renewal_layers,
@@ -27,7 +27,6 @@ from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._products import matmul
 from ratelike._signal._membrane import leak_of
 from ratelike._types import Numbers
-from ratelike import _validation as validation
 
 
 class Spectrum(eqx.Module):
@@ -35,9 +34,7 @@ class Spectrum(eqx.Module):
     is the mean of x_k(f) times the conjugate of x_l(f)."""
 
     frequencies: Float[Array, " frequencies"]  # Hz
-    signals: tuple[
-        Complex[Array, "frequencies latents latents"], ...
-    ]  # that each layer hands on
+    signals: tuple[Complex[Array, "frequencies _ _"], ...]  # that each layer hands on
     outputs: Complex[Array, "frequencies latents latents"]  # of `trajectory.outputs`
     rates: tuple[Float[Array, " frequencies"], ...]  # of the mean of each layer, Hz
 

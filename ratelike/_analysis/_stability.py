@@ -56,12 +56,14 @@ class Stability(eqx.Module):
 
     @property
     def margin(self) -> Float[Array, ""]:
-        """The growth rate of the leading mode, in 1/s: negative where the state is stable. Differentiable."""
-        return self.growth_rates[0]
+        """The growth rate of the leading mode, in 1/s: negative where the state is stable; -inf where none was found."""
+        return jnp.max(self.growth_rates, initial=-jnp.inf)
 
     @property
     def kind(self) -> str:
-        """What the leading mode would do where it crosses the unit circle: "saddle-node" (z = 1), "flip" (z = -1) or "Hopf"."""
+        """What the leading mode would do where it crosses the unit circle: "saddle-node" (z = 1), "flip" (z = -1) or "Hopf"; "none" without one."""
+        if len(self.exponents) == 0:
+            return "none"
         angle = abs(float(jnp.imag(self.exponents[0])))
         if angle < SAME:
             return "saddle-node"
@@ -181,11 +183,11 @@ def _modes_of_layer(
         layer, potential, jnp.asarray(guesses, dtype), dt, is_static
     )
     distinct: list[complex] = []
-    for one, is_zero in zip(np.asarray(found), np.asarray(succeeded), strict=True):
+    for one in np.asarray(found)[np.asarray(succeeded)]:
         angle = abs(np.angle(np.exp(1j * one.imag)))
         mode = complex(one.real, 0.0 if angle < SAME else angle)
         is_new = all(abs(mode - other) > 100.0 * SAME for other in distinct)
-        if is_zero and is_new and abs(mode.real) < FARTHEST:
+        if is_new and abs(mode.real) < FARTHEST:
             distinct.append(mode)
     return np.asarray(distinct, complex)
 
@@ -232,5 +234,5 @@ def _zero(
         throw=False,
     )
     after = jnp.abs(value(solution.value, (layer, potential)))
-    found = jnp.all(after < precision**0.5) & jnp.all(jnp.isfinite(solution.value))
+    found = jnp.all(after < precision**0.75) & jnp.all(jnp.isfinite(solution.value))
     return jax.lax.complex(solution.value[0], solution.value[1]), found

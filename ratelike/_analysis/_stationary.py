@@ -90,9 +90,9 @@ def stationary_states(
     points = _starts(network) if starts is None else starts
     points = validation.parameter("starts", points).astype(signal.dtype)
     validation.shape("starts", points, ("starts", size))
-    found = eqx.filter_jit(
-        jax.vmap(lambda start: _found(network, signal, start, dt))
-    )(points)
+    found = eqx.filter_jit(jax.vmap(lambda start: _found(network, signal, start, dt)))(
+        points
+    )
     distinct: list[FixedPoint] = []
     for index in np.flatnonzero(np.asarray(found.succeeded)):
         one = jax.tree.map(lambda leaf, index=index: leaf[index], found)
@@ -113,7 +113,9 @@ def _checked(
     dtype = network.layers[0].dtype
     network = cast_to(network, dtype)
     validation.finite_leaves("network", network)
-    signal = validation.parameter("input", jnp.asarray(input, dtype))
+    signal = jnp.zeros(0, dtype)
+    if np.size(input) > 0:
+        signal = validation.parameter("input", input).astype(dtype)
     validation.shape("input", signal, (network.layers[0].num_latents,))
     return network, dt, signal
 

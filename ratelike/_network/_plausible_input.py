@@ -54,7 +54,8 @@ def warn_of_input(network: Network, path: Any, grid: TimeGrid) -> None:
     variance = encoder**2 @ values.var(axis=0) / (2.0 * tau_m * grid.dt)
     whole = len(values) // block * block
     if whole > 0:
-        slow = values[:whole].reshape(-1, block, values.shape[1]).mean(axis=1)
+        slow = values[:whole].reshape(whole // block, block, values.shape[1])
+        slow = slow.mean(axis=1)
         variance = np.maximum(variance, (slow @ encoder.T).var(axis=0) / grid.dt**2)
     if layer.synapse is not None:
         variance = 0.0 * variance  # synapses may leave any part of it
