@@ -1,7 +1,7 @@
 """Where along a branch the number of growing modes changes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -58,7 +58,7 @@ def bifurcations_of(
 
 def _crossing(stability: Stability, complex_pair: bool) -> complex:
     """The mode nearest to the unit circle, of those that can be what crosses."""
-    modes = np.asarray(stability.exponents)
+    modes: Any = np.asarray(stability.exponents)
     angle = np.abs(modes.imag)
     is_pair = (angle > REAL) & (np.abs(angle - np.pi) > REAL)
     chosen = modes[is_pair == complex_pair]

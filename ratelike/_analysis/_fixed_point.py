@@ -111,13 +111,13 @@ def _again(network: Network, at: FixedPoint) -> tuple[Settled, Array]:
 def checked_around(network: Network | AbstractLayer, at: FixedPoint) -> Network:
     """The network, of which `at` is a stationary state; within a trace shapes alone can be looked at."""
     validation.instance("at", at, FixedPoint)
-    network, _ = checked(network, at.dt)
-    dtype = network.layers[0].dtype
-    network = cast_to(network, dtype)
-    validation.shape("at.input", at.input, (network.layers[0].num_latents,))
-    validation.shape("at.feedback", at.feedback, (sum(loop_sizes(network)),))
-    if validation.is_concrete((network, at)):
-        after, residual = _again(network, at)
+    stored, _ = checked(network, at.dt)
+    dtype = stored.layers[0].dtype
+    stored: Network = cast_to(stored, dtype)
+    validation.shape("at.input", at.input, (stored.layers[0].num_latents,))
+    validation.shape("at.feedback", at.feedback, (sum(loop_sizes(stored)),))
+    if validation.is_concrete((stored, at)):
+        after, residual = _again(stored, at)
         apart = max(
             float(jnp.max(jnp.abs(ours - given) / (1.0 + jnp.abs(given))))
             for ours, given in zip(after.potentials, at.potentials, strict=True)
@@ -127,7 +127,7 @@ def checked_around(network: Network | AbstractLayer, at: FixedPoint) -> Network:
             raise ValueError(
                 f"at must be a stationary state of the network, got one with a residual of {wrong:.2g}"
             )
-    return network
+    return stored
 
 
 def check_renewal_layers(network: Network, what: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from ratelike import _validation as validation
@@ -21,8 +22,8 @@ def checked_frequencies(
     given = validation.parameter("frequencies", frequencies, **bound)
     validation.shape("frequencies", given, ("frequencies",))
     nyquist = 0.5 / dt
-    if validation.is_concrete(given) and given.size:
-        highest = float(given.max())
+    if validation.is_concrete(frequencies):
+        highest = float(np.max(np.asarray(frequencies, float), initial=0.0))
         if highest > nyquist * (1.0 + 1e-6):
             raise ValueError(
                 f"frequencies must be at most 1 / (2 dt) = {nyquist:g} Hz, got {highest:g} Hz"

@@ -86,24 +86,44 @@ def _potential(
     if all(one.self_connection for one in each_feedback(layer.feedback)):
         return driven
     own = _own(layer)
-
-    def excess(potential: Array, args: tuple[Layer, Array, Array]) -> Array:
-        layer, own, driven = args
-        return potential + own * _rate(layer, potential, dt) - driven
-
+    given = jax.lax.stop_gradient((layer, own, driven))
+    # Whatever g is, from 0 to one spike in each step, the solution is between these.
+    most = jnp.abs(given[1]) / dt
+    bounds = {
+        "lower": jnp.where(given[1] > 0.0, given[2] - most, given[2]),
+        "upper": jnp.where(given[1] < 0.0, given[2] + most, given[2]),
+    }
     tolerance = 10.0 * float(jnp.finfo(driven.dtype).eps)
-    solver = optx.Newton(tolerance, tolerance, linear_solver=lx.Diagonal())
     solution = optx.root_find(
-        excess,
-        solver,
-        jax.lax.stop_gradient(driven),
-        (layer, own, driven),
+        lambda potential, args: _excess(*args, potential, dt),
+        optx.Newton(tolerance, tolerance, linear_solver=lx.Diagonal()),
+        given[2],
+        given,
+        bounds,
         max_steps=STEPS_OF_A_NEURON,
         throw=False,
-        adjoint=optx.ImplicitAdjoint(linear_solver=lx.Diagonal()),
         tags=frozenset({lx.diagonal_tag}),
     )
-    return solution.value
+    # One more step, through which alone there is a derivative: that of the implicit function.
+    found = jax.lax.stop_gradient(solution.value)
+    _, slope = jax.jvp(
+        lambda potential: _excess(*given, potential, dt),
+        (found,),
+        (jnp.ones_like(found),),
+    )
+    slope = jax.lax.stop_gradient(slope)
+    return found - _excess(layer, own, driven, found, dt) / slope
+
+
+def _excess(
+    layer: Layer,
+    own: Float[Array, " neurons"],
+    driven: Float[Array, " neurons"],
+    potential: Float[Array, " neurons"],
+    dt: float,
+) -> Float[Array, " neurons"]:
+    """h + J_ii g(h) - driven."""
+    return potential + own * _rate(layer, potential, dt) - driven
 
 
 def _own(layer: Layer) -> Float[Array, " neurons"]:

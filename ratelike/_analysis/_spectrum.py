@@ -107,6 +107,7 @@ def _spectrum(
             rates.append(power[-1, -1].real)
         decay, scale = (x.astype(exponent.dtype) for x in leak)
         membrane = scale * at.dt / (1.0 - decay * jnp.exp(-exponent))
+        assert came_in is not None
         return signals, rates, came_in * jnp.abs(membrane).astype(exponent.dtype) ** 2
 
     neurons = max(layer.num_neurons for layer in network.layers)

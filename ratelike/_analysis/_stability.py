@@ -1,5 +1,7 @@
 """The modes of a network around a stationary state."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -111,7 +113,7 @@ def stability(
         exponents.append(found)
         growing += turns.num_outside
         certain &= turns.is_certain and beyond == turns.num_outside
-    every = np.concatenate(exponents)
+    every: Any = np.concatenate(exponents)
     every = every[np.argsort(-every.real, kind="stable")]
     dtype = jnp.complex64 if network.layers[0].dtype == jnp.float32 else jnp.complex128
     return Stability(jnp.asarray(every, dtype), growing, certain, at.dt)
@@ -193,7 +195,7 @@ def _modes_of_layer(
 
 
 def _is_real(exponent: complex) -> bool:
-    return exponent.imag == 0.0 or abs(exponent.imag - np.pi) < SAME
+    return bool(exponent.imag == 0.0 or abs(exponent.imag - np.pi) < SAME)
 
 
 @eqx.filter_jit

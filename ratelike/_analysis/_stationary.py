@@ -58,7 +58,8 @@ def stationary_state(
         start = jnp.zeros(size, signal.dtype)
     elif isinstance(start, FixedPoint):
         start = start.feedback
-    start = validation.parameter("start", start).astype(signal.dtype)
+    if np.size(start) > 0:
+        start = validation.parameter("start", start).astype(signal.dtype)
     validation.shape("start", start, (size,))
     found = _found(network, signal, start, dt)
     if validation.is_concrete(found.succeeded) and not bool(found.succeeded):
@@ -109,15 +110,15 @@ def stationary_states(
 def _checked(
     network: Network | AbstractLayer, input: Numbers, dt: float
 ) -> tuple[Network, float, Float[Array, " latents"]]:
-    network, dt = checked(network, dt)
-    dtype = network.layers[0].dtype
-    network = cast_to(network, dtype)
-    validation.finite_leaves("network", network)
+    stored, dt = checked(network, dt)
+    dtype = stored.layers[0].dtype
+    stored: Network = cast_to(stored, dtype)
+    validation.finite_leaves("network", stored)
     signal = jnp.zeros(0, dtype)
     if np.size(input) > 0:
         signal = validation.parameter("input", input).astype(dtype)
-    validation.shape("input", signal, (network.layers[0].num_latents,))
-    return network, dt, signal
+    validation.shape("input", signal, (stored.layers[0].num_latents,))
+    return stored, dt, signal
 
 
 @eqx.filter_jit

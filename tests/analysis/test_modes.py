@@ -145,7 +145,7 @@ def test_growth_is_that_of_a_simulation():
     neuron = rl.SRM0(
         10e-3, ESCAPE, rl.ExponentialRefractory(3.0, 6e-3, 2e-3, AGES * DT)
     )
-    feedback = rl.Feedback(-0.3 * rows, rows, 5e-3, True)
+    feedback = rl.Feedback(-0.35 * rows, rows, 5e-3, True)
     given = rl.Layer(neuron, rows, rows, 3.0, feedback)
     network = rl.Network([given])
     at = rl.analysis.stationary_state(network, np.zeros(1), dt=DT)
