@@ -70,6 +70,31 @@ class Loop(eqx.Module):
             own = self._own_synapse().initial(shape, dtype, dt)
         return UnderWay(currents, state, own)
 
+    @property
+    def num_latents(self) -> int:
+        return self.encoder.shape[1]
+
+    def settled(
+        self,
+        signal: Float[Array, " latents"],
+        activity: Float[Array, " neurons"],
+        dt: float,
+    ) -> UnderWay:
+        """After constant activity for a long time, of which the decoder makes the signal dX/dt."""
+        current = encode((signal * dt)[None], self.encoder, self.num_neurons)[0]
+        synapse = own = None
+        if self.synapse is not None:
+            synapse = self.synapse.settled(signal, dt)
+        if self.own_weight is not None:
+            weight = self.own_weight
+            if self.synapse is not None:
+                rate = jnp.broadcast_to((activity / dt)[:, None], weight.shape)
+                own = self._own_synapse().settled(rate, dt)
+                weight = jnp.sum(weight, axis=-1)
+            current = current - weight * activity
+        shape = (self.delay_steps(dt), self.num_neurons)
+        return UnderWay(jnp.broadcast_to(current, shape), synapse, own)
+
     def after(
         self,
         state: UnderWay,
