@@ -95,8 +95,8 @@ def _potential(
     }
     tolerance = 10.0 * float(jnp.finfo(driven.dtype).eps)
     solution = optx.root_find(
-        lambda potential, args: _excess(*args, potential, dt),
-        optx.Newton(tolerance, tolerance, linear_solver=lx.Diagonal()),
+        lambda potential, args: _excess(args[0], args[1], args[2], potential, dt),
+        optx.Newton(rtol=tolerance, atol=tolerance, linear_solver=lx.Diagonal()),
         given[2],
         given,
         bounds,

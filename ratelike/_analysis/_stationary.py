@@ -61,7 +61,7 @@ def stationary_state(
     if np.size(start) > 0:
         start = validation.parameter("start", start).astype(signal.dtype)
     validation.shape("start", start, (size,))
-    found = _found(network, signal, start, dt)
+    found = _found(network, signal, jnp.asarray(start), dt)
     if validation.is_concrete(found.succeeded) and not bool(found.succeeded):
         raise RuntimeError(
             f"no stationary state was found from start: the residual is {float(found.residual):.2g}; try another start, or "
