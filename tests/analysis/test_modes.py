@@ -91,7 +91,7 @@ def jacobians(layer, at):
     return tuple(np.asarray(each) for each in (own, driven, read, direct))
 
 
-@pytest.mark.parametrize("kind", NEURON)
+@pytest.mark.parametrize("kind", ["LIF", pytest.param("SRM0", marks=pytest.mark.slow)])
 def test_gain_and_modes_are_those_of_the_one_step_map(kind):
     given = layer(kind, 0.1)
     at = rl.analysis.stationary_state(given, INPUT, dt=DT)
@@ -113,7 +113,7 @@ def test_gain_and_modes_are_those_of_the_one_step_map(kind):
 
 
 def test_synapses_and_several_feedbacks_by_a_small_sinusoid():
-    given = layer("SRM0", 0.02, rl.ExponentialSynapse(5e-3), rl.AlphaSynapse(4e-3))
+    given = layer("SRM0", 0.01, rl.ExponentialSynapse(5e-3), rl.AlphaSynapse(4e-3))
     network = rl.Network([given])
     at = rl.analysis.stationary_state(network, INPUT, dt=DT)
     gain = rl.analysis.transfer_function(network, np.array([0.0, 50.0]), at=at)
@@ -138,6 +138,7 @@ def test_synapses_and_several_feedbacks_by_a_small_sinusoid():
     np.testing.assert_allclose(found, gain[1][:, 0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_growth_is_that_of_a_simulation():
     """Negative feedback that oscillates: a kick grows as the leading mode says."""
     generator = np.random.default_rng(1)
@@ -172,6 +173,7 @@ def test_growth_is_that_of_a_simulation():
         rl.analysis.spectrum(network, [1.0], at=at)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_differences():
     given = layer("LIF", 0.1)
     at = rl.analysis.stationary_state(given, INPUT, dt=DT)
