@@ -113,7 +113,7 @@ def test_gain_and_modes_are_those_of_the_one_step_map(kind):
 
 
 def test_synapses_and_several_feedbacks_by_a_small_sinusoid():
-    given = layer("SRM0", 0.02, rl.ExponentialSynapse(5e-3), rl.AlphaSynapse(4e-3))
+    given = layer("SRM0", 0.01, rl.ExponentialSynapse(5e-3), rl.AlphaSynapse(4e-3))
     network = rl.Network([given])
     at = rl.analysis.stationary_state(network, INPUT, dt=DT)
     gain = rl.analysis.transfer_function(network, np.array([0.0, 50.0]), at=at)
