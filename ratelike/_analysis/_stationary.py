@@ -38,7 +38,7 @@ def stationary_state(
         h_i = b_i + E_i x + E_f,i y - J_ii g_i(h_i),     y = (1/N) sum_j D_f,j g_j(h_j),
 
     with g the stationary rate of the discrete neuron, so that simulations confirm it at any `dt`. They are found from
-    `start`, by default 0, by the dogleg method (Newton's within a region of trust), of `optimistix`; derivatives by the
+    `start`, by default 0 (or, outside of `jit`, where that leads nowhere the starts of `stationary_states`), by the dogleg method (Newton's within a region of trust), of `optimistix`; derivatives by the
     parameters of the network and by `input` are those of the implicit function. It may be unstable: see `stability`.
     For neurons with adaptation g is that of their closure, and the state that of the closure.
 
@@ -54,6 +54,7 @@ def stationary_state(
     """
     network, dt, signal = _checked(network, input, dt)
     size = sum(loop_sizes(network))
+    is_free = start is None
     if start is None:
         start = jnp.zeros(size, signal.dtype)
     elif isinstance(start, FixedPoint):
@@ -62,7 +63,10 @@ def stationary_state(
         start = validation.parameter("start", start).astype(signal.dtype)
     validation.shape("start", start, (size,))
     found = _found(network, signal, jnp.asarray(start), dt)
-    if validation.is_concrete(found.succeeded) and not bool(found.succeeded):
+    is_known = validation.is_concrete(found.succeeded)
+    if is_known and not bool(found.succeeded):
+        if is_free and size > 0:
+            return _nearest(stationary_states(network, signal, dt=dt))
         raise RuntimeError(
             f"no stationary state was found from start: the residual is {float(found.residual):.2g}; try another start, or "
             "stationary_states"
@@ -159,6 +163,11 @@ def _starts(network: Network) -> Float[np.ndarray, "starts loops"]:
         spreads[0] = SPREADS[0]
         columns.append(points * spreads / np.where(moved > 0.0, moved, 1.0))
     return np.concatenate(columns, axis=1)
+
+
+def _nearest(states: tuple[FixedPoint, ...]) -> FixedPoint:
+    """The one with the smallest signals of feedback."""
+    return min(states, key=lambda one: float(jnp.linalg.norm(one.feedback)))
 
 
 def _same(one: FixedPoint, other: FixedPoint) -> bool:
