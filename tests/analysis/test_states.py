@@ -61,6 +61,7 @@ def test_a_branch_folds():
     assert len(ax.lines) == 2 + len(branch.bifurcations)
 
 
+@pytest.mark.slow
 def test_spectra_are_those_of_spikes():
     neurons, steps, length = 500, 8000, 200
     generator = np.random.default_rng(2)

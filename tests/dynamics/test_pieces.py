@@ -127,9 +127,8 @@ def test_pieces_of_a_recurrent_layer(name):
     assert_whole(recurrent(), DYNAMICS[name])
 
 
-@pytest.mark.parametrize(
-    "name", ["exact", pytest.param("spiking", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exact", "spiking"])
 def test_pieces_of_chunks(name):
     """With a mesh a population is cut into eight chunks or more; the last one is not full."""
     network = feedforward(1100, 1, make=rl.streamed_relay_network)
