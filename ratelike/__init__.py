@@ -100,6 +100,7 @@ Files
 
 Namespaces
     study                   results of studies, tables on disk, progress
+    analysis                stationary states, linear response, stability, spectra
     train                   what may be trained, gradients of spikes, decoders
     extend                  abstract classes for neurons, layers, dynamics, ... of your own
     plot                    pictures of results (imports matplotlib)
@@ -108,6 +109,7 @@ Namespaces
 import importlib as _importlib
 import typing as _typing
 
+from ratelike import analysis as analysis
 from ratelike import extend as extend
 from ratelike import study as study
 from ratelike import train as train
@@ -210,7 +212,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> _typing.Any:
     if name == "plot":  # when it is used: matplotlib is slow to import
         return _importlib.import_module("ratelike.plot")
-    for module in (study, train, extend):
+    for module in (analysis, study, train, extend):
         if name in module.__all__:
             moved = f"{module.__name__}.{name}"
             raise AttributeError(f"ratelike.{name} is now {moved}")

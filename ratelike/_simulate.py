@@ -85,6 +85,7 @@ def simulate(
     not reach the end with finite values. Within `jax.jit` values cannot be looked at: look at `trajectory.succeeded`
     outside, which is False wherever potentials, firing probabilities or outputs were not finite.
     """
+    keep_final = validation.flag("keep_final", keep_final)
     state, grid = _started(network, initial, grid)
     path, key, recorded = checked_inputs(
         network, increments, grid, dynamics, key=key, record=record

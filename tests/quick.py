@@ -4,6 +4,7 @@ Of a test with parameters the first case; of a file with None every test.
 """
 
 QUICK: dict[str, str | None] = {
+    "analysis/test_states.py": "test_what_is_refused",
     "density/test_adjoint.py": "test_exponentials test_a_single_step",
     "density/test_age_mesh.py": """
         test_cohorts_are_unbroken_and_join_the_last_bin_at_the_memory test_bad_tolerance

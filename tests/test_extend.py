@@ -1,5 +1,6 @@
 """Each abstract class of `ratelike.extend`, implemented once from public names alone: minimal, and it runs."""
 
+import dataclasses
 import inspect
 from typing import ClassVar
 
@@ -253,6 +254,60 @@ class Poisson(rl.extend.AbstractDynamics):
         return rl.extend.LayerOutput(decoded, None, None, succeeded)
 
 
+class CountedState(rl.extend.AbstractLayerState):
+    neurons: jax.Array
+    shared: jax.Array  # steps that have been
+
+
+class CountingPoisson(rl.extend.AbstractContinuingDynamics):
+    """`Poisson` that knows how many steps it has run."""
+
+    needs_key: ClassVar[bool] = False
+
+    def neurons_at_once(self, neuron, grid):
+        return None
+
+    def check(self, name, layer, grid):
+        pass
+
+    def check_state(self, name, state, layer, grid):
+        if not isinstance(state, (CountedState, type(None))):
+            raise ValueError(f"initial must be a CountedState for {name}")
+
+    def __call__(self, population, path, grid, *, tile_keys, recorded):
+        return Poisson()(population, path, grid, tile_keys=tile_keys, recorded=recorded)
+
+    def run_piece(self, population, path, grid, *, tile_keys, recorded, initial):
+        output = self(population, path, grid, tile_keys=tile_keys, recorded=recorded)
+        before = jnp.int32(0) if initial is None else initial.shared
+        final = CountedState(population.bias, before + grid.num_steps)
+        return dataclasses.replace(output, final=final)
+
+
+class Halved(rl.extend.AbstractSynapse):
+    """Half of the signal at once, and half of it a step later."""
+
+    @property
+    def num_latents(self):
+        return None
+
+    def check(self, name, dt):
+        pass
+
+    def initial(self, shape, dtype, dt):
+        return jnp.zeros(shape, dtype)
+
+    def settled(self, signal, dt):
+        return signal * dt
+
+    def __call__(self, state, increments, dt):
+        before = jnp.concatenate([state[None], increments[:-1]])
+        return increments[-1], 0.5 * (increments + before)
+
+    def transfer(self, angular_frequency):
+        return 0.5 * (1.0 + jnp.exp(-1e-3j * angular_frequency))
+
+
 class Definition(rl.extend.AbstractStationaryRate):
     """`rl.DirectRate()`."""
 
@@ -483,3 +538,24 @@ def test_a_domain():
         key=KEY,
     )
     assert 1.0 < amplitude(fitted) < 1.5
+
+
+def test_a_dynamics_that_goes_on_and_a_synapse():
+    network = relay(rl.SRM0())
+    halved = eqx.tree_at(
+        lambda n: n.layers[0].synapse, network, Halved(), is_leaf=lambda x: x is None
+    )
+    grid, nothing = rl.TimeGrid(1e-3, 3), CountingPoisson()
+    increments = np.zeros((6, network.layers[0].num_latents), np.float32)
+    increments[1] = 1e-3
+    whole = rl.simulate(halved, increments, rl.TimeGrid(1e-3, 6), nothing)
+    first = rl.simulate(halved, increments[:3], grid, nothing, keep_final=True)
+    second = rl.simulate(
+        halved, increments[3:], grid, nothing, initial=first.final, keep_final=True
+    )
+    outputs = np.concatenate([first.outputs, second.outputs])
+    np.testing.assert_array_equal(outputs, whole.outputs)
+    assert int(second.final.layers[0].shared) == 6
+    smoothed = 0.5 * (increments + np.roll(increments, 1, axis=0))
+    plain = rl.simulate(network, smoothed, rl.TimeGrid(1e-3, 6), nothing)
+    np.testing.assert_allclose(whole.outputs, plain.outputs, rtol=1e-6)

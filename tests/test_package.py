@@ -22,7 +22,14 @@ assert not slow, slow
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "importing started a JAX backend"
 """
-NAMESPACES = {"study": rl.study, "train": rl.train, "extend": rl.extend}
+NAMESPACES = {
+    "study": rl.study,
+    "analysis": rl.analysis,
+    "train": rl.train,
+    "extend": rl.extend,
+}
+# To begin a run with, and to analyse: both names are fixed.
+BOTH = {"stationary_state"}
 FIXED = """ExponentialEscape SigmoidEscape SoftplusEscape ExponentialRefractory NoRefractory SRM0 LIF Layer Network
     relay_network TimeGrid WienerDrive simulate Spiking GeneralisedRate ConventionalRate mean_absolute_error convergence
     sweep fit expected_error readout_variance rate_loss expected_spiking_loss"""
@@ -51,7 +58,8 @@ def test_names_that_scripts_rely_on_stay_where_they_are():
 
 def test_every_public_name_is_in_one_namespace():
     names = [name for module in (rl, *NAMESPACES.values()) for name in names_of(module)]
-    assert len(names) == len(set(names))
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == BOTH
 
 
 @pytest.mark.parametrize("module", [rl, *NAMESPACES.values()])
@@ -98,7 +106,7 @@ def test_help_is_a_table_that_names_nothing_private():
 
 def test_names_that_moved_say_where_they_are():
     for name, namespace in NAMESPACES.items():
-        for moved in namespace.__all__:
+        for moved in set(namespace.__all__) - BOTH:
             place = rf"^ratelike\.{moved} is now ratelike\.{name}\.{moved}$"
             with pytest.raises(AttributeError, match=place):
                 getattr(rl, moved)

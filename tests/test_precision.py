@@ -88,7 +88,7 @@ def errors_over_sizes(dtype):
         simulate(rl.ConventionalRate()),
         expected_error,
         fitted_biases,
-        errors_over_sizes,
+        pytest.param(errors_over_sizes, marks=pytest.mark.slow),
     ],
     ids=[
         "spiking",

@@ -129,6 +129,8 @@ def with_piece(
         neuron = problem.population.neuron
         potential = initial.neurons
         start = settled(neuron, potential, start, problem.schedule, problem.dt)
+        if initial.shared is not None:
+            shared = shared._replace(under_way=initial.shared.under_way)
     piece = DensityPiece(start, shared, len(increments))
     block = problem.path.shape[1]
     window = piece.window(block)

@@ -116,6 +116,8 @@ class ConventionalRate(AbstractContinuingDynamics):
         carried, step = at_rest(population, grid.dt, None), jnp.zeros((), jnp.int32)
         if isinstance(initial, SettledState):
             carried = carried._replace(driven=initial.neurons - bias)
+            if initial.shared is not None:
+                carried = carried._replace(under_way=initial.shared.under_way)
         elif isinstance(initial, PotentialState):
             under_way = initial.shared.under_way
             carried = Carried(initial.driven(bias), None, under_way)

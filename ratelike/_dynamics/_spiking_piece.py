@@ -138,6 +138,8 @@ def _start(
         if isinstance(initial, SettledState):
             driven = initial.neurons - bias
             neurons = settled_neurons(neuron, initial.neurons, tile_keys, dt)
+            if initial.shared is not None:
+                under_way = initial.shared.under_way
         progress = at_beginning(neurons, block, neuron, dt)
         return driven, (neurons, progress), SpikingShared(zero, zero, zero, under_way)
     of_neurons, shared = initial.neurons, initial.shared

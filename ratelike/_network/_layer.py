@@ -208,7 +208,8 @@ def _checked_encoder(
     """Rows of the neurons, of no entries where nothing comes in."""
     if encoder is None:
         return decoder[:, :0]
-    if np.ndim(encoder) == 2 and np.shape(encoder)[1] == 0:
+    # Lists may be ragged, and have no shape then.
+    if getattr(encoder, "ndim", 0) == 2 and np.shape(encoder)[1] == 0:
         validation.shape("Layer.encoder", encoder, (len(decoder), 0))
         return jnp.asarray(encoder, decoder.dtype)
     checked = validation.parameter("Layer.encoder", encoder)

@@ -20,11 +20,17 @@ class AbstractLayerState(eqx.Module):
     shared: eqx.AbstractVar[PyTree[Array]]
 
 
+class SettledShared(eqx.Module):
+    """What neurons that hear each other have in common, and each dynamics takes over."""
+
+    under_way: PyTree  # feedback
+
+
 class SettledState(AbstractLayerState):
     """Neurons that have had constant input for a long time: whatever a dynamics makes of it."""
 
     neurons: Float[Array, " neurons"]  # input potential
-    shared: None
+    shared: SettledShared | None
 
 
 def part_of_state(

@@ -27,9 +27,11 @@ class UnderWay(eqx.Module):
         """In the next steps, or in those of a block that a `part` says."""
         if part is None:
             return self.currents[:num_steps]
-        before = jnp.zeros((num_steps, self.currents.shape[1]), self.currents.dtype)
-        rows = jnp.concatenate([before, self.currents])
-        return jax.lax.dynamic_slice_in_dim(rows, num_steps - part.first, num_steps)
+        rows = jnp.zeros((2 * num_steps, self.currents.shape[1]), self.currents.dtype)
+        arriving = self.currents[:num_steps]
+        rows = jax.lax.dynamic_update_slice_in_dim(rows, arriving, part.first, 0)
+        # Put there before they are used: within the loop over neurons XLA would look for each of them by itself.
+        return jax.lax.optimization_barrier(rows)[:num_steps]
 
 
 class Loop(eqx.Module):
@@ -67,6 +69,31 @@ class Loop(eqx.Module):
             shape = (neurons, *self.own_weight.shape[1:])
             own = self._own_synapse().initial(shape, dtype, dt)
         return UnderWay(currents, state, own)
+
+    @property
+    def num_latents(self) -> int:
+        return self.encoder.shape[1]
+
+    def settled(
+        self,
+        signal: Float[Array, " latents"],
+        activity: Float[Array, " neurons"],
+        dt: float,
+    ) -> UnderWay:
+        """After constant activity for a long time, of which the decoder makes the signal dX/dt."""
+        current = encode((signal * dt)[None], self.encoder, self.num_neurons)[0]
+        synapse = own = None
+        if self.synapse is not None:
+            synapse = self.synapse.settled(signal, dt)
+        if self.own_weight is not None:
+            weight = self.own_weight
+            if self.synapse is not None:
+                rate = jnp.broadcast_to((activity / dt)[:, None], weight.shape)
+                own = self._own_synapse().settled(rate, dt)
+                weight = jnp.sum(weight, axis=-1)
+            current = current - weight * activity
+        shape = (self.delay_steps(dt), self.num_neurons)
+        return UnderWay(jnp.broadcast_to(current, shape), synapse, own)
 
     def after(
         self,

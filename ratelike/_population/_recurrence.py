@@ -26,6 +26,20 @@ class Recurrence(eqx.Module):
         """Silence, before the first spikes."""
         return tuple(loop.initial(dt) for loop in self.loops)
 
+    def settled(
+        self,
+        signal: Float[Array, " loops"],
+        activity: Float[Array, " neurons"],
+        dt: float,
+    ) -> RecurrentState:
+        """After constant activity for a long time, of which the decoders of all loops make the signal."""
+        states, begin = [], 0
+        for loop in self.loops:
+            end = begin + loop.num_latents
+            states.append(loop.settled(signal[begin:end], activity, dt))
+            begin = end
+        return tuple(states)
+
     def arriving(
         self, state: RecurrentState, num_steps: int, part: Part | None = None
     ) -> Float[Array, "block neurons"]:

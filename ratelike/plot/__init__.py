@@ -8,6 +8,8 @@
 Without `ax=` a figure is made in the library's style. `import ratelike` does not import matplotlib; `ratelike.plot` does.
 """
 
+from ratelike.plot._bifurcation import bifurcation as bifurcation
+from ratelike.plot._bode import bode as bode
 from ratelike.plot._convergence import convergence as convergence
 from ratelike.plot._density import density as density
 from ratelike.plot._raster import raster as raster

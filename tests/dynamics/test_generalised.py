@@ -163,6 +163,7 @@ ORDER_PARAMETERS = dict(
 )
 
 
+@pytest.mark.slow
 def test_age_shift_is_of_order_one_on_one_brownian_path():
     """Halving dt refines the same path; h, read at the left of each step, makes the scheme of order 1.
 

@@ -127,7 +127,8 @@ def test_pieces_of_a_recurrent_layer(name):
     assert_whole(recurrent(), DYNAMICS[name])
 
 
-@pytest.mark.parametrize("name", ["spiking", "exact"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exact", "spiking"])
 def test_pieces_of_chunks(name):
     """With a mesh a population is cut into eight chunks or more; the last one is not full."""
     network = feedforward(1100, 1, make=rl.streamed_relay_network)
@@ -137,10 +138,9 @@ def test_pieces_of_chunks(name):
         assert_whole(network, DYNAMICS[name])
 
 
-@pytest.mark.parametrize("name", ["spiking", "exact"])
-def test_pieces_of_neurons_with_marks(name):
+def test_pieces_of_neurons_with_marks():
     lif = rl.LIF(v_reset=-2.0, dead_time=2e-3, memory=30e-3)
-    assert_whole(feedforward(neuron=lif, depth=1), DYNAMICS[name])
+    assert_whole(feedforward(neuron=lif, depth=1), rl.Spiking())
 
 
 def test_a_changed_bias_acts_from_the_cut_on():

@@ -197,7 +197,7 @@ def test_public_classes_have_names_by_which_they_are_found():
                 assert known.name_of(thing) == thing.__name__
                 assert known.named(thing.__name__) is thing
     for kind in AbstractLayerState.__subclasses__():  # what final states are made of
-        assert known.name_of(kind)
+        assert known.name_of(kind) or not kind.__module__.startswith("ratelike.")
     # Others with the module, of which they are found without it if there is only one.
     assert known.named("_run_layer.LayerRun") is known.named("_gone.LayerRun")
     assert known.name_of(LayerRun) == "_run_layer.LayerRun"

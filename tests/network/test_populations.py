@@ -146,6 +146,7 @@ def test_neurons_of_other_parameters_and_of_other_kinds():
         np.testing.assert_allclose(rates[name], expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_under_transformations():
     """Batches, jit, devices and reverse mode, where rates of populations are an output like any other."""
     values, grid = arrays(), rl.TimeGrid(DT, 12)

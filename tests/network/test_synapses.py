@@ -165,6 +165,7 @@ def test_tiles_of_networks_with_synapses_are_the_networks_one_by_one():
 # Without spikes
 
 
+@pytest.mark.slow
 def test_expected_error_of_layers_with_synapses():
     """Of one layer that of filtered input, bit for bit nearly; of two against 256 spiking runs.
 

@@ -184,7 +184,11 @@ def z_scores(spikes, expected):
     return ((counts - copies * expected) / np.sqrt(variance))[enough]
 
 
-@pytest.mark.parametrize("names", [["LIF"], ALL], ids=["LIF", "all"])
+@pytest.mark.parametrize(
+    "names",
+    [["LIF"], pytest.param(ALL, marks=pytest.mark.slow)],
+    ids=["LIF", "all"],
+)
 def test_spikes_average_to_the_generalised_rate(names):
     """Copies of a neuron under one frozen input are trials: 4096 of each neuron.
 

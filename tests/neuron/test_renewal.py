@@ -124,6 +124,7 @@ def relay(neuron, depth=2, num_neurons=96):
 DRIVE = rl.WienerDrive(4, key=jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_without_memory_generalised_and_conventional_are_the_same():
     grid = rl.TimeGrid(0.5e-3, 400)
     network = relay(rl.SRM0(refractory=rl.NoRefractory()))

@@ -37,7 +37,7 @@ CASES = {
     "LIF, gain 3": (rl.LIF(), noise, 3.0, True),
     "default": (rl.SRM0(), noise, 1.0, False),
 }
-FAST = ["amplitude 15, steps"]
+FAST = ["default"]
 
 
 @pytest.mark.filterwarnings("ignore:increments move the potential")

@@ -76,6 +76,7 @@ def test_how_many_run_at_once_changes_no_bit_and_more_trials_go_on():
         np.testing.assert_array_equal(fewer.outputs, first.outputs)
 
 
+@pytest.mark.slow
 def test_within_jit_and_a_batch():
     """Five trials in batches of two, the last of which is half empty; an input for each."""
 

@@ -50,6 +50,7 @@ def test_they_are_the_curvature_in_closed_form():
     assert np.isnan(bias[0])
 
 
+@pytest.mark.slow
 def test_what_has_no_standard_error_is_told():
     network, loss, _ = network_and_loss()
 

@@ -122,7 +122,7 @@ COMPILED = (
     "_fluctuations._variance._variance",
     "_fluctuations._variance._covariance",
     "_study._convergence.run_cell",
-    "_signal._membrane._traces",
+    "_signal._membrane.traces_from",
     "_neuron._renewal.stationary_rate",
 )
 
@@ -208,8 +208,9 @@ COMPUTED = [
 ]  # fmt: skip
 
 VERBS = [
-    (rl.simulate, names(SIMULATION | dict(dynamics=rl.Spiking(), key=KEY, record={0: [1]}, mesh=None))),
+    (rl.simulate, names(SIMULATION | dict(dynamics=rl.Spiking(), key=KEY, record={0: [1]}, mesh=None, initial=None, keep_final=True))),
     (partial(rl.simulate, **SIMULATION), names(dict(dynamics=rl.GeneralisedRate(), key=None))),
+    (rl.stationary_state, names(dict(network=NETWORK, input=np.ones(2)))),
     (rl.expected_error, names(SIMULATION | dict(burn_in=0, num_probes=1, key=KEY, age_mesh=None))),
     (rl.rate_loss, names(LOSS | dict(dynamics=None))),
     (rl.expected_spiking_loss, names(LOSS | dict(num_probes=1, key=KEY, age_mesh=None))),

@@ -20,6 +20,9 @@ def compile_nothing(monkeypatch):
         succeeded = np.ones(1, bool)
 
     monkeypatch.setattr("ratelike._simulate._simulate", lambda *args: Run)
+    monkeypatch.setattr(
+        "ratelike._simulate._with_final", lambda trajectory, *rest: trajectory
+    )
 
 
 simulated = pytest.mark.usefixtures("compile_nothing")

@@ -24,7 +24,15 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            n, marks=[pytest.mark.slow] if n in ("adaptive", "mixture") else []
+        )
+        for n in NETWORKS
+    ],
+)
 def test_all_dynamics_run_and_are_differentiated(name):
     """Only traced, which is where it would fail."""
     network, key = NETWORKS[name], jax.random.key(0)

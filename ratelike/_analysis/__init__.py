@@ -1,0 +1,1 @@
+"""Analysis of the limit: stationary states, linear response, stability and fluctuations of rate networks."""
