@@ -5,8 +5,8 @@
     NEMOS/bin/python benchmarks/likelihood.py --nemos spikes.npz    # in an environment with nemos
 
 The spikes are those of SRM0, LIF or AdaptiveSRM neurons under two latents of coloured noise. nemos has no neuron with a last spike:
-the comparable model is a Bernoulli GLM with filters over all past spikes and over the input, raised cosines of 100 ms (6 each), one design
-matrix for each neuron. Both run in single precision on all cores, after compilation; the best of some repeats.
+the comparable model is a Bernoulli GLM with filters over all past spikes and over the input, raised cosines of 100 ms (6 each),
+one design matrix for each neuron. Both run in single precision on all cores, after compilation; the best of some repeats.
 """
 
 import argparse

@@ -30,9 +30,9 @@ def log_likelihood(
         sum over steps n of  log p[n] where the neuron fired, log(1 - p[n]) = -dt rho[n] where it did not,
 
     with the p[n] = 1 - exp(-dt rho[n]) of `Spiking`: at the potential that acts in the step, the age since the last spike,
-    the dead time, and the marks or traces of spikes before. It is exact on the grid for every neuron that spikes: `SRM0` with any
-    kernel, `LIF`, `Mixture`, `AdaptiveSRM`, a neuron of your own. Neurons are independent given the input, so that the sum is the likelihood of all; of a
-    layer with feedback, whose recurrent input is that of the recorded spikes themselves, too.
+    the dead time, and the marks or traces of spikes before. It is exact on the grid for every neuron that spikes: `SRM0` with
+    any kernel, `LIF`, `Mixture`, `AdaptiveSRM`, a neuron of your own. The sum over neurons is the likelihood of all; in a layer
+    with feedback, too, whose recurrent input is that of the recorded spikes themselves.
 
     `spikes` is an array (time, neurons) of 0 and 1, what `simulate` records (`trajectory.spikes[layer]`), or a list of the
     spike times of each neuron in seconds, on the time axis of the grid: a spike at t lies in step floor(t / dt).
@@ -53,17 +53,18 @@ def log_likelihood(
         def loss(network, key):
             return -jnp.sum(rl.log_likelihood(network.layers[0], drive, spikes, grid))
 
-    Differentiable in reverse and forward mode in all that is no time grid: bias, encoder, time constants, escape rate, kernel. Of several trials
-    take the sum; equally long ones may be batched by `jax.vmap` over arrays of spikes. Within `vmap` or `jit` spikes that are traced cannot be looked at:
-    what cannot be has the value -inf, and no derivative.
+    Differentiable in reverse and forward mode in bias, encoder, time constants, escape rate, kernel, input. Of several trials
+    take the sum; equally long ones may be batched by `jax.vmap` over arrays of spikes. Spikes that are traced, within `vmap`
+    or `jit`, cannot be looked at: what cannot be has the value -inf, and no derivative.
 
-    *Cost.* Time in proportion to steps times neurons. Memory for some 10^5 steps times neurons, and the spikes; in reverse mode for the
-    root of the number of steps in addition. In single precision the relative error of a sum of 10^5 steps is about 10^-6.
+    *Cost.* Time in proportion to steps times neurons. Memory for the spikes, the currents of a block of some 10^5 steps times
+    neurons (or of the root of the number of steps), and in reverse mode for the state of each block. In single precision the relative error of a sum of 10^5 steps is about 10^-6.
 
     *Neuronal Dynamics*, section 9.2 (likelihood of a spike train); Paninski, Network 15, 243 (2004).
 
-    Raises `ValueError` for spikes that are not 0 or 1, two spikes in a step, spikes within the dead time, times off the grid or not finite,
-    records of another length or number of neurons, a `burn_in` that leaves no step, and as `simulate` does for layer and input.
+    Raises `ValueError` for spikes that are not 0 or 1, two spikes in a step, spikes within the dead time, times off the grid
+    or not finite, records of another length or number of neurons, a `burn_in` that leaves no step, and as `simulate` does for
+    layer and input.
     """
     recording = checked_recording(layer, drive, spikes, grid)
     burn_in = validation.burn_in(burn_in, grid.num_steps)

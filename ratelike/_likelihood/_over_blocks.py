@@ -34,7 +34,7 @@ def over_blocks(
 ) -> Float[Array, "blocks *shape"]:
     """`of_block` of each block, which may be filled up with steps at the end of the last one.
 
-    Reverse mode keeps what is carried from block to block, and the arrays of the block at hand: memory grows with the root of the number of steps.
+    Reverse mode keeps what is carried from block to block, and the arrays of the block at hand.
     """
     layer = cast_to(layer, layer.dtype)
     population = layer.population()

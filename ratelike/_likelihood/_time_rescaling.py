@@ -47,7 +47,8 @@ def time_rescaling(
     v uniform on [0, 1], drawn from `key`: the moment of the spike within its step. Without this correction of discrete time,
     in place of the sum up to n, y is uniform for dt rho << 1 only, and the test refuses right models at high rates.
     The distance of the distribution of y from the uniform one has a p-value (Kolmogorov and Smirnov, with the
-    approximation of Stephens 1970); on a diagram of the sorted y against (i - 1/2) / n, 95% of right models stay within 1.36 / sqrt(n) of the diagonal.
+    approximation of Stephens 1970); on a diagram of the sorted y against (i - 1/2) / n,
+    95% of right models stay within 1.36 / sqrt(n) of the diagonal.
 
         >>> import jax
         >>> import ratelike as rl
