@@ -43,7 +43,7 @@ def log_likelihood(
         >>> drive = rl.FunctionDrive(lambda t: 0.5 + 0.0 * t)
         >>> value = rl.log_likelihood(layer, drive, [[0.031, 0.085], [0.02]], rl.TimeGrid(1e-3, 100))
         >>> [round(float(each), 2) for each in value]
-        [-9.81, -6.56]
+        [-9.32, -5.15]
 
     *Beginning.* The neurons start as if they had never fired, at their bias. `burn_in` steps may be left out of the sum,
     whose spikes act on those that follow: a likelihood given the spikes in them, where a recording begins in mid-activity.
