@@ -118,10 +118,14 @@ def test_synapses_and_several_feedbacks_by_a_small_sinusoid():
     at = rl.analysis.stationary_state(network, INPUT, dt=DT)
     gain = rl.analysis.transfer_function(network, np.array([0.0, 50.0]), at=at)
     # The static gain is the derivative of the stationary signals.
-    slope = jax.jacfwd(
-        lambda x: rl.analysis.stationary_state(network, x, dt=DT).signals[0]
-    )(jnp.asarray(INPUT))
-    np.testing.assert_allclose(gain[0].real, slope, rtol=1e-6, atol=1e-9)
+    ends = [
+        rl.analysis.stationary_state(
+            network, INPUT + np.array([part, 0.0]), dt=DT
+        ).signals[0]
+        for part in (-1e-4, 1e-4)
+    ]
+    slope = (ends[1] - ends[0]) / 2e-4
+    np.testing.assert_allclose(gain[0][:, 0].real, slope, rtol=1e-6)
     # 20 periods of 20 steps, of which all but the last 5 settle.
     size, steps = 1e-5, 400
     wave = np.exp(2j * np.pi * 50.0 * DT * np.arange(steps))
@@ -189,13 +193,13 @@ def test_gradients_are_finite_differences():
         at = rl.analysis.stationary_state(changed, INPUT, dt=DT)
         growth, _ = rl.analysis.stability_margin(changed, at=at, mode=mode)
         gain = rl.analysis.transfer_function(changed, np.array([80.0]), at=at)
-        return jnp.stack([growth, jnp.abs(gain[0, 0, 0])])
+        return growth + 1e3 * jnp.abs(gain[0, 0, 0])
 
     values, step = jnp.array([1.0, 60.0]), 1e-5
-    both = jax.jit(of)
-    gradient = jax.jit(jax.jacrev(of))(values)
+    both = jax.jit(jax.value_and_grad(of))
+    gradient = both(values)[1]
     for index, unit in enumerate(np.eye(2)):
         apart = step * np.asarray(values) * unit
-        ends = both(values + apart), both(values - apart)
+        ends = both(values + apart)[0], both(values - apart)[0]
         slope = (ends[0] - ends[1]) / (2.0 * apart[index])
-        np.testing.assert_allclose(gradient[:, index], slope, rtol=1e-4)
+        np.testing.assert_allclose(gradient[index], slope, rtol=1e-5)
