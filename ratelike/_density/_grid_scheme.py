@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import diffrax
-import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Integer
 
@@ -174,9 +173,7 @@ class GridScheme(AbstractScheme):
         output = _output(
             jax.tree.map(window.in_time, kept), saved, reached_end, grid, recorded
         )
-        return eqx.tree_at(
-            lambda o: o.final, output, final, is_leaf=lambda x: x is None
-        )
+        return dataclasses.replace(output, final=final)
 
     def _problem(
         self,

@@ -1,9 +1,9 @@
 """The conventional rate: a static function of the potential."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import diffrax
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
@@ -80,11 +80,11 @@ class ConventionalRate(AbstractContinuingDynamics):
         recorded: Integer[Array, " recorded"] | None = None,
     ) -> LayerOutput:
         dtype = population.bias.dtype
-        rate = self.rate.prepare(population.neuron, grid.dt, dtype)
         increments = grid_increments(path, grid, dtype)
         if platform.has_gpu() and population.recurrence is None:
             potentials = potentials_of_group(population, grid.dt)
             if potentials is not None:
+                rate = self.rate.prepare(population.neuron, grid.dt, dtype)
 
                 def of_group(
                     driven: Array, index: Array, currents: Array
@@ -133,9 +133,7 @@ class ConventionalRate(AbstractContinuingDynamics):
             (after.driven, bias),
             PotentialShared(step + grid.num_steps, after.under_way),
         )
-        return eqx.tree_at(
-            lambda o: o.final, output, final, is_leaf=lambda x: x is None
-        )
+        return dataclasses.replace(output, final=final)
 
     def _run(
         self,

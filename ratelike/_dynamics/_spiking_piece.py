@@ -1,5 +1,6 @@
 """Spiking neurons that go on from a state, and the state that they leave."""
 
+import dataclasses
 from typing import NamedTuple
 
 import equinox as eqx
@@ -119,7 +120,7 @@ def sample_piece(
         ),
         block,
     )
-    return eqx.tree_at(lambda o: o.final, output, final, is_leaf=lambda x: x is None)
+    return dataclasses.replace(output, final=final)
 
 
 def _start(

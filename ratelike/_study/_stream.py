@@ -20,7 +20,7 @@ from ratelike._network import Network
 from ratelike._signal._drive import AbstractDrive, GridPath, Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import simulate
-from ratelike._study._stream_folder import StreamFolder, open_stream
+from ratelike._study._stream_folder import open_stream
 from ratelike._study._sweep._description import describe, hash_of
 
 Write = Callable[[Trajectory], Any]
@@ -53,24 +53,38 @@ def stream(
     """
     every = validation.count("every", every)
     validation.instance("grid", grid, TimeGrid)
-    if callable(write):
-        state = initial
-        for piece, own in _pieces(drive, grid, every):
-            trajectory = simulate(
-                network,
-                own,
-                piece,
-                dynamics,
-                key=key,
-                record=record,
-                mesh=mesh,
-                initial=state,
-                keep_final=True,
-            )
+    folder, state = None, initial
+    if not callable(write):
+        _check_folder(write, record)
+        of_run = (grid.dt, grid.num_steps)
+        asked = (network, drive, of_run, dynamics, key, every, initial)
+        folder = open_stream(Path(write), hash_of(describe(asked)))
+        state = initial if folder.state is None else folder.state
+    for index, (piece, own) in enumerate(_pieces(drive, grid, every)):
+        if folder is not None and index < folder.num_finished:
+            continue
+        trajectory = simulate(
+            network,
+            own,
+            piece,
+            dynamics,
+            key=key,
+            record=record,
+            mesh=mesh,
+            initial=state,
+            keep_final=True,
+        )
+        state = trajectory.final
+        assert state is not None
+        if folder is not None:
+            folder.write(index, trajectory, state)
+        elif callable(write):
             write(trajectory)
-            state = trajectory.final
-        assert isinstance(state, State)
-        return state
+    assert isinstance(state, State)
+    return state
+
+
+def _check_folder(write: Any, record: Mapping[int, Record] | None) -> None:
     if record is not None:
         raise ValueError(
             f"record must be None where write is a folder, which keeps outputs and rates, got {validation.shown(record)}; "
@@ -80,46 +94,6 @@ def stream(
         raise ValueError(
             f"write must be a function of a trajectory or a path, got {validation.shown(write)}"
         )
-    asked = (network, drive, (grid.dt, grid.num_steps), dynamics, key, every, initial)
-    folder = open_stream(Path(write), hash_of(describe(asked)))
-    return _into_folder(
-        folder,
-        network,
-        list(_pieces(drive, grid, every)),
-        dynamics,
-        key,
-        initial,
-        mesh,
-    )
-
-
-def _into_folder(
-    folder: StreamFolder,
-    network: Network,
-    pieces: list[tuple[TimeGrid, Input | None]],
-    dynamics: AbstractDynamics,
-    key: Array | None,
-    initial: State | StationaryState | None,
-    mesh: jax.sharding.Mesh | None,
-) -> State:
-    state = initial if folder.state is None else folder.state
-    for index in range(folder.num_finished, len(pieces)):
-        piece, own = pieces[index]
-        trajectory = simulate(
-            network,
-            own,
-            piece,
-            dynamics,
-            key=key,
-            mesh=mesh,
-            initial=state,
-            keep_final=True,
-        )
-        state = trajectory.final
-        assert state is not None
-        folder.write(index, trajectory, state)
-    assert isinstance(state, State)
-    return state
 
 
 def _pieces(
