@@ -84,7 +84,9 @@ def _check_size(
             f"{name} must have the {layer.num_neurons} neurons of the layer, got {max(sizes)}"
         )
     under_way = getattr(state.shared, "under_way", None)
-    own = eqx.filter_eval_shape(_under_way, layer, dt)
+    own = None
+    if layer.feedback is not None:  # a population is not made for nothing
+        own = eqx.filter_eval_shape(_under_way, layer, dt)
     if state.shared is None:
         if own is not None:
             raise ValueError(

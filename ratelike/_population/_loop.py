@@ -103,14 +103,12 @@ class Loop(eqx.Module):
         part: Part | None,
     ) -> UnderWay:
         """After a block no longer than the delay, whose own currents have arrived; or after a part of it."""
-        sent = self._sent(state, activity, dt, part)
         if part is None:
-            remaining = state.currents[len(activity) :]
-            currents = jnp.concatenate([remaining, sent.currents])
-        else:
-            rows = jnp.concatenate([state.currents, sent.currents])
-            delay = len(state.currents)
-            currents = jax.lax.dynamic_slice_in_dim(rows, part.length, delay)
+            return self.throughout(state, activity, dt)[1]
+        sent = self._sent(state, activity, dt, part)
+        rows = jnp.concatenate([state.currents, sent.currents])
+        delay = len(state.currents)
+        currents = jax.lax.dynamic_slice_in_dim(rows, part.length, delay)
         return UnderWay(currents, sent.synapse, sent.own)
 
     def throughout(
