@@ -147,7 +147,12 @@ with rl.plot.style():
     ms = 1e3 * short_grid.times[1:]
     axes["C"].plot(ms, spiking.outputs[:, 0], color="0.75", label="spiking")
     axes["C"].plot(ms, exact.outputs[:, 0], "k--", label="rate, true neurons")
-    axes["C"].plot(ms, rate.outputs[:, 0], color="C1", label="rate, fitted neurons")
+    axes["C"].plot(
+        ms,
+        rate.outputs[:, 0],
+        color=rl.plot.COLORS["generalised"],
+        label="rate, fitted neurons",
+    )
     axes["C"].set(xlabel="time (ms)", ylabel="output $y_1$")
     axes["C"].legend()
     figure.savefig(png, dpi=200)

@@ -65,13 +65,14 @@ with rl.plot.style():
     _script.name_panels(
         axes, {"A": "Step response", "B": "f-I curve", "C": "A current from a file"}
     )
-    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color="0.7", label="spiking")
+    spiking, rate = (rl.plot.COLORS[name] for name in ("spiking", "generalised"))
+    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color=spiking, label="spiking")
     axes["A"].plot(
-        limit.times * 1e3, limit.outputs, color="C0", label="generalised rate"
+        limit.times * 1e3, limit.outputs, color=rate, label="generalised rate"
     )
     axes["A"].legend()
-    axes["B"].plot(currents, final_rates, "o-")
-    axes["C"].plot(response.times * 1e3, response.outputs)
+    axes["B"].plot(currents, final_rates, "o-", color=rate)
+    axes["C"].plot(response.times * 1e3, response.outputs, color=rate)
     for name in "AC":
         axes[name].set(xlabel="time (ms)", ylabel="rate behind a membrane (Hz)")
     axes["B"].set(xlabel="x (escape widths)", ylabel="rate (Hz)")
