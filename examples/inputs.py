@@ -65,14 +65,14 @@ with rl.plot.style():
     _script.name_panels(
         axes, {"A": "Step response", "B": "f-I curve", "C": "A current from a file"}
     )
-    spiking, rate = (rl.plot.COLORS[name] for name in ("spiking", "generalised"))
-    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color=spiking, label="spiking")
+    grey, blue = (rl.plot.COLORS[name] for name in ("spiking", "generalised"))
+    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color=grey, label="spiking")
     axes["A"].plot(
-        limit.times * 1e3, limit.outputs, color=rate, label="generalised rate"
+        limit.times * 1e3, limit.outputs, color=blue, label="generalised rate"
     )
     axes["A"].legend()
-    axes["B"].plot(currents, final_rates, "o-", color=rate)
-    axes["C"].plot(response.times * 1e3, response.outputs, color=rate)
+    axes["B"].plot(currents, final_rates, "o-", color=blue)
+    axes["C"].plot(response.times * 1e3, response.outputs, color=blue)
     for name in "AC":
         axes[name].set(xlabel="time (ms)", ylabel="rate behind a membrane (Hz)")
     axes["B"].set(xlabel="x (escape widths)", ylabel="rate (Hz)")
