@@ -32,10 +32,6 @@ def ax():
     plt.close(figure)
 
 
-@pytest.fixture(autouse=True)
-def no_figures_left():
-    yield
-    plt.close("all")
 
 
 def study(sizes=SIZES, trials=3):
