@@ -26,13 +26,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TextIO
 
-import _script
-import _study
 import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from studies import _script, _study
 from tqdm import tqdm
 
 import ratelike as rl

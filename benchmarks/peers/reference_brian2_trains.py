@@ -1,4 +1,4 @@
-"""Spike trains of single neurons in Brian2, for examples/fit_neuron.py: written to examples/fit_neuron_brian2.npz.
+"""Spike trains of single neurons in Brian2, for examples/studies/fit_neuron.py: written to examples/studies/fit_neuron_brian2.npz.
 
     python benchmarks/peers/reference_brian2_trains.py
 

@@ -32,8 +32,6 @@ def ax():
     plt.close(figure)
 
 
-
-
 def study(sizes=SIZES, trials=3):
     generator = np.random.default_rng(0)
 

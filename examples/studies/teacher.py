@@ -4,8 +4,8 @@ The outputs of a population of SRM0 neurons (the teacher) are all that is seen o
 student with the same neurons, biases and decoders but other encoders learns to
 reproduce them, through GeneralisedRate(), by L-BFGS steps of ratelike.fit:
 
-    python examples/teacher.py              # some minutes
-    python examples/teacher.py --quick      # for a first look
+    python examples/studies/teacher.py              # some minutes
+    python examples/studies/teacher.py --quick      # for a first look
 
 Students start at the teacher's encoders plus Gaussian noise, of the size of the
 encoders (--noise 1 and others), or at encoders drawn anew. Known decoders tell the

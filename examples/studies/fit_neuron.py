@@ -1,7 +1,7 @@
 """Neurons from recordings: the parameters of four neurons from their spikes, and a network of neurons like them.
 
-    python examples/fit_neuron.py            # 100 s of spikes, some two minutes
-    python examples/fit_neuron.py --quick    # 20 s of them
+    python examples/studies/fit_neuron.py            # 100 s of spikes, some two minutes
+    python examples/studies/fit_neuron.py --quick    # 20 s of them
 
 The spikes are those of Brian2's neurons, simulated in steps of 0.05 ms by benchmarks/peers/reference_brian2_trains.py; the
 fit runs in steps of 1 ms. Threshold, width, membrane time constant and reset of each neuron are fitted by maximum likelihood.

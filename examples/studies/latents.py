@@ -8,8 +8,8 @@ p latents and N neurons per layer: it converges where p grows more slowly than N
   not their spikes, so that the error falls as N^(-1/2) too: the network need not be free of
   duplicates to converge to *its* rate network.
 
-    python examples/latents.py              # some minutes
-    python examples/latents.py --quick      # for a first look
+    python examples/studies/latents.py              # some minutes
+    python examples/studies/latents.py --quick      # for a first look
 
 Draws the errors, prints a table of the fitted slopes beside those of sqrt(p/N), and writes
 latents.png, latents.pdf and latents.csv (a row for each trial).

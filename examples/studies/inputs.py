@@ -1,6 +1,6 @@
 """Inputs of one's own: a step response, a curve of rate against current (f-I), and a current from a file.
 
-    python examples/inputs.py              # some seconds
+    python examples/studies/inputs.py              # some seconds
 
 A signal x(t) is given in units of the latents: under a constant x the potential settles at bias + E x.
 """

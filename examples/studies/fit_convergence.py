@@ -10,8 +10,8 @@ the mean rate.
 Beside the fitted network stand other random ones, also with larger gain: their longer
 encoders and shorter decoders make the error small as well, at the price of more spikes.
 
-    python examples/fit_convergence.py              # some minutes
-    python examples/fit_convergence.py --quick      # for a first look
+    python examples/studies/fit_convergence.py              # some minutes
+    python examples/studies/fit_convergence.py --quick      # for a first look
 
 Errors are of an input not seen in training, predicted and measured from spikes. Writes
 fit_convergence.png, fit_convergence.pdf and fit_convergence.csv.

@@ -12,8 +12,8 @@ and the decoders of the Neural Engineering Framework), by the same optimiser:
 
 Then all of them run as spikes, under an input that they were not trained on:
 
-    python examples/fit_encoders.py              # some minutes
-    python examples/fit_encoders.py --quick      # for a first look
+    python examples/studies/fit_encoders.py              # some minutes
+    python examples/studies/fit_encoders.py --quick      # for a first look
 
 Writes fit_encoders.png, fit_encoders.pdf and fit_encoders.csv.
 """

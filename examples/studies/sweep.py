@@ -4,10 +4,10 @@ Every finished cell is a file. Stop it (Ctrl-C, kill -9, a power cut) and start 
 the same options: it goes on where it was. Start it several times, on one machine or on
 several that share the folder, and the processes divide the cells among them:
 
-    python examples/sweep.py                       # all devices of this machine
-    python examples/sweep.py --quick               # a minute or two, for a first look
-    CUDA_VISIBLE_DEVICES=0 python examples/sweep.py   # in two terminals: the second
-    CUDA_VISIBLE_DEVICES=1 python examples/sweep.py   # takes what the first has not begun
+    python examples/studies/sweep.py                       # all devices of this machine
+    python examples/studies/sweep.py --quick               # a minute or two, for a first look
+    CUDA_VISIBLE_DEVICES=0 python examples/studies/sweep.py   # in two terminals: the second
+    CUDA_VISIBLE_DEVICES=1 python examples/studies/sweep.py   # takes what the first has not begun
 
 Prints a table, and writes sweep.png, sweep.pdf, sweep.nc (netCDF, for xarray.open_dataset) and
 the folder sweep.cells. With p latents the error of the generalised rate network falls as

@@ -4,8 +4,8 @@ The weights store random patterns (Schmutz, Brea and Gerstner 2025), here betwee
 that are refractory for 8 ms. A weak cue, mixed with another pattern, is completed; a
 strong pulse then moves the network to the other pattern:
 
-    python examples/recurrent.py            # N from 256 to 4096
-    python examples/recurrent.py --quick    # N from 128 to 512 in D, for a first look
+    python examples/studies/recurrent.py            # N from 256 to 4096
+    python examples/studies/recurrent.py --quick    # N from 128 to 512 in D, for a first look
 
 A  overlaps of the activity with two stored patterns, spiking and as either rate network,
    of 4096 neurons: the weak cue is so near the threshold that fewer may forget it

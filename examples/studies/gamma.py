@@ -4,8 +4,8 @@ Four fifths of the neurons excite, one fifth inhibits, as real neurons by Dale's
 excites makes inhibition follow, which silences both until its synapses have decayed: gamma
 oscillations, of some 40 Hz (Whittington et al. 2000; Brunel and Wang 2003):
 
-    python examples/gamma.py            # N = 500, 2000 and 8000
-    python examples/gamma.py --quick    # N = 100, 400 and 1600, for a first look
+    python examples/studies/gamma.py            # N = 500, 2000 and 8000
+    python examples/studies/gamma.py --quick    # N = 100, 400 and 1600, for a first look
 
 A-C  mean rate of the excitatory neurons, spiking and as its generalised rate, for each N
 D    spikes of some neurons of the largest network, by population
