@@ -134,6 +134,12 @@ def _checked_layer(
     """A network of the layer alone, whose output membranes have the time constant `tau_m`, and its input."""
     validation.instance("layer", layer, Layer)
     check_layer_fluctuations("layer", layer)
+    if layer.feedback is not None:
+        raise ValueError(
+            "layer must have no feedback, because the variance is exact for neurons that are independent given their "
+            "input; expected_error and expected_spiking_loss estimate fluctuations through feedback, got "
+            f"{validation.shown(layer.feedback)}"
+        )
     if tau_m is not None:
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())
