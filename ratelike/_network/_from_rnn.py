@@ -11,7 +11,7 @@ from ratelike import _validation as validation
 from ratelike._network import Layer, Network
 from ratelike._network._feedback import Feedback
 from ratelike._network._low_rank import low_rank
-from ratelike._network._matched_rate import MatchedRate, matched_rate
+from ratelike._network._matched_rate import matched_rate
 from ratelike._neuron import AbstractNeuronModel, check_neuron, is_homogeneous
 from ratelike._types import Numbers
 
