@@ -24,7 +24,9 @@ NEURON = rl.SRM0()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Compares predicted with measured errors of a loop."
+    )
     parser.add_argument("--loop-gains", type=float, nargs="+", default=[1.0, 2.0])
     sizes = [250, 1000, 4000]
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="neurons")

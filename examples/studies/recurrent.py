@@ -14,23 +14,24 @@ A  overlaps of the activity with two stored patterns, spiking and as either rate
 B  the same, magnified: refractory neurons that were excited together fire together again
 C  error against N of the stable inhibitory loop under white noise, away from any threshold,
    and the prediction of it without a spike
-D  single trials of the network with the patterns after the weak cue, near its threshold.
-   Where spikes and rate end in different patterns, the error is that of the switch, whatever
-   N: the mean is the share of such trials, and has no slope of its own
+D  single trials of the network with the patterns, which the weak cue leaves near its
+   threshold. Where spikes keep the pattern and their rate forgets it, or the other way, the
+   error is that of a pattern, whatever N is: the mean is dominated by the share of such
+   trials, and its slope is not that of the fluctuations
 
-Writes recurrent.png, recurrent.pdf and recurrent.csv (a row for each trial, as it
-finishes).
+Writes recurrent.png, recurrent.pdf, recurrent.csv (the loop, a row for each trial as it
+finishes) and recurrent_patterns.csv.
 """
 
 import argparse
-import csv
 import functools
-import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import _script
+import _study
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,11 +39,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
 import ratelike as rl
 
-QUICK = dict(min_size=128, max_size=512, shown_size=1024, trials=2)
+QUICK = dict(min_size=128, max_size=512, shown_size=1024, trials=4)
 
 GRID = rl.TimeGrid(1e-3, 500)
 PATTERNS = LATENTS = 3
@@ -51,8 +53,8 @@ REFRACTORY = rl.ExponentialRefractory(
     amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3
 )
 NEURON = rl.SRM0(refractory=REFRACTORY)
-# A trial with a larger distance has ended elsewhere than the rate network: the overlap of a pattern is about one.
-SWITCHED = 0.1
+# With a larger distance one of both has forgotten the pattern, whose overlap is about one, and the other has not.
+PARTED = 0.1
 
 
 class Pulses(rl.extend.AbstractDrive):
@@ -78,24 +80,25 @@ CUES = Pulses(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
-    parser = make_parser()
-    options = _script.parse(parser, arguments, output="recurrent", quick=QUICK)
-    sizes = _script.doubled(options.min_size, options.max_size)
+    options = _script.parse(make_parser(), arguments, output="recurrent", quick=QUICK)
     keys = jax.random.split(jax.random.key(options.seed), 4)
-    try:
-        png, pdf, table = _script.files(options)
-        file = table.open("w", newline="")
-    except OSError as error:
-        parser.error(str(error))
-    with file:
-        stable, bistable = run_studies(sizes, options, keys[2], file)
-    predicted = predict(sizes, options.predictions, keys[3])
+    png, pdf, table = _script.files(options)
+    with table.open("w", newline="") as file:
+        more = dict(key=keys[2], burn_in=BURN_IN)
+        stable = run_study("inhibitory loop", inhibited, options, file, **more)
+    with Path(f"{options.output}_patterns.csv").open("w", newline="") as file:
+        more = dict(key=keys[2], make_drive=lambda network, key: CUES)
+        bistable = run_study("patterns", memory, options, file, **more)
+    predicted = predict(stable.sizes, options.predictions, keys[3])
     traces = simulate_traces(options.shown_size, keys[:2])
     with mpl.rc_context(_script.STYLE):
         figure = draw(traces, stable, predicted, bistable, options)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
-    print_tables(stable, predicted, bistable)
+    _study.print_table(stable, min(stable.sizes), digits=3)
+    for size, errors in zip(stable.sizes, predicted, strict=True):
+        print(f"N = {size}: error to generalised predicted {errors.mean():.4f}")
+    print_trials(bistable)
     print(f"wrote {png}, {pdf}, {table}")
     print(f"total wall time {time.perf_counter() - began:.1f} s")
 
@@ -106,15 +109,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     def add(name, default, text):
-        parser.add_argument(name, type=count, default=default, metavar="X", help=text)
+        parser.add_argument(
+            name, type=_script.count, default=default, metavar="X", help=text
+        )
 
-    count = _script.number(int, 1, 2**30)
     add("--min-size", 512, "smallest number N of neurons")
     add("--max-size", 8192, "largest N; sizes double from the smallest on")
     add("--shown-size", 4096, "N of the traces")
     add("--trials", 6, "trials at the largest N, proportionally more at others")
     add("--predictions", 4, "networks of each size for which the error is predicted")
-    add("--workers", os.cpu_count() or 1, "parts of the study run beside each other")
     return parser
 
 
@@ -141,13 +144,8 @@ def inhibited(num_neurons: int, key: jax.Array) -> rl.Network:
     )
     layer = relay.layers[0]
     feedback = rl.Feedback(layer.encoder, -layer.decoder, 2e-3)
-    return rl.Network(
-        [eqx.tree_at(lambda x: x.feedback, layer, feedback, is_leaf=none)]
-    )
-
-
-def none(leaf: object) -> bool:
-    return leaf is None
+    layer = rl.Layer(layer.neuron, layer.encoder, layer.decoder, layer.bias, feedback)
+    return rl.Network([layer])
 
 
 # Simulations
@@ -166,36 +164,23 @@ def simulate_traces(size: int, keys: jax.Array) -> dict[str, rl.Trajectory]:
     }
 
 
-def run_studies(
-    sizes: list[int], options: argparse.Namespace, key: jax.Array, file: TextIO
-) -> tuple[rl.study.Convergence, rl.study.Convergence]:
-    writer = csv.writer(file)
-    errors = ["error_generalised", "error_conventional"]
-    writer.writerow(["network", "size", "trial", *errors, "rate_hz"])
-
-    def run(name: str, make: Callable, **more) -> rl.study.Convergence:
-        def save(cell: rl.study.Cell) -> None:
-            values = zip(cell.generalised, cell.conventional, cell.rates, strict=True)
-            for trial, row in enumerate(values, start=cell.first_trial):
-                numbers = (f"{value:.8g}" for value in row)
-                writer.writerow([name, cell.size, trial, *numbers])
-            file.flush()  # an interrupted run keeps what is finished
-
-        # disable=None: no bar where nobody watches.
-        bar = functools.partial(tqdm, desc=name, unit="cell", disable=None)
-        execution = rl.study.Execution(
-            workers=options.workers, progress=bar, on_cell=save
-        )
-        return rl.convergence(
-            make, sizes, GRID, num_trials=options.trials, key=key, execution=execution, **more
-        )  # fmt: skip
-
-    stable = run("inhibitory", inhibited, burn_in=BURN_IN)
-    # The overlap after the cue and after the pulse.
-    return stable, run("patterns", memory, make_drive=lambda network, key: CUES)
+def run_study(
+    name: str, make: Callable, options: argparse.Namespace, file: TextIO, **more: Any
+) -> rl.study.Convergence:
+    sizes = _script.doubled(options.min_size, options.max_size)
+    # disable=None: no bar where nobody watches.
+    bar = functools.partial(tqdm, desc=name, unit="cell", disable=None)
+    return rl.convergence(
+        make,
+        sizes,
+        GRID,
+        num_trials=options.trials,
+        execution=rl.study.Execution(progress=bar, on_cell=_study.cell_writer(file)),
+        **more,
+    )
 
 
-def predict(sizes: list[int], number: int, key: jax.Array) -> np.ndarray:
+def predict(sizes: Sequence[int], number: int, key: jax.Array) -> np.ndarray:
     """Of the inhibitory loop: errors without a spike, (sizes, networks)."""
 
     def one(size: int, key: jax.Array) -> jax.Array:
@@ -208,39 +193,13 @@ def predict(sizes: list[int], number: int, key: jax.Array) -> np.ndarray:
     return np.array([[one(size, key) for key in keys] for size in sizes])
 
 
-def print_tables(
-    stable: rl.study.Convergence, predicted: np.ndarray, bistable: rl.study.Convergence
-) -> None:
-    print(
-        "inhibitory loop\n     N  trials  error to generalised (s.e.)  predicted (s.e.)  conventional"
-    )
-    for index, size in enumerate(stable.sizes):
-        errors = stable.generalised.values[index]
-        columns = [f"{size:6}  {len(errors):6}"]
-        for each, width in ((errors, 27), (predicted[index], 16)):
-            text = f"{each.mean():.4f}"
-            if len(each) > 1:
-                text += f" ({each.std(ddof=1) / np.sqrt(len(each)):.4f})"
-            columns.append(f"{text:>{width}}")
-        print(*columns, f"{stable.conventional.mean()[index]:12.4f}", sep="  ")
-    for name, curve in (
-        ("generalised", stable.generalised),
-        ("conventional", stable.conventional),
-    ):
-        if len(stable.sizes) > 1:
-            fit = curve.slope()
-            print(
-                f"slope to {name} rate: {fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
-            )
-    print(
-        f"patterns\n     N  trials  mean error  above {SWITCHED}  median of the others"
-    )
-    for size, errors in zip(bistable.sizes, bistable.generalised.values, strict=True):
-        switched = errors > SWITCHED
-        median = np.median(errors[~switched])
-        print(
-            f"{size:6}  {len(errors):6}  {errors.mean():10.4f}  {switched.sum():9}  {median:20.4f}"
-        )
+def print_trials(study: rl.study.Convergence) -> None:
+    print(f"     N  trials  mean error  above {PARTED}  median of the others")
+    for size, errors in zip(study.sizes, study.generalised.values, strict=True):
+        parted = errors > PARTED
+        others = np.median(errors[~parted])
+        print(f"{size:6}  {len(errors):6}  {errors.mean():10.4f}", end="")
+        print(f"  {parted.sum():9}  {others:20.4f}")
 
 
 # The figure
@@ -255,9 +214,7 @@ def draw(
 ) -> Figure:
     figure = Figure(figsize=(11, 7.4))
     figure.set_layout_engine("constrained", w_pad=0.07)
-    rows = figure.subfigures(2, 1, height_ratios=[1, 1.25])
-    axes = rows[0].subplot_mosaic("AB", width_ratios=[1.7, 1])
-    axes |= rows[1].subplot_mosaic("CD")
+    axes = figure.subplot_mosaic("AAAAABBB;CCCCDDDD", height_ratios=[1, 1.25])
     draw_overlaps(axes["A"], traces)
     for time_shown, name in ((165, "with pattern 1"), (385, "with pattern 2")):
         axes["A"].text(time_shown, 1.22, name, ha="center")
@@ -270,7 +227,7 @@ def draw(
         "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {options.shown_size})",
         "B": "After the switch",
         "C": "Away from a threshold: a stable inhibitory loop",
-        "D": "Near one: trials that end in another pattern",
+        "D": "Near a threshold: single trials after the weak cue",
     }
     _script.name_panels(axes, titles)
     return figure
@@ -291,7 +248,7 @@ def draw_overlaps(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
 
 def draw_magnified(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
     draw_overlaps(ax, traces)
-    ax.get_legend().remove()
+    ax.legend().remove()
     begin, spiking = CUES.pulses[1][0], traces["spiking"]
     last = np.asarray(spiking.outputs)[1e3 * spiking.times > begin + 20, 1].max()
     ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last))
@@ -302,40 +259,33 @@ def draw_magnified(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
 
 def draw_loop(ax: Axes, study: rl.study.Convergence, predicted: np.ndarray) -> None:
     rl.plot.convergence(study, unit="s.d. of input", ax=ax)
-    style = dict(marker="D", markersize=8, fillstyle="none", linestyle="", zorder=3)
-    label = "predicted without a spike"
-    ax.plot(study.sizes, predicted.mean(axis=1), color="black", label=label, **style)
+    mean, label = predicted.mean(axis=1), "predicted without a spike"
+    ax.plot(study.sizes, mean, "D", color="black", markersize=8, fillstyle="none", label=label)  # fmt: skip
     ax.set_xlabel("neurons $N$")
     ax.legend(loc="lower left", title="slopes with 95% intervals", alignment="left")
 
 
 def draw_trials(ax: Axes, study: rl.study.Convergence) -> None:
     generator = np.random.default_rng(0)
-    for size, errors in zip(study.sizes, study.generalised.values, strict=True):
-        switched = errors > SWITCHED
-        beside = size * np.exp(generator.uniform(-0.15, 0.15, len(errors)))
-        for chosen, color in (
-            (~switched, rl.plot.COLORS["generalised"]),
-            (switched, "#CC79A7"),
-        ):
-            ax.plot(
-                beside[chosen],
-                errors[chosen],
-                "o",
-                color=color,
-                markersize=3.5,
-                alpha=0.6,
-            )
-    ax.plot(
-        study.sizes,
-        study.generalised.mean(),
-        "k_-",
-        markersize=14,
-        linewidth=1,
-        label="mean",
-    )
+    names = "spikes and rate stay together", "they part at the threshold"
+    colors = rl.plot.COLORS["generalised"], "#CC79A7"
+    values = study.generalised.values
+    beside = [n * np.exp(generator.uniform(-0.15, 0.15, len(e))) for n, e in zip(study.sizes, values, strict=True)]  # fmt: skip
+    beside, errors = np.concatenate(beside), np.concatenate(values)
+    for parted, name, color in zip((False, True), names, colors, strict=True):
+        chosen = (errors > PARTED) == parted
+        ax.plot(beside[chosen], errors[chosen], ".", color=color, alpha=0.6, label=name)
+    mean = study.generalised.mean()
+    ax.plot(study.sizes, mean, "_-", color="black", markersize=16, label="mean")
     ax.set(xscale="log", yscale="log", xlabel="neurons $N$")
-    ax.legend()
+    ax.set_xticks(study.sizes, [f"{size}" for size in study.sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel(r"$|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$ of each trial")
+    ax.set_ylim(bottom=0.3 * errors.min())
+    ax.legend(loc="lower left")
 
 
 if __name__ == "__main__":
