@@ -14,10 +14,10 @@ A  overlaps of the activity with two stored patterns, spiking and as either rate
 B  the same, magnified: refractory neurons that were excited together fire together again
 C  error against N of the stable inhibitory loop under white noise, away from any threshold,
    and the prediction of it without a spike
-D  single trials of the network with the patterns, which the weak cue leaves near its
-   threshold. Where spikes keep the pattern and their rate forgets it, or the other way, the
-   error is that of a pattern, whatever N is: the mean is dominated by the share of such
-   trials, and its slope is not that of the fluctuations
+D  single trials of the network with the patterns after a still weaker cue, at the threshold
+   of the generalised rate. Where spikes keep the pattern and their rate forgets it, or the
+   other way, the error is that of a pattern, whatever N is: such trials dominate the mean,
+   and its slope is not that of fluctuations
 
 Writes recurrent.png, recurrent.pdf, recurrent.csv (the loop, a row for each trial as it
 finishes) and recurrent_patterns.csv.
@@ -71,11 +71,14 @@ class Pulses(rl.extend.AbstractDrive):
         return jnp.asarray(strength * grid.dt)
 
 
-# A cue for the first pattern with some of the second, and a pulse from the first to the second. The cue is between the
-# thresholds of both rate networks, which depend on the patterns (seed 0: below 0.65, above 0.85).
-CUES = Pulses(
-    ((50.0, 54.0, (0.75, 0.375, 0.0)), (250.0, 260.0, (-1.0, 2.0, 0.0))),
-)
+def cues(strength: float) -> Pulses:
+    """A cue for the first pattern with some of the second, and a pulse from the first to the second."""
+    cue = (50.0, 54.0, (strength, 0.5 * strength, 0.0))
+    return Pulses((cue, (250.0, 260.0, (-1.0, 2.0, 0.0))))
+
+
+# Thresholds depend on the patterns: of the generalised rate 0.5 to 0.6 (2048 neurons), of the conventional above 0.85.
+SHOWN, AT_THRESHOLD = cues(0.75), cues(0.55)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         more = dict(key=keys[2], burn_in=BURN_IN)
         stable = run_study("inhibitory loop", inhibited, options, file, **more)
     with Path(f"{options.output}_patterns.csv").open("w", newline="") as file:
-        more = dict(key=keys[2], make_drive=lambda network, key: CUES)
+        more = dict(key=keys[2], make_drive=lambda network, key: AT_THRESHOLD)
         bistable = run_study("patterns", memory, options, file, **more)
     predicted = predict(stable.sizes, options.predictions, keys[3])
     traces = simulate_traces(options.shown_size, keys[:2])
@@ -159,7 +162,7 @@ def simulate_traces(size: int, keys: jax.Array) -> dict[str, rl.Trajectory]:
         "conventional rate": rl.ConventionalRate(),
     }
     return {
-        name: rl.simulate(network, CUES, GRID, each, key=keys[1])
+        name: rl.simulate(network, SHOWN, GRID, each, key=keys[1])
         for name, each in dynamics.items()
     }
 
@@ -227,7 +230,7 @@ def draw(
         "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {options.shown_size})",
         "B": "After the switch",
         "C": "Away from a threshold: a stable inhibitory loop",
-        "D": "Near a threshold: single trials after the weak cue",
+        "D": "At a threshold: single trials after a weaker cue",
     }
     _script.name_panels(axes, titles)
     return figure
@@ -238,10 +241,10 @@ def draw_overlaps(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
         rl.plot.traces(traces, latent=pattern, ax=ax)
     for line in ax.lines[: len(traces)]:  # both patterns have the same colours
         line.set_label("_")
-    for begin, end, _ in CUES.pulses:
+    for begin, end, _ in SHOWN.pulses:
         ax.axvspan(begin, end, color="#009E73", alpha=0.25, linewidth=0)
     top = ax.get_xaxis_transform()
-    for (begin, _, _), text in zip(CUES.pulses, ("cue", "pulse"), strict=True):
+    for (begin, _, _), text in zip(SHOWN.pulses, ("cue", "pulse"), strict=True):
         ax.text(begin - 2, 0.98, text, ha="right", va="top", transform=top)
     ax.set_ylabel("overlap $m$")
 
@@ -249,7 +252,7 @@ def draw_overlaps(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
 def draw_magnified(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
     draw_overlaps(ax, traces)
     ax.legend().remove()
-    begin, spiking = CUES.pulses[1][0], traces["spiking"]
+    begin, spiking = SHOWN.pulses[1][0], traces["spiking"]
     last = np.asarray(spiking.outputs)[1e3 * spiking.times > begin + 20, 1].max()
     ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last))
     for text in ax.texts:
