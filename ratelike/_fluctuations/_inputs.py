@@ -46,20 +46,16 @@ def checked_fluctuation_inputs(
     num_probes = validation.count("num_probes", num_probes)
     if mesh is not None:
         validation.instance("mesh", mesh, jax.sharding.Mesh)
-    # The last layer draws nothing.
-    if network.depth > 1 or key is not None:
+    # A last layer without feedback draws nothing.
+    draws = network.depth > 1 or network.layers[-1].feedback is not None
+    if draws or key is not None:
         key = validation.typed_key("key", key)
     meshes = [age_mesh_of(age_mesh, layer.neuron, grid.dt) for layer in network.layers]
     return FluctuationInputs(path, burn_in, num_probes, key, tuple(meshes))
 
 
 def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:
-    """The theory holds for the layer: its neurons spike, are renewal neurons, and are independent given their input."""
+    """The theory holds for the layer: its neurons spike, and are renewal neurons."""
     what = "the variance of its spikes"
     check_population(name, layer, what)
     check_renewal(f"{name}.neuron", layer.neuron, what)
-    if layer.feedback is not None:
-        raise ValueError(
-            f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
-            f"their input; got {validation.shown(layer.feedback)}"
-        )
