@@ -12,7 +12,7 @@ from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
 )
-from ratelike._fluctuations._network import output_fluctuations
+from ratelike._fluctuations._response import Response
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._population._all_cores import default_mesh
@@ -34,6 +34,7 @@ def expected_error(
     key: Array | None = None,
     age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    response: Response | None = None,
 ) -> Float[Array, ""]:
     r"""Predicts mean |y_spiking - y_rate|, over outputs and the steps after the first `burn_in`, without a spike.
 
@@ -72,6 +73,7 @@ def expected_error(
         key=key,
         age_mesh=age_mesh,
         mesh=mesh,
+        response=response,
     )
     return _expected_error(network, inputs, grid, mesh or default_mesh())
 
@@ -83,12 +85,10 @@ def _expected_error(
     grid: TimeGrid,
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, ""]:
-    path, burn_in, num_probes, key, age_meshes = inputs
-    outputs = output_fluctuations(
-        network, path, grid, key, num_probes, age_meshes, mesh
-    )
-    own = outputs.own[burn_in:, None]
-    passed_on = outputs.passed_on
+    burn_in = inputs.burn_in
+    outputs = inputs.fluctuations(network, grid, mesh)
+    own, passed_on = outputs.own[burn_in:], outputs.passed_on
+    own = own if own.ndim == 3 else own[:, None]
     if passed_on is None:
         passed_on = jnp.zeros_like(outputs.own)[:, None]
     return jnp.mean(folded_mean(passed_on[burn_in:], own))

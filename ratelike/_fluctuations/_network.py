@@ -21,8 +21,10 @@ class OutputFluctuations(NamedTuple):
     """Of the output membranes."""
 
     outputs: Float[Array, "time latents"]  # of the generalised rate network
-    own: Float[Array, "time latents"]  # exact variance, given the last layer's input
+    # Exact variance, given the last layer's input: of the rate network, or of each probe.
+    own: Float[Array, "time latents"] | Float[Array, "time probes latents"]
     passed_on: Float[Array, "time probes latents"] | None  # samples of what is left
+    shift: Float[Array, "time latents"] | None = None  # their mean, unless this is zero
 
 
 def output_fluctuations(
