@@ -7,7 +7,7 @@ from typing import cast
 import diffrax
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+import numpy as np
 from jaxtyping import Array, Float
 
 from ratelike._density._age_mesh import AgeMesh
@@ -20,9 +20,6 @@ from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
 
-# The rate network first, without noise, and then the probes.
-Members = Float[Array, "members time latents"]
-
 
 def nonlinear_fluctuations(
     network: Network,
@@ -33,7 +30,7 @@ def nonlinear_fluctuations(
     age_meshes: Sequence[AgeMesh],
     mesh: jax.sharding.Mesh | None,
 ) -> OutputFluctuations:
-    """Each layer but the last adds to the rate, given a member's input, the noise that its neurons have given this."""
+    """Paths run through the layers side by side: first that of the rate network, then one for each probe."""
     if network.depth == 1:
         return output_fluctuations(
             network, path, grid, key, num_probes, age_meshes, mesh
@@ -41,69 +38,69 @@ def nonlinear_fluctuations(
     network = network.stored()
     dtype = network.layers[0].dtype
     network = cast_to(network, dtype)
-    increments = grid_increments(path, grid, dtype)
-    run = functools.partial(layer_fluctuations, grid=grid, mesh=mesh)
-    # Here all members have one input, and one density.
-    noise = Noise(_key_of_layer(key, 0), -(-num_probes // 2))
-    rate, probes, _ = run(
-        network.layers[0],
-        increments,
-        None,
-        noise=noise,
-        readout=None,
-        age_mesh=age_meshes[0],
-    )
-    noises = jnp.moveaxis(cast(Array, probes), 1, 0)
-    members = rate[None] + _signed(noises, num_probes)
-
-    def noisy(
-        layer: Layer, age_mesh: AgeMesh, member: Array, key: Array
-    ) -> tuple[Array, Array]:
-        rate, probes, _ = run(
-            layer, member, None, noise=Noise(key, 1), readout=None, age_mesh=age_mesh
-        )
-        return rate, cast(Array, probes)[:, 0]
-
-    def read(layer: Layer, age_mesh: AgeMesh, member: Array) -> tuple[Array, Array]:
-        tau_m = network.output_tau_m
-        readout = Readout(tau_m, layer.decoder**2)
-        rate, _, variance = run(
-            layer, member, None, noise=None, readout=readout, age_mesh=age_mesh
-        )
-        return membrane_traces(rate, tau_m, grid.dt), cast(Array, variance)
-
-    for index, layer in enumerate(network.layers[1:-1], 1):
-        answer = functools.partial(noisy, layer, age_meshes[index])
-        keys = _keys_of_members(_key_of_layer(key, index), num_probes)
-        rates, noises = jax.vmap(answer)(members, keys)
-        members = rates + _signs(num_probes, dtype) * noises
-    answer = functools.partial(read, network.layers[-1], age_meshes[-1])
-    outputs, variances = jax.vmap(answer)(members)
+    increments, paths = grid_increments(path, grid, dtype), None
+    # Neighbouring probes have opposite noise.
+    pairs = np.concatenate([[0], np.arange(num_probes) // 2])
+    signs = np.concatenate([[0.0], 1.0 - 2.0 * (np.arange(num_probes) % 2)])
+    signs = jnp.asarray(signs[:, None, None], dtype)
+    for index, layer in enumerate(network.layers[:-1]):
+        of_layer = jax.random.fold_in(cast(Array, key), index)
+        keys = jax.random.split(of_layer, -(-num_probes // 2))
+        answer = functools.partial(_answer, layer, grid, age_meshes[index], mesh)
+        if paths is None:
+            # All have one input, and so one density, which is not computed anew for each.
+            rates, noises = jax.vmap(answer, (None, 0))(increments, keys)
+            rates, noises = rates[pairs], noises[pairs]
+        else:
+            rates, noises = jax.vmap(answer)(paths, keys[pairs])
+        paths = rates + signs * noises
+    layer, tau_m = network.layers[-1], network.output_tau_m
+    read = functools.partial(_read, layer, tau_m, grid, age_meshes[-1], mesh)
+    outputs, variances = jax.vmap(read)(cast(Array, paths))
     passed_on = jnp.moveaxis(outputs[1:] - outputs[0], 0, 1)
     own = jnp.moveaxis(variances[1:], 0, 1)
     return OutputFluctuations(outputs[0], own, passed_on, jnp.mean(passed_on, axis=1))
 
 
-def _key_of_layer(key: Array | None, index: int) -> Array:
-    return jax.random.fold_in(cast(Array, key), index)
+def _answer(
+    layer: Layer,
+    grid: TimeGrid,
+    age_mesh: AgeMesh,
+    mesh: jax.sharding.Mesh | None,
+    increments: Float[Array, "time latents"],
+    key: Array,
+) -> tuple[Float[Array, "time latents_out"], Float[Array, "time latents_out"]]:
+    """The rate of a layer, and a sample of the noise that its neurons have given the input."""
+    rate, probes, _ = layer_fluctuations(
+        layer,
+        increments,
+        None,
+        grid,
+        noise=Noise(key, 1),
+        readout=None,
+        age_mesh=age_mesh,
+        mesh=mesh,
+    )
+    return rate, cast(Array, probes)[:, 0]
 
 
-def _pairs(num_probes: int) -> Array:
-    """The pair of each member; neighbouring probes have opposite noise. The rate network, which has none, is of any."""
-    pairs = jnp.arange(num_probes, dtype=jnp.int32) // 2
-    return jnp.concatenate([jnp.zeros_like(pairs[:1]), pairs])
-
-
-def _signs(num_probes: int, dtype: DTypeLike) -> Float[Array, "members 1 1"]:
-    index = jnp.arange(1 + num_probes, dtype=jnp.int32)
-    signs = jnp.where(index % 2 == 1, 1.0, -1.0).astype(dtype)
-    return signs.at[0].set(0.0)[:, None, None]
-
-
-def _signed(noises: Float[Array, "pairs time latents"], num_probes: int) -> Members:
-    return _signs(num_probes, noises.dtype) * noises[_pairs(num_probes)]
-
-
-def _keys_of_members(key: Array, num_probes: int) -> Array:
-    pairs = _pairs(num_probes)
-    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, pairs)
+def _read(
+    layer: Layer,
+    tau_m: Float[Array, ""],
+    grid: TimeGrid,
+    age_mesh: AgeMesh,
+    mesh: jax.sharding.Mesh | None,
+    increments: Float[Array, "time latents"],
+) -> tuple[Float[Array, "time latents_out"], Float[Array, "time latents_out"]]:
+    """The output membranes under the rate of the last layer, and their variance given the input."""
+    rate, _, variance = layer_fluctuations(
+        layer,
+        increments,
+        None,
+        grid,
+        noise=None,
+        readout=Readout(tau_m, layer.decoder**2),
+        age_mesh=age_mesh,
+        mesh=mesh,
+    )
+    return membrane_traces(rate, tau_m, grid.dt), cast(Array, variance)
