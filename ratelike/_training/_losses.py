@@ -71,8 +71,8 @@ def expected_spiking_loss(
     For one layer it is deterministic, and with `age_mesh=AgeMesh.uniform()` exact; by default both terms are right to 10^-3
     (`readout_variance`). For more layers the variance that the
     earlier ones pass on is that of linear noise, estimated without bias by `num_probes` probes, which are drawn from
-    `key`, and a shift of the mean of order 1/N is left out: see `expected_error`, also for `mesh`, cost and
-    differentiation.
+    `key`, and a shift of the mean of order 1/N is left out. `response=NonlinearResponse()` has this shift in the first
+    term, and the variance beyond linear noise: see `expected_error`, also for `mesh`, cost and differentiation.
 
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """
