@@ -19,8 +19,10 @@ SLOWEST = 1e-4
 LARGEST_TURN = np.pi / 4
 ROUNDS, ADDED = 12, 32
 # Of the rational function, which gives guesses: digits beyond those of the values cost terms, and terms times points cost time.
-RTOL, MAX_TERMS, MAX_POINTS, SAME_ANGLE = 1e-8, 40, 80, 1e-7
+RTOL, MAX_TERMS, MAX_POINTS, SAME_ANGLE = 1e-8, 40, 64, 1e-7
 ROUNDING = 30.0
+# Zeros nearer to a pole of the rational function are of its own making: noise.
+BESIDE_POLE = 1e-4
 
 
 @eqx.filter_jit
@@ -49,7 +51,7 @@ class Winding(eqx.Module):
     precision: float  # of the values, relative
 
     def guesses(self) -> Complex[np.ndarray, " guesses"]:
-        """Exponents of the zeros of a rational function through all values, slowest decay first: those in the upper half.
+        """Exponents of the zeros of a rational function through the values, slowest decay first: those in the upper half.
 
         The function is rational, so that it is known inside of the circle from its values there.
         """
@@ -66,11 +68,13 @@ class Winding(eqx.Module):
             # Where the noise of rounding keeps it from getting nearer: these are guesses.
             warnings.simplefilter("ignore", RuntimeWarning)
             fit = AAA(points, values, rtol=rtol, max_terms=MAX_TERMS)
-        zeros = fit.roots()
+        zeros, poles = fit.roots(), fit.poles()
         zeros = zeros[(np.abs(zeros) > 1e-6) & np.isfinite(zeros)]
-        exponents = np.log(zeros)
-        exponents = exponents[exponents.imag > -SAME_ANGLE]
-        return exponents[np.argsort(-exponents.real, kind="stable")]
+        zeros = zeros[np.log(zeros).imag > -SAME_ANGLE]
+        apart = np.min(np.abs(zeros[:, None] - poles[None]), axis=1, initial=np.inf)
+        # Noise comes last.
+        order = np.lexsort([-np.abs(zeros), apart < BESIDE_POLE])
+        return np.log(zeros[order])
 
 
 def winding(
