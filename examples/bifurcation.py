@@ -1,8 +1,8 @@
 """A bifurcation diagram
 
 Neurons that excite each other have two stable states, silent and active, in a range of bias that ends at two folds. The
-branch of stationary states is followed by continuation; between the folds lies the unstable state. Spiking networks that
-begin silent, or active, settle on the stable parts, and jump where these end.
+branch of stationary states is followed by continuation, through the unstable ones between. Spiking networks (dots) that
+begin in states of the branch stay near those that are stable, and leave the others.
 """
 
 import jax
@@ -18,27 +18,20 @@ loop = rl.Feedback(encoder, decoder, synapse=rl.ExponentialSynapse(5e-3))
 
 
 def make_network(bias):
-    return rl.Network([rl.Layer(neuron, encoder, decoder, bias, loop)])
+    return rl.Network([rl.Layer(neuron, None, decoder, bias, loop)])
 
 
-values = jnp.linspace(-3.0, 0.0, 13)
-branch = rl.analysis.continuation(make_network, values, dt=1e-3, input=[0.0])
+values = jnp.linspace(-2.5, 0.5, 11)
+branch = rl.analysis.continuation(make_network, values, dt=1e-3)
 for each in branch.bifurcations:
     print(f"{each.kind} at a bias of {each.value:.2f}")
 
-grid = rl.TimeGrid(dt=1e-3, num_steps=400)
-kick = 10.0 * (grid.times[:-1, None] < 0.1) * grid.dt  # input for 0.1 s
-
-
-@jax.jit
-def settled(bias, sign):
-    network, key = make_network(bias), jax.random.key(1)
-    run = rl.simulate(network, sign * kick, grid, rl.Spiking(), key=key)
-    return run.outputs[-100:].mean()
-
-
 ax = rl.plot.bifurcation({"stationary states": branch})
-for sign in (-1.0, 1.0):
-    ax.plot(values, [settled(bias, sign) for bias in values], "o", color="0.5")
 ax.set(xlabel="bias", ylabel="signal of feedback")
+grid, key = rl.TimeGrid(dt=1e-3, num_steps=300), jax.random.key(1)
+for value, at in list(zip(branch.values, branch.states, strict=True))[::2]:
+    network = make_network(value)
+    begin = at.state(network)
+    run = rl.simulate(network, None, grid, rl.Spiking(), key=key, initial=begin)
+    ax.plot(value, run.outputs[-100:].mean(), "o", color="0.5", zorder=0)
 plt.show()
