@@ -1,8 +1,7 @@
 """A neuron from its spikes
 
 Maximum likelihood for an escape-noise neuron: its threshold, membrane time constant and strength of refractoriness, from
-20 recorded trains of a second. The likelihood is exact on the grid, and its curvature gives standard errors. The neuron
-that fired is known here, so that one can see whether they are true.
+20 recorded trains of a second. The likelihood is exact on the grid, and its curvature gives standard errors.
 """
 
 import jax
@@ -19,9 +18,9 @@ def make_network(threshold, tau_m, amplitude):
 
 
 def parameters(network):
-    neuron = network.layers[0].neuron
-    positive = rl.train.Positive([neuron.tau_m, neuron.refractory.amplitude])
-    return [rl.train.Unconstrained(neuron.escape.threshold), positive]
+    n = network.layers[0].neuron
+    positive = rl.train.Positive([n.tau_m, n.refractory.amplitude])
+    return [positive, rl.train.Unconstrained(n.escape.threshold)]
 
 
 def loss(network, key):
@@ -33,11 +32,9 @@ drive, grid = rl.WienerDrive(1, tau_m=10e-3, key=key), rl.TimeGrid(1e-3, 1000)
 true = make_network(0.5, 15e-3, 7.0)
 run = rl.simulate(true, drive, grid, rl.Spiking(), key=key, record=record)
 trains = run.spike_times(0)  # for each neuron an array of seconds
-how = dict(where=parameters, key=key)
-start, lbfgs = make_network(0.0, 10e-3, 4.0), optax.lbfgs()
-fitted, _ = rl.fit(start, loss, optimiser=lbfgs, num_steps=15, **how)
+start, how = make_network(0.0, 10e-3, 4.0), dict(where=parameters, key=key)
+fitted, _ = rl.fit(start, loss, optimiser=optax.lbfgs(), num_steps=15, **how)
 errors = rl.train.standard_errors(fitted, loss, **how).network
-for name, each in {"true": true, "fitted": fitted, "error": errors}.items():
-    neuron = each.layers[0].neuron
-    numbers = neuron.escape.threshold, 1e3 * neuron.tau_m, neuron.refractory.amplitude
-    print(f"{name:7}", *(f"{float(number):6.2f}" for number in numbers))
+for name, network in {"true": true, "fitted": fitted, "error": errors}.items():
+    n = network.layers[0].neuron
+    print(name, n.escape.threshold, n.tau_m, n.refractory.amplitude)

@@ -18,8 +18,8 @@ target = slow.prod(axis=1, keepdims=True)
 
 encoder = jax.random.normal(jax.random.key(1), (60, 2))
 layer = rl.Layer(rl.SRM0(), encoder, jnp.zeros((60, 1)), bias=1.0)
-start = rl.Network([layer])
-start = rl.train.solve_decoders(start, drive, grid, target, ridge=500.0)  # Hz^2
+network = rl.Network([layer])
+start = rl.train.solve_decoders(network, drive, grid, target, ridge=500.0)
 
 
 def loss(network, key):
@@ -31,10 +31,8 @@ def where(network):
     return [layer.encoder, layer.decoder, layer.bias]
 
 
-adam, key = optax.lamb(0.03), jax.random.key(2)  # steps relative to an array's size
-fitted, history = rl.fit(
-    start, loss, where=where, optimiser=adam, num_steps=40, key=key
-)
+key, lamb = jax.random.key(2), optax.lamb(0.03)
+fitted, _ = rl.fit(start, loss, where=where, optimiser=lamb, num_steps=40, key=key)
 for name, network in {"start": start, "fitted": fitted}.items():
     run = rl.simulate(network, drive, grid, rl.Spiking(), key=key)
     measured, expected = jnp.mean((run.outputs - target) ** 2), loss(network, key)
