@@ -17,7 +17,7 @@ class Section(NamedTuple):
 
 
 def sections_of(module: ModuleType) -> list[Section]:
-    """The sections of a namespace's table; every public name is in one, or there is an error."""
+    """The sections of a namespace's table, which a test compares with its names."""
     public = _public(module)
     if module is rl.plot:
         first_lines = {n: inspect.getdoc(getattr(module, n)) or "" for n in public}
@@ -33,10 +33,6 @@ def sections_of(module: ModuleType) -> list[Section]:
             names = {e[1]: e[2] for e in entries if e is not None}
             if public >= names.keys():
                 sections.append(Section(title, names))
-    listed = {name for section in sections for name in section.names}
-    if listed != public:
-        missing = sorted(public ^ listed)
-        raise ValueError(f"the table of {module.__name__} and its names differ: {missing}")
     return sections
 
 
@@ -57,7 +53,10 @@ def _table(module: ModuleType, names: dict[str, str]) -> str:
 
 
 def _text(meaning: str) -> str:
-    return re.sub(r"([*_|<])", r"\\\1", meaning)
+    """A line of a table in Markdown: outside code nothing is markup."""
+    outside = re.split(r"(`[^`]*`)", meaning)
+    outside[::2] = [re.sub(r"([*_|<])", r"\\\1", part) for part in outside[::2]]
+    return "".join(outside)
 
 
 def _entries(module: ModuleType, names: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ source, with the names of types as they are written there.
 """
 
 import ast
+import dataclasses
 import inspect
 import re
 import textwrap
@@ -38,7 +39,7 @@ def public_names() -> dict[str, str]:
 PUBLIC = public_names()
 
 
-def _prose(line: str) -> str:
+def prose(line: str) -> str:
     """A line of text as reStructuredText: what is neither code nor emphasis means nothing else."""
     parts, at = [], 0
     for run in WHOLE_RUNS.finditer(line):
@@ -78,7 +79,7 @@ def restructured(lines: Iterable[str]) -> list[str]:
     before = ""
     for block in inspect.cleandoc("\n".join(lines)).split("\n\n"):
         if not block.startswith(("    ", ">>>")):
-            result += [*map(_prose, block.split("\n")), ""]
+            result += [*map(prose, block.split("\n")), ""]
             before = ""
             continue
         language = _language(block)
@@ -98,15 +99,23 @@ def _class_fields(cls: type) -> list[str]:
     for node in ast.parse(source).body[0].body:
         if not isinstance(node, ast.AnnAssign) or node.target.id.startswith("_"):
             continue
-        kind = ast.unparse(node.annotation)
+        kind = _annotation(node.annotation)
         if kind.startswith(("ClassVar", "eqx.AbstractClassVar")):
             continue
-        kind = re.sub(r"^eqx\.Abstract(Class)?Var\[(.*)\]$", r"\2", kind)
+        kind = re.sub(r"^eqx\.AbstractVar\[(.*)\]$", r"\1", kind)
         _, _, comment = written[node.end_lineno - 1].partition("  # ")
         comment = comment.partition("pyright:")[0].strip()
         line = f"- ``{node.target.id}``: ``{kind}``"
-        result.append(line + (f", {_prose(comment)}" if comment else ""))
+        if comment:
+            result.append(f"{line}, {prose(comment)}")
+        elif "__init__" not in cls.__dict__ or dataclasses.is_dataclass(cls):
+            result.append(line)
     return ["*Fields.*", "", *result, ""] if result else []
+
+
+def _annotation(node: ast.expr) -> str:
+    """As it stands in the source, without the space before a single axis."""
+    return re.sub(r"(['\"]) (?=\w)", r"\1", ast.unparse(node))
 
 
 def process_docstring(
@@ -125,12 +134,26 @@ class _Linked(ast.NodeTransformer):
         return node if full is None else ast.parse(full, mode="eval").body
 
 
-def _definition(value: Any) -> ast.FunctionDef | None:
+def _written_init(value: Any) -> ast.FunctionDef | None:
+    """The definition of a function, or of the `__init__` that a class has in its source."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
-    if not isinstance(tree, ast.ClassDef):
-        return tree if isinstance(tree, ast.FunctionDef) else None
-    written = {each.name: each for each in tree.body if hasattr(each, "name")}
-    return written.get("__init__")
+    if isinstance(tree, ast.ClassDef):
+        written = {each.name: each for each in tree.body if hasattr(each, "name")}
+        return written.get("__init__")
+    return tree if isinstance(tree, ast.FunctionDef) else None
+
+
+def _fields_as_arguments(cls: type) -> str:
+    """The fields of a class are its arguments, and their types stand in the list of fields."""
+    if inspect.isabstract(cls) or not dataclasses.is_dataclass(cls):
+        return ""
+    arguments = []
+    for field in filter(lambda f: f.init, dataclasses.fields(cls)):
+        default = field.default
+        given = "" if default is dataclasses.MISSING else f"={default!r}"
+        made = field.default_factory is not dataclasses.MISSING
+        arguments.append(f"{field.name}=..." if made else field.name + given)
+    return f"({', '.join(arguments)})"
 
 
 def process_signature(
@@ -145,14 +168,9 @@ def process_signature(
     """The handler of `autodoc-process-signature`: the signature as it is written in the source."""
     if what not in {"class", "function", "method"}:
         return signature, returns
-    try:
-        definition = _definition(inspect.unwrap(value))
-    except (OSError, TypeError):
-        return signature, returns
+    definition = _written_init(inspect.unwrap(value))
     if definition is None:
-        if what == "class" and inspect.isabstract(value):
-            return "", None
-        return signature, returns
+        return _fields_as_arguments(value) if what == "class" else signature, None
     arguments = definition.args
     positional = arguments.posonlyargs or arguments.args
     if positional and positional[0].arg in {"self", "cls"}:
@@ -162,8 +180,8 @@ def process_signature(
             each.annotation = _Linked().visit(each.annotation)
     result = None
     if what != "class" and definition.returns is not None:
-        result = ast.unparse(_Linked().visit(definition.returns))
-    return f"({ast.unparse(arguments)})", result
+        result = _annotation(_Linked().visit(definition.returns))
+    return f"({_annotation(arguments)})", result
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

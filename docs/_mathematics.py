@@ -48,7 +48,8 @@ def _inline(translator: nodes.NodeVisitor, node: nodes.math) -> None:
 def _block(translator: nodes.NodeVisitor, node: nodes.math_block) -> None:
     tex = node.astext()
     if "\\\\" in tex and "\\begin" not in tex:
-        tex = f"\\begin{{gathered}}{tex}\\end{{gathered}}"
+        lines = "aligned" if "&" in tex else "gathered"
+        tex = f"\\begin{{{lines}}}{tex}\\end{{{lines}}}"
     html = typeset(tex, display=True)
     label = f' id="{node["ids"][0]}"' if node["ids"] else ""
     translator.body.append(f'<div class="equation"{label}>{html}</div>')

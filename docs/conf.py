@@ -75,6 +75,7 @@ html_title = "ratelike"
 html_static_path = ["static"]
 html_favicon = html_logo = "static/logo.svg"
 html_context = {"default_mode": "auto"}
+html_sidebars = {page: [] for page in ("index", "search", "genindex")}
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False

@@ -31,7 +31,9 @@ for (const entry of performance.getEntriesByType("resource"))
   if (!entry.name.startsWith(location.origin) && !entry.name.startsWith("data:"))
     faults.push("from another host: " + entry.name);
 for (const node of document.querySelectorAll(".katex-error, .math")) faults.push("not typeset: " + node.textContent);
-const text = (document.querySelector("article") || document.body).innerText;
+const prose = (document.querySelector("article") || document.body).cloneNode(true);
+prose.querySelectorAll("pre, code, script, annotation").forEach(node => node.remove());
+const text = prose.textContent;
 for (const rest of text.match(/\\$[^$\\n]{1,60}\\$|\\\\\\(|\\{(py:)?[a-z]+\\}`/g) || []) faults.push("raw text: " + rest);
 return faults;
 """
