@@ -31,7 +31,7 @@ extensions = [
     "_docstrings",
     "_mathematics",
 ]
-exclude_patterns = ["node", "_site", "_doctrees"]
+exclude_patterns = ["node", "_site"]
 pages = os.environ.get("RATELIKE_PAGES", "").split()
 if pages:
     include_patterns = ["index.md", *(f"{page}.md" for page in pages)]

@@ -18,7 +18,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-SITE = Path(__file__).parent / "_site"
+SITE = Path(__file__).parent / "_site" / "html"
 DESKTOP, PHONE = (1280, 900), (390, 844)
 FAULTS = """
 const faults = [];
