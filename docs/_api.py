@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from _docstrings import prose
+
 import ratelike as rl
 
 ENTRY = re.compile(r"^    (\w+) +(\S.*)$")
@@ -64,12 +66,13 @@ def _entries(module: ModuleType, names: dict[str, str]) -> str:
     for name in names:
         value = getattr(module, name)
         full = f"{module.__name__}.{name}"
-        kind = "class" if inspect.isclass(value) else "function"
-        if callable(value):
+        if inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value)):
+            kind = "class" if inspect.isclass(value) else "function"
             directives.append(f".. auto{kind}:: {full}")
-        else:
-            shown = f"   :value: {value!r}\n\n   {names[name].capitalize()}"
-            directives.append(f".. py:data:: {full}\n{shown}")
+            continue
+        shown = f"\n   :value: {value!r}" if isinstance(value, int | dict) else ""
+        meaning = names[name][0].upper() + names[name][1:]
+        directives.append(f".. py:data:: {full}{shown}\n\n   {prose(meaning)}")
     return "```{eval-rst}\n" + "\n\n".join(directives) + "\n```"
 
 
