@@ -45,6 +45,7 @@ myst_substitutions = {"bibtex": bibtex(), "where_to_ask": where_to_ask()}
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 600  # s, for each cell
 nb_execution_in_temp = True
 nb_merge_streams = True
