@@ -230,3 +230,14 @@ def test_predicts_the_error_of_a_stable_inhibitory_loop():
     tolerance = 0.03 * measured + 3.9 * np.hypot(*spreads)
     assert np.hypot(*spreads) < 0.015 * measured
     assert abs(predicted - measured) < tolerance, (predicted, measured, spreads)
+
+
+def test_nonlinear_probes_do_not_run_through_loops():
+    with pytest.raises(ValueError, match="must be LinearResponse.* has feedback"):
+        rl.expected_error(
+            rl.Network([LAYER]),
+            INCREMENTS,
+            GRID,
+            key=jax.random.key(0),
+            response=rl.NonlinearResponse(),
+        )
