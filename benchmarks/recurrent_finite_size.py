@@ -24,8 +24,10 @@ NEURON = rl.SRM0()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--loop-gains", type=float, nargs="+", default=[1.0, 3.0])
+    parser = argparse.ArgumentParser(
+        description="Compares predicted with measured errors of a loop."
+    )
+    parser.add_argument("--loop-gains", type=float, nargs="+", default=[1.0, 2.0])
     sizes = [250, 1000, 4000]
     parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="neurons")
     parser.add_argument("--networks", type=int, default=8, help="of each size")
@@ -62,7 +64,9 @@ def main() -> None:
         apart = rl.expected_error(open_loop(network), received, grid, burn_in=burn_in)
         return jnp.stack([predicted, apart, jnp.mean(errors)])
 
-    print("gain      N  networks  predicted  measured   ratio  (s.e.)    open   time (s)")
+    print(
+        "gain      N  networks  predicted  measured   ratio  (s.e.)    open   time (s)"
+    )
     for gain in options.loop_gains:
         for size in options.sizes:
             start = time.perf_counter()
@@ -87,7 +91,8 @@ def inhibitory(size: int, gain: float, key: jax.Array) -> rl.Network:
 def fed_back(rate: rl.Trajectory, network: rl.Network, grid: rl.TimeGrid) -> jax.Array:
     """What the rate network sends to itself, when it arrives (without self-connections being taken off: of order 1/N)."""
     feedback = network.layers[0].feedback
-    assert isinstance(feedback, rl.Feedback) and feedback.delay is not None
+    assert isinstance(feedback, rl.Feedback)
+    assert feedback.delay is not None
     steps = round(feedback.delay / grid.dt)
     sent = rate.increments[0]
     return jnp.concatenate([jnp.zeros_like(sent[:steps]), sent[:-steps]])

@@ -80,6 +80,8 @@ Simulation
 
 Error without spikes
     expected_error          predicted distance of the spiking network from its limit
+    LinearResponse          of layers to the fluctuations before them (default)
+    NonlinearResponse       the same with the shift of the mean, for small networks
     readout_variance        variance of the output of one layer
     readout_covariance      its covariance over time
 
@@ -128,6 +130,8 @@ from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
 from ratelike._fluctuations._expected_error import expected_error as expected_error
+from ratelike._fluctuations._response import LinearResponse as LinearResponse
+from ratelike._fluctuations._response import NonlinearResponse as NonlinearResponse
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
 from ratelike._io._load import load as load

@@ -23,9 +23,11 @@ class OutputFluctuations(NamedTuple):
     """Of the output membranes."""
 
     outputs: Float[Array, "time latents"]  # of the generalised rate network
-    # Exact variance, given the last layer's input; none of a layer with feedback, of which the probes have all.
-    own: Float[Array, "time latents"]
+    # Exact variance, given the last layer's input: of the rate network, or of each probe; none of a layer with feedback, of
+    # which the probes have all.
+    own: Float[Array, "time latents"] | Float[Array, "time probes latents"]
     passed_on: Float[Array, "time probes latents"] | None  # samples of what is left
+    shift: Float[Array, "time latents"] | None = None  # their mean, unless this is zero
 
 
 def output_fluctuations(

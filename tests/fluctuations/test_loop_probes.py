@@ -178,24 +178,26 @@ def test_derivatives_by_the_feedback():
     direction = np.random.default_rng(3).normal(size=(2, NEURONS))
 
     @jax.jit
-    def loss(moved):
-        slow, fast = LAYER.feedback
-        encoder = slow.encoder + moved[0][:, None]
-        slow = rl.Feedback(encoder, slow.decoder, slow.delay, synapse=rl.ExponentialSynapse(TAU_SYNAPSE))  # fmt: skip
-        fast = rl.Feedback(fast.encoder, fast.decoder + moved[1][:, None])
-        layer = rl.Layer(NEURON, LAYER.encoder, LAYER.decoder, LAYER.bias, [slow, fast])
+    @jax.value_and_grad
+    def loss_and_gradient(moved):
+        slow = LAYER.feedback[0]
+        rows = slow.encoder + moved[0][:, None], slow.decoder + moved[1][:, None]
+        slow = rl.Feedback(*rows, slow.delay, synapse=rl.ExponentialSynapse(TAU_SYNAPSE))  # fmt: skip
+        layer = rl.Layer(NEURON, LAYER.encoder, LAYER.decoder, LAYER.bias, slow)
         return rl.expected_spiking_loss(
             rl.Network([layer]),
             INCREMENTS,
             GRID,
             target,
-            num_probes=2,
+            num_probes=1,
             key=jax.random.key(0),
         )
 
     moved, h = np.array([[0.1], [0.001]]) * direction, 1e-5
-    slope = (loss(h * moved) - loss(-h * moved)) / (2.0 * h)
-    gradient = jax.jit(jax.grad(loss))(jnp.zeros_like(moved))
+    (above, _), (below, _), (_, gradient) = (
+        loss_and_gradient(x) for x in (h * moved, -h * moved, 0.0 * moved)
+    )
+    slope = (above - below) / (2.0 * h)
     np.testing.assert_allclose(np.sum(gradient * moved), slope, rtol=1e-6)
 
 
@@ -228,3 +230,14 @@ def test_predicts_the_error_of_a_stable_inhibitory_loop():
     tolerance = 0.03 * measured + 3.9 * np.hypot(*spreads)
     assert np.hypot(*spreads) < 0.015 * measured
     assert abs(predicted - measured) < tolerance, (predicted, measured, spreads)
+
+
+def test_nonlinear_probes_do_not_run_through_loops():
+    with pytest.raises(ValueError, match=r"must be LinearResponse.* has feedback"):
+        rl.expected_error(
+            rl.Network([LAYER]),
+            INCREMENTS,
+            GRID,
+            key=jax.random.key(0),
+            response=rl.NonlinearResponse(),
+        )
