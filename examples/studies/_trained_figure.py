@@ -61,7 +61,7 @@ def draw(values: Values, trial: dict[str, jax.Array], size: int) -> Figure:
     axes["C"].legend(loc="lower right", ncols=2, columnspacing=1, handlelength=1.5)
     titles = {
         "A": f"One trial, $N$ = {size} spiking neurons",
-        "B": "Pairs are right in the limit; training on halves the error of spikes",
+        "B": "Pairs are right in the limit; training on saves a third to a half",
         "C": "The same in decisions",
         "D": "Dense weights need most of their ranks",
     }
