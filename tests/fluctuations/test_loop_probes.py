@@ -233,7 +233,7 @@ def test_predicts_the_error_of_a_stable_inhibitory_loop():
 
 
 def test_nonlinear_probes_do_not_run_through_loops():
-    with pytest.raises(ValueError, match="must be LinearResponse.* has feedback"):
+    with pytest.raises(ValueError, match=r"must be LinearResponse.* has feedback"):
         rl.expected_error(
             rl.Network([LAYER]),
             INCREMENTS,
