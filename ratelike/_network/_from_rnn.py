@@ -64,7 +64,8 @@ def from_rnn(
 
     *What is the same and what is not.* Under `ConventionalRate()` the network is the RNN, to the two errors and of the
     first order in the delay, which is at least a time step. Fixed points of `GeneralisedRate()` are the same, the way to them is not, since neurons that have
-    not fired for a while answer more strongly. Outputs are z as a membrane of tau_m sees it. An RNN of the form
+    not fired for a while answer more strongly. Outputs are z as a membrane of tau_m sees it. A run begins
+    with silence, so that x starts from b - base / rate J 1, and z from -offset. An RNN of the form
     tau dr/dt = -r + phi(J r + W u + b), z = V r, is this one with the input u + tau du/dt.
 
         converted = rl.from_rnn(rl.SRM0(tau_m=20e-3), J, W, V, b, nonlinearity=np.tanh, activations=x, rank=2, pairs=True)

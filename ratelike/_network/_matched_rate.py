@@ -55,14 +55,13 @@ def matched_rate(
         rates = rate_at(shift + scale * x)
         if pairs:
             rates = rates - rate_at(shift - scale * x)
-            slope = np.dot(rates, phi) / max(np.dot(rates, rates), 1e-12)
+            slope = _slope(rates, phi)
             constant = 0.0
         else:
             centred = rates - rates.mean()
-            slope = np.dot(centred, phi) / max(np.dot(centred, centred), 1e-12)
+            slope = _slope(centred, phi)
             constant = phi.mean() - slope * rates.mean()
         error = np.sqrt(np.mean((phi - slope * rates - constant) ** 2)) / spread
-        slope = max(slope, 1e-12)  # falling: an error of 1 or more
         return MatchedRate(
             float(shift), float(scale), 1.0 / slope, -constant / slope, float(error)
         )
@@ -83,6 +82,13 @@ def matched_rate(
             f"with pairs an odd function), got one of which a fraction {best.error:.2g} (of the standard deviation) is missed"
         )
     return best
+
+
+def _slope(
+    rates: Float[np.ndarray, " activations"], phi: Float[np.ndarray, " activations"]
+) -> float:
+    """Above zero: where phi falls, all of it is missed."""
+    return max(float(np.dot(rates, phi) / max(np.dot(rates, rates), 1e-12)), 1e-12)
 
 
 def _values(
