@@ -34,6 +34,7 @@ Networks
     streamed_relay_network  the same of streamed layers
     infinite_relay_network  its limit of infinitely many neurons
     attractor_network       patterns stored in the recurrent weights of one layer
+    from_rnn                the layer that does what a trained rate network does
     GaussHermite            nodes of the infinite network, for few latents
     QuasiMonteCarlo         nodes of the infinite network, for many latents
 
@@ -144,6 +145,7 @@ from ratelike._network._attractor import attractor_network as attractor_network
 from ratelike._network._connection import Connection as Connection
 from ratelike._network._connection import Neurons as Neurons
 from ratelike._network._feedback import Feedback as Feedback
+from ratelike._network._from_rnn import from_rnn as from_rnn
 from ratelike._network._infinite import infinite_relay_network as infinite_relay_network
 from ratelike._network._low_rank import low_rank as low_rank
 from ratelike._network._nodes import GaussHermite as GaussHermite

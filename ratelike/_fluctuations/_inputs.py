@@ -72,20 +72,22 @@ def checked_fluctuation_inputs(
             "response must be an instance of LinearResponse or NonlinearResponse, "
             f"got {validation.shown(response)}"
         )
-    # The last layer draws nothing.
-    if network.depth > 1 or key is not None:
+    loops = [layer.feedback is not None for layer in network.layers]
+    if isinstance(response, NonlinearResponse) and any(loops):
+        raise ValueError(
+            "response must be LinearResponse() where a layer has feedback, because probes run through the loop linearly, "
+            f"got {validation.shown(response)}"
+        )
+    # A last layer without feedback draws nothing.
+    draws = network.depth > 1 or loops[-1]
+    if draws or key is not None:
         key = validation.typed_key("key", key)
     meshes = [age_mesh_of(age_mesh, layer.neuron, grid.dt) for layer in network.layers]
     return FluctuationInputs(path, burn_in, num_probes, key, tuple(meshes), response)
 
 
 def check_layer_fluctuations(name: str, layer: AbstractLayer) -> None:
-    """The theory holds for the layer: its neurons spike, are renewal neurons, and are independent given their input."""
+    """The theory holds for the layer: its neurons spike, and are renewal neurons."""
     what = "the variance of its spikes"
     check_population(name, layer, what)
     check_renewal(f"{name}.neuron", layer.neuron, what)
-    if layer.feedback is not None:
-        raise ValueError(
-            f"{name} must have no feedback, because fluctuations are known for neurons that are independent given "
-            f"their input; got {validation.shown(layer.feedback)}"
-        )
