@@ -261,16 +261,9 @@ def draw_raster(ax: Axes, traces: Traces) -> None:
 
 
 def draw_errors(ax: Axes, study: rl.study.Convergence, fit_from: int) -> None:
-    sizes = np.array(study.sizes)
-    _study.draw_curves(ax, study, fit_from, digits=2)
-    means = np.array([study.generalised.mean(), study.conventional.mean()])
-    guide = 0.65 * means[0, -1] * (sizes / sizes[-1]) ** -0.5
-    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
-    ax.set_ylim(means.min() / 5, means.max() * 1.5)
-    ax.set(xlabel="neurons $N$")
-    ax.set_ylabel(r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$")
-    legend = f"slopes from $N$ = {fit_from} on, with 95% intervals"
-    ax.legend(loc="lower left", title=legend, alignment="left")
+    rl.plot.convergence(study, fit_from=fit_from, ax=ax)
+    text = r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$"
+    ax.set(xlabel="neurons $N$", ylabel=text)
 
 
 if __name__ == "__main__":
