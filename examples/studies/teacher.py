@@ -217,7 +217,7 @@ def draw_encoders(ax: Axes, teacher, recovery: Recovery) -> None:
     ax.scatter(*true.T, s=80, facecolor="none", edgecolor="0.2", label="teacher")
     ax.plot(*after.T, "o", color=recovery.color, markersize=4, label="student, end")
     ax.set_aspect("equal", adjustable="datalim")
-    ax.margins(0.12)
+    ax.margins(0.12, 0.3)
     unit = r"(escape widths $\Delta u$ per latent)"
     ax.set(xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
     ax.legend(loc="best", frameon=True, framealpha=0.8)
@@ -236,7 +236,8 @@ def draw_outputs(ax: Axes, teacher, both: list[Recovery], drive, grid) -> None:
         trace(each.student, color=each.color, label=f"student, end of {panel}")
     ax.margins(x=0.01)
     ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (latents)")
-    ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 0.99))
+    place = dict(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4)
+    ax.legend(**place, handlelength=1.2, columnspacing=1.0)
 
 
 def draw_cosines(ax: Axes, recoveries: list[Recovery]) -> None:
