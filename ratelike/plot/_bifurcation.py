@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
 from ratelike._analysis._continuation import Branch
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike.plot._style import RATE_COLORS, drawing_on
 
 MARKERS = {"saddle-node": "o", "branch point": "s", "flip": "^", "Hopf": "D"}
 
@@ -30,7 +30,7 @@ def bifurcation(
     if not branches:
         raise ValueError("branches must name at least one branch, got none")
     latent = validation.count("latent", latent, at_least=0)
-    palette, marked = [*COLORS.values(), "#E69F00", "#CC79A7"], set()
+    marked = set()
     with drawing_on(ax) as ax:
         for index, (name, branch) in enumerate(branches.items()):
             validation.instance(f"branches[{name!r}]", branch, Branch)
@@ -38,7 +38,7 @@ def bifurcation(
                 raise ValueError(
                     f"latent must be one of the {branch.feedback.shape[1]} of feedback, got {latent}"
                 )
-            level, color = branch.feedback[:, latent], palette[index % len(palette)]
+            level, color = branch.feedback[:, latent], RATE_COLORS[index % 7]
             for is_stable in (True, False):
                 # A piece between two points is drawn as the first of them is.
                 among = branch.is_stable == is_stable

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
 from ratelike._types import Numbers
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike.plot._style import RATE_COLORS, drawing_on
 
 
 def bode(
@@ -33,7 +33,6 @@ def bode(
     frequencies = np.asarray(validation.parameter("frequencies", frequencies), float)
     latent_out = validation.count("latent_out", latent_out, at_least=0)
     latent_in = validation.count("latent_in", latent_in, at_least=0)
-    palette = [*COLORS.values(), "#E69F00", "#CC79A7", "#56B4E9", "black"]
     with drawing_on(ax) as ax:
         right = ax.twinx() if phase else None
         for index, (name, gain) in enumerate(gains.items()):
@@ -45,7 +44,7 @@ def bode(
                     f"got {gain.shape}"
                 )
             shown = frequencies > 0.0
-            line, color = gain[shown, latent_out, latent_in], palette[index % 8]
+            line, color = gain[shown, latent_out, latent_in], RATE_COLORS[index % 7]
             ax.loglog(frequencies[shown], np.abs(line), color=color, label=name)
             if right is not None:
                 degrees = np.degrees(np.unwrap(np.angle(line)))

@@ -19,6 +19,9 @@ COLORS = {
     "latent": "#009E73",
 }
 
+# Of what is known of rates alone, by name: the generalised one first, then the conventional one.
+RATE_COLORS = (*tuple(COLORS.values())[1:], "#E69F00", "#CC79A7", "#56B4E9", "black")
+
 # Those of named populations, in their order.
 POPULATION_COLORS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 
