@@ -71,7 +71,16 @@ def train_rnn(key: jax.Array, dense: bool, num_steps: int) -> RNN:
     def step(carry, key):
         rnn, state = carry
         updates, state = optimiser.update(jax.grad(loss)(rnn, key), state)
-        return (optax.apply_updates(rnn, updates), state), None
+        return (eqx.apply_updates(rnn, updates), state), None
 
     steps = jax.random.split(keys[0], num_steps)
-    return jax.lax.scan(step, (rnn, optimiser.init(rnn)), steps)[0][0]
+    return jax.lax.scan(
+        step, (rnn, optimiser.init(eqx.filter(rnn, eqx.is_array))), steps
+    )[0][0]
+
+
+def score(outputs: jax.Array, sums: jax.Array) -> tuple[float, float]:
+    """Root mean squared error of the report, per standard deviation of the sum, and decisions that agree."""
+    report, true = np.asarray(outputs)[:, END:].mean(axis=1), np.asarray(sums)[:, -1]
+    error = np.sqrt(np.mean((report - true) ** 2)) / true.std()
+    return error, np.mean(np.sign(report) == np.sign(true))
