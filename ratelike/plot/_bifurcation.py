@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
 from ratelike._analysis._continuation import Branch
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike.plot._style import drawing_on, line_colors
 
 MARKERS = {"saddle-node": "o", "branch point": "s", "flip": "^", "Hopf": "D"}
 
@@ -30,15 +30,15 @@ def bifurcation(
     if not branches:
         raise ValueError("branches must name at least one branch, got none")
     latent = validation.count("latent", latent, at_least=0)
-    palette, marked = [*COLORS.values(), "#E69F00", "#CC79A7"], set()
+    colors, marked = line_colors(list(branches)), set()
     with drawing_on(ax) as ax:
-        for index, (name, branch) in enumerate(branches.items()):
+        for (name, branch), color in zip(branches.items(), colors, strict=True):
             validation.instance(f"branches[{name!r}]", branch, Branch)
             if latent >= branch.feedback.shape[1]:
                 raise ValueError(
                     f"latent must be one of the {branch.feedback.shape[1]} of feedback, got {latent}"
                 )
-            level, color = branch.feedback[:, latent], palette[index % len(palette)]
+            level = branch.feedback[:, latent]
             for is_stable in (True, False):
                 # A piece between two points is drawn as the first of them is.
                 among = branch.is_stable == is_stable

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
 from ratelike._types import Numbers
-from ratelike.plot._style import COLORS, drawing_on
+from ratelike.plot._style import drawing_on, line_colors
 
 
 def bode(
@@ -33,10 +33,10 @@ def bode(
     frequencies = np.asarray(validation.parameter("frequencies", frequencies), float)
     latent_out = validation.count("latent_out", latent_out, at_least=0)
     latent_in = validation.count("latent_in", latent_in, at_least=0)
-    palette = [*COLORS.values(), "#E69F00", "#CC79A7", "#56B4E9", "black"]
+    colors = line_colors(list(gains))
     with drawing_on(ax) as ax:
         right = ax.twinx() if phase else None
-        for index, (name, gain) in enumerate(gains.items()):
+        for (name, gain), color in zip(gains.items(), colors, strict=True):
             gain = np.asarray(gain)
             fits = gain.ndim == 3 and len(gain) == len(frequencies)
             if not fits or gain.shape[1] <= latent_out or gain.shape[2] <= latent_in:
@@ -45,7 +45,7 @@ def bode(
                     f"got {gain.shape}"
                 )
             shown = frequencies > 0.0
-            line, color = gain[shown, latent_out, latent_in], palette[index % 8]
+            line = gain[shown, latent_out, latent_in]
             ax.loglog(frequencies[shown], np.abs(line), color=color, label=name)
             if right is not None:
                 degrees = np.degrees(np.unwrap(np.angle(line)))

@@ -1,7 +1,7 @@
 """The style, and the axes to draw on."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import as_file, files
 from typing import Any
@@ -18,6 +18,17 @@ COLORS = {
     "conventional": "#D55E00",
     "latent": "#009E73",
 }
+
+# Those of lines that are no dynamics, in their order.
+LINE_COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+    "black",
+)
 
 # Those of named populations, in their order.
 POPULATION_COLORS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
@@ -37,6 +48,18 @@ def in_unit(unit: str | None) -> str:
 def population_colors(names: Iterable[str]) -> dict[str, str]:
     """A colour for each; beyond the last colour from the first on again."""
     return dict(zip(names, itertools.cycle(POPULATION_COLORS), strict=False))
+
+
+def line_colors(names: Sequence[str]) -> list[str]:
+    """A dynamics whose name a name begins with has its own; the others have what is left."""
+    own = {
+        name: color
+        for name in names
+        for dynamics, color in COLORS.items()
+        if name.startswith(dynamics)
+    }
+    free = itertools.cycle([each for each in LINE_COLORS if each not in own.values()])
+    return [own[name] if name in own else next(free) for name in names]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ratelike import _validation as validation
 from ratelike._dynamics._trajectory import Trajectory
-from ratelike.plot._style import COLORS, drawing_on, in_unit
+from ratelike.plot._style import COLORS, drawing_on, in_unit, line_colors
 
 
 def traces(
@@ -21,8 +21,8 @@ def traces(
 ) -> Axes:
     """The membrane of output unit `latent` in each of the named trajectories, from `start` (s) on, against time in ms.
 
-    Names are what the legend says. The first trajectory is drawn broad and grey behind the others, as the spiking
-    network is in the library's figures. An output is read at the end of its step, and drawn there. `unit` is that of the
+    Names are what the legend says; a dynamics that a name begins with has its colour. The first trajectory is drawn broad
+    behind the others, as the spiking network is in the library's figures, and grey where its name says nothing else. An output is read at the end of its step, and drawn there. `unit` is that of the
     outputs, for the label: "s.d. of input" where the input is white noise of variance 1 and layers hand that on.
 
     Raises `ValueError` for no trajectories, a batch of them, and a latent or a time that one of them does not have.
@@ -44,14 +44,17 @@ def traces(
                 f"start must be before the end of {name!r} at {float(trajectory.times[-1]):g} s, got {start:g} s"
             )
     with drawing_on(ax) as ax:
-        colors = [*COLORS.values(), "#E69F00", "#CC79A7", "#56B4E9", "black"]
+        names = list(trajectories)
+        colors = line_colors(names)
+        if not names[0].startswith(tuple(COLORS)):
+            colors = [COLORS["spiking"], *line_colors(names[1:])]
         for index, (name, trajectory) in enumerate(trajectories.items()):
             times = np.asarray(trajectory.times)
             shown = times > start
             ax.plot(
                 1e3 * times[shown],
                 np.asarray(trajectory.outputs)[shown, latent],
-                color=colors[index % len(colors)],
+                color=colors[index],
                 linewidth=1.3 if index else 2.4,
                 label=name,
             )
