@@ -71,6 +71,13 @@ intersphinx_mapping = reachable_inventories(
         "xarray": "https://docs.xarray.dev/en/stable/",
     }
 )
+# A reference to a name of the library has to lead somewhere. Types in signatures need not, nor names of libraries whose
+# inventories could not be reached.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", ".*"),
+    ("py:.*", r"(jax|equinox|diffrax|optax|xarray|numpy|scipy|matplotlib)(\..*)?"),
+]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ratelike"
