@@ -13,6 +13,7 @@ from ratelike._fluctuations._default_mesh import age_mesh_of
 from ratelike._fluctuations._network import OutputFluctuations
 from ratelike._fluctuations._response import (
     LinearResponse,
+    NonlinearResponse,
     Response,
 )
 from ratelike._inputs import checked_inputs
