@@ -207,7 +207,7 @@ def test_noise_of_layers_is_independent():
         path = rl.GridPath(increments, grid)
         network = rl.Network(layers, 1e-9)  # the outputs are the increments, over dt
         return output_fluctuations(
-            network, path, grid, key, 1, [EXACT] * 2, None
+            network, path, grid, key, 1, [EXACT] * 3, None
         ).passed_on[:, 0, 0]
 
     keys = jax.random.split(jax.random.key(0), 3 * 4096).reshape(3, -1)
