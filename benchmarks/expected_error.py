@@ -3,12 +3,11 @@
     python benchmarks/expected_error.py
 
 For each depth and size, networks of fresh connectivity and input are drawn; on each, `rl.expected_error` predicts the
-error from one pass of linear noise, and spiking trials measure it. Both are averaged over networks. The standard error
-is that of their ratio over networks.
+error without a spike, with linear and with nonlinear layers, and spiking trials measure it. All are averaged over
+networks. The standard error is that of predicted / measured over networks.
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +25,14 @@ def main() -> None:
     parser.add_argument("--max-size", type=int, default=16384)
     parser.add_argument("--networks", type=int, default=4, help="at the largest size")
     parser.add_argument("--trials", type=int, default=4, help="of spikes per network")
-    parser.add_argument("--probes", type=int, default=2, help="per network")
+    parser.add_argument("--probes", type=int, default=4, help="per network")
     parser.add_argument("--duration", type=float, default=1.0, help="s, with burn-in")
     parser.add_argument("--burn-in", type=float, default=0.2, help="s")
     options = parser.parse_args()
     grid = rl.TimeGrid(0.5e-3, round(options.duration / 0.5e-3))
     burn_in = round(options.burn_in / grid.dt)
 
-    def compare(size: int, depth: int, key: jax.Array) -> tuple[float, float]:
+    def compare(size: int, depth: int, key: jax.Array) -> tuple[float, float, float]:
         keys = jax.random.split(key, 4)
         network = rl.relay_network(
             rl.SRM0(),
@@ -49,34 +48,42 @@ def main() -> None:
             out = rl.simulate(network, drive, grid, rl.Spiking(), key=key).outputs
             return rl.mean_absolute_error(out, rate, burn_in=burn_in)
 
-        trials = jax.random.split(keys[2], options.trials)
-        predicted = rl.expected_error(
-            network,
-            drive,
-            grid,
-            burn_in=burn_in,
-            num_probes=options.probes,
-            key=keys[3],
-        )
-        return float(predicted), float(jnp.mean(jnp.stack([*map(trial, trials)])))
+        def predicted(response):
+            return rl.expected_error(
+                network,
+                drive,
+                grid,
+                burn_in=burn_in,
+                num_probes=options.probes,
+                key=keys[3],
+                response=response,
+            )
 
-    print("depth      N  networks  predicted  measured   ratio  (s.e.)   time (s)")
+        trials = jax.random.split(keys[2], options.trials)
+        measured = float(jnp.mean(jnp.stack([*map(trial, trials)])))
+        linear = float(predicted(rl.LinearResponse()))
+        if depth == 1:  # there is nothing that a layer could answer
+            return measured, linear, linear
+        return measured, linear, float(predicted(rl.NonlinearResponse()))
+
+    def ratio(predicted: np.ndarray, measured: np.ndarray) -> str:
+        ratio = predicted.mean() / measured.mean()
+        residuals = predicted - ratio * measured
+        spread = residuals.std(ddof=1) / np.sqrt(len(measured)) / measured.mean()
+        return f"{ratio:7.3f} ({spread:.3f})"
+
+    print("depth      N  networks  measured  linear / measured  nonlinear / measured")
     for depth in options.depth:
         size = options.min_size
         while size <= options.max_size:
-            start = time.perf_counter()
             # Smaller networks are cheaper and scatter more: they get more networks, up to 8 times as many.
             count = options.networks * min(8, options.max_size // size)
             keys = jax.random.split(jax.random.key(size + depth), count)
-            pairs = np.array([compare(size, depth, key) for key in keys])
-            predicted, measured = pairs.mean(axis=0)
-            ratio = predicted / measured
-            residuals = pairs[:, 0] - ratio * pairs[:, 1]
-            spread = residuals.std(ddof=1) / np.sqrt(count) / measured
-            seconds = time.perf_counter() - start
+            rows = np.array([compare(size, depth, key) for key in keys])
+            measured, linear, nonlinear = rows.T
             print(
-                f"{depth:5d} {size:6d} {count:9d} {predicted:10.4f} {measured:9.4f} "
-                f"{ratio:7.3f} ({spread:.3f}) {seconds:10.1f}",
+                f"{depth:5d} {size:6d} {count:9d} {measured.mean():9.4f} "
+                f"{ratio(linear, measured):>18s} {ratio(nonlinear, measured):>21s}",
                 flush=True,
             )
             size *= 4

@@ -34,6 +34,7 @@ Networks
     streamed_relay_network  the same of streamed layers
     infinite_relay_network  its limit of infinitely many neurons
     attractor_network       patterns stored in the recurrent weights of one layer
+    from_rnn                the layer that does what a trained rate network does
     GaussHermite            nodes of the infinite network, for few latents
     QuasiMonteCarlo         nodes of the infinite network, for many latents
 
@@ -79,6 +80,8 @@ Simulation
 
 Error without spikes
     expected_error          predicted distance of the spiking network from its limit
+    LinearResponse          of layers to the fluctuations before them (default)
+    NonlinearResponse       the same with the shift of the mean, for small networks
     readout_variance        variance of the output of one layer
     readout_covariance      its covariance over time
 
@@ -127,6 +130,8 @@ from ratelike._escape import ExponentialEscape as ExponentialEscape
 from ratelike._escape import SigmoidEscape as SigmoidEscape
 from ratelike._escape import SoftplusEscape as SoftplusEscape
 from ratelike._fluctuations._expected_error import expected_error as expected_error
+from ratelike._fluctuations._response import LinearResponse as LinearResponse
+from ratelike._fluctuations._response import NonlinearResponse as NonlinearResponse
 from ratelike._fluctuations._variance import readout_covariance as readout_covariance
 from ratelike._fluctuations._variance import readout_variance as readout_variance
 from ratelike._io._load import load as load
@@ -140,6 +145,7 @@ from ratelike._network._attractor import attractor_network as attractor_network
 from ratelike._network._connection import Connection as Connection
 from ratelike._network._connection import Neurons as Neurons
 from ratelike._network._feedback import Feedback as Feedback
+from ratelike._network._from_rnn import from_rnn as from_rnn
 from ratelike._network._infinite import infinite_relay_network as infinite_relay_network
 from ratelike._network._low_rank import low_rank as low_rank
 from ratelike._network._nodes import GaussHermite as GaussHermite

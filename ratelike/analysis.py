@@ -8,7 +8,8 @@
     Stability          what it returns
     stability_margin   those of one mode, within `grad`
     continuation       a branch of stationary states over a parameter, with stability and bifurcations
-    Branch             what it returns
+    natural_continuation  the same for delays and dead times, one value after the other
+    Branch             what both return
     Bifurcation        where a mode begins to grow, or to decay
     spectrum           power and cross spectra of finitely many spiking neurons, from linear noise
     Spectrum           what it returns
@@ -23,6 +24,7 @@ All of it is exact on the grid of a simulation, per neuron, at the cost of a few
 from ratelike._analysis._bifurcations import Bifurcation
 from ratelike._analysis._continuation import Branch, continuation
 from ratelike._analysis._fixed_point import FixedPoint
+from ratelike._analysis._natural import natural_continuation
 from ratelike._analysis._spectrum import Spectrum, spectrum
 from ratelike._analysis._stability import Stability, stability, stability_margin
 from ratelike._analysis._stationary import stationary_state, stationary_states
@@ -35,6 +37,7 @@ __all__ = [
     "Spectrum",
     "Stability",
     "continuation",
+    "natural_continuation",
     "spectrum",
     "stability",
     "stability_margin",

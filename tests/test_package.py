@@ -39,6 +39,11 @@ def test_import_is_light_and_leaves_jax_alone():
     subprocess.run([sys.executable, "-W", "error", "-c", CHECK], check=True)
 
 
+def test_the_version_to_cite_is_that_of_the_package():
+    citation = (Path(__file__).parent.parent / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [rl.__version__]
+
+
 def names_of(module):
     """Without the namespaces in it."""
     public = [name for name in dir(module) if not name.startswith("_")]

@@ -1,34 +1,34 @@
-"""A recurrent network of spiking neurons remembers patterns as its generalised rate does.
+"""Recurrent networks of spiking neurons follow their generalised rate, as fast as their kind allows.
 
-The weights store random patterns (Schmutz, Brea and Gerstner 2025), here between neurons
-that are refractory for 8 ms. A weak cue, mixed with another pattern, is completed; a
-strong pulse then moves the network to the other pattern:
+Two networks: one stores random patterns (Schmutz, Brea and Gerstner 2025) between neurons
+that are refractory for 8 ms, the other inhibits itself:
 
-    python examples/studies/recurrent.py            # N from 256 to 4096
-    python examples/studies/recurrent.py --quick    # N from 128 to 512 in D, for a first look
+    python examples/studies/recurrent.py            # N from 512 to 8192
+    python examples/studies/recurrent.py --quick    # N from 128 to 512, for a first look
 
-A  overlaps of the activity with two stored patterns, spiking and as either rate network,
-   of 4096 neurons: the weak cue is so near the threshold that fewer may forget it
+A  overlaps of the activity with two stored patterns, spiking and as either rate network.
+   A weak cue, mixed with another pattern, is completed, and a pulse then moves the network
+   to the other pattern. The cue lies between the thresholds of the two rate networks, since
+   neurons that have not fired for a while answer more strongly than their stationary rate
+   says: the conventional rate forgets it
 B  the same, magnified: refractory neurons that were excited together fire together again
-C  spikes of a few neurons, ordered by their place in the second pattern
-D  mean difference of the overlaps against N: falls for one of the two
+C  error against N of the stable inhibitory loop under white noise, away from any threshold,
+   and the prediction of it without a spike
+D  single trials of the network with the patterns after a still weaker cue, at the threshold
+   of the generalised rate. Where spikes keep the pattern and their rate forgets it, or the
+   other way, the error is that of a pattern, whatever N is: such trials dominate the mean,
+   and its slope is not that of fluctuations
 
-The cue lies between the thresholds of the two rate networks: neurons that have not fired
-for a while answer more strongly than their stationary rate says. So the spiking network
-and the generalised rate retrieve the pattern, and the conventional rate forgets it. In D
-the cue is strong enough for both.
-
-Writes recurrent.png, recurrent.pdf and recurrent.csv (a row for each trial, as it
-finishes).
+Writes recurrent.png, recurrent.pdf, recurrent.csv (the loop, a row for each trial as it
+finishes) and recurrent_patterns.csv.
 """
 
 import argparse
 import functools
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 import _script
 import _study
@@ -39,21 +39,22 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
 import ratelike as rl
 
-SPIKING = "0.6"
-QUICK = dict(min_size=128, max_size=512, trials=2, fit_from=128)
+QUICK = dict(min_size=128, max_size=512, shown_size=1024, trials=4)
 
 GRID = rl.TimeGrid(1e-3, 500)
-NEURON = rl.SRM0(
-    refractory=rl.ExponentialRefractory(
-        amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3
-    )
+PATTERNS = LATENTS = 3
+BURN_IN = 100  # steps, of the inhibitory loop
+REFRACTORY = rl.ExponentialRefractory(
+    amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3
 )
-PATTERNS = 3
-RASTER_NEURONS = 120
+NEURON = rl.SRM0(refractory=REFRACTORY)
+# With a larger distance one of both has forgotten the pattern, whose overlap is about one, and the other has not.
+PARTED = 0.1
 
 
 class Pulses(rl.extend.AbstractDrive):
@@ -76,67 +77,54 @@ def cues(strength: float) -> Pulses:
     return Pulses((cue, (250.0, 260.0, (-1.0, 2.0, 0.0))))
 
 
-# Between the thresholds of both rate networks, which depend on the patterns (seed 0: below 0.65, above 0.85); and above both.
-WEAK, STRONG = cues(0.75), cues(2.0)
+# Thresholds depend on the patterns: of the generalised rate 0.5 to 0.6 (2048 neurons), of the conventional above 0.85.
+SHOWN, AT_THRESHOLD = cues(0.75), cues(0.55)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
-    parser = make_parser()
-    options = _script.parse(parser, arguments, output="recurrent", quick=QUICK)
-    sizes = _script.doubled(options.min_size, options.max_size)
-    if sum(size >= options.fit_from for size in sizes) < 2:
-        parser.error(f"--fit-from must leave at least two of the sizes {sizes}")
-    keys = jax.random.split(jax.random.key(options.seed), 3)
-    try:
-        png, pdf, table = _script.files(options)
-        file = table.open("w", newline="")
-    except OSError as error:
-        parser.error(str(error))
-    with file:
-        study = run_study(sizes, options.trials, options.workers, keys[2], file)
+    options = _script.parse(make_parser(), arguments, output="recurrent", quick=QUICK)
+    keys = jax.random.split(jax.random.key(options.seed), 4)
+    png, pdf, table = _script.files(options)
+    with table.open("w", newline="") as file:
+        more = dict(key=keys[2], burn_in=BURN_IN)
+        stable = run_study("inhibitory loop", inhibited, options, file, **more)
+    with Path(f"{options.output}_patterns.csv").open("w", newline="") as file:
+        more = dict(key=keys[2], make_drive=lambda network, key: AT_THRESHOLD)
+        bistable = run_study("patterns", memory, options, file, **more)
+    predicted = predict(stable.sizes, options.predictions, keys[3])
     traces = simulate_traces(options.shown_size, keys[:2])
     with mpl.rc_context(_script.STYLE):
-        figure = draw(traces, study, options.fit_from)
+        figure = draw(traces, stable, predicted, bistable, options)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
-    _study.print_table(study, options.fit_from, digits=2)
+    _study.print_table(stable, min(stable.sizes), digits=3)
+    for size, errors in zip(stable.sizes, predicted, strict=True):
+        print(f"N = {size}: error to generalised predicted {errors.mean():.4f}")
+    print_trials(bistable)
     print(f"wrote {png}, {pdf}, {table}")
     print(f"total wall time {time.perf_counter() - began:.1f} s")
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = _script.make_parser(
-        "Draws how a recurrent spiking network follows its rate network."
+        "Draws how recurrent spiking networks follow their rate networks."
     )
 
-    def add(name, kind, default, text):
-        parser.add_argument(name, type=kind, default=default, metavar="X", help=text)
+    def add(name, default, text):
+        parser.add_argument(
+            name, type=_script.count, default=default, metavar="X", help=text
+        )
 
-    count = _script.number(int, 1, 2**30)
-    add("--min-size", count, 256, "smallest number N of neurons")
-    add("--max-size", count, 4096, "largest N; sizes double from the smallest on")
-    add("--shown-size", count, 4096, "N of the traces and the raster")
-    add("--fit-from", count, 1024, "smallest N in the fit of the slope")
-    add("--trials", count, 4, "trials at the largest N, proportionally more at others")
-    cores = os.cpu_count() or 1
-    add("--workers", count, cores, "parts of the study run beside each other")
+    add("--min-size", 512, "smallest number N of neurons")
+    add("--max-size", 8192, "largest N; sizes double from the smallest on")
+    add("--shown-size", 4096, "N of the traces")
+    add("--trials", 6, "trials at the largest N, proportionally more at others")
+    add("--predictions", 4, "networks of each size for which the error is predicted")
     return parser
 
 
-# Simulations
-
-
-@dataclass
-class Traces:
-    """One network under the cues."""
-
-    size: int
-    times: np.ndarray  # ms, the ends of steps, at which overlaps are read
-    middles: np.ndarray  # ms, of steps: where spikes are
-    overlaps: list[np.ndarray]  # spiking, generalised, conventional: (time, patterns)
-    spikes: np.ndarray  # (time, neurons)
-    pattern: np.ndarray  # the second one, of these neurons
+# Networks
 
 
 def memory(num_neurons: int, key: jax.Array) -> rl.Network:
@@ -152,118 +140,155 @@ def memory(num_neurons: int, key: jax.Array) -> rl.Network:
     )
 
 
-def simulate_traces(size: int, keys: jax.Array) -> Traces:
-    network = memory(size, keys[0])
-    shown = range(min(RASTER_NEURONS, size))
-    runs = [
-        rl.simulate(network, WEAK, GRID, each, key=keys[1], record={0: shown})
-        for each in (rl.Spiking(), rl.GeneralisedRate(), rl.ConventionalRate())
-    ]
-    return Traces(
-        size=size,
-        times=1e3 * runs[0].times,
-        middles=1e3 * runs[0].step_times,
-        overlaps=[np.asarray(run.outputs) for run in runs],
-        spikes=np.asarray(runs[0].recordings[0].activity) > 0,
-        pattern=np.asarray(network.layers[0].encoder[: len(shown), 1]),
+def inhibited(num_neurons: int, key: jax.Array) -> rl.Network:
+    """What comes in is subtracted from itself, 2 ms later, as the neurons hand it on."""
+    relay = rl.relay_network(
+        rl.SRM0(), num_neurons=num_neurons, num_latents=LATENTS, depth=1, key=key
     )
+    layer = relay.layers[0]
+    feedback = rl.Feedback(layer.encoder, -layer.decoder, 2e-3)
+    layer = rl.Layer(layer.neuron, layer.encoder, layer.decoder, layer.bias, feedback)
+    return rl.Network([layer])
+
+
+# Simulations
+
+
+def simulate_traces(size: int, keys: jax.Array) -> dict[str, rl.Trajectory]:
+    network = memory(size, keys[0])
+    dynamics = {
+        "spiking": rl.Spiking(),
+        "generalised rate": rl.GeneralisedRate(),
+        "conventional rate": rl.ConventionalRate(),
+    }
+    return {
+        name: rl.simulate(network, SHOWN, GRID, each, key=keys[1])
+        for name, each in dynamics.items()
+    }
 
 
 def run_study(
-    sizes: list[int], trials: int, workers: int, key: jax.Array, file: TextIO
+    name: str, make: Callable, options: argparse.Namespace, file: TextIO, **more: Any
 ) -> rl.study.Convergence:
+    sizes = _script.doubled(options.min_size, options.max_size)
     # disable=None: no bar where nobody watches.
-    progress = functools.partial(tqdm, desc="convergence", unit="cell", disable=None)
+    bar = functools.partial(tqdm, desc=name, unit="cell", disable=None)
     return rl.convergence(
-        memory,
+        make,
         sizes,
         GRID,
-        num_trials=trials,
-        key=key,
-        make_drive=lambda network, key: STRONG,
-        execution=rl.study.Execution(
-            workers=workers, progress=progress, on_cell=_study.cell_writer(file)
-        ),
+        num_trials=options.trials,
+        execution=rl.study.Execution(progress=bar, on_cell=_study.cell_writer(file)),
+        **more,
     )
+
+
+def predict(sizes: Sequence[int], number: int, key: jax.Array) -> np.ndarray:
+    """Of the inhibitory loop: errors without a spike, (sizes, networks)."""
+
+    def one(size: int, key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, 3)
+        network = inhibited(size, keys[0])
+        drive = rl.WienerDrive(LATENTS, tau_m=network.output_tau_m, key=keys[1])
+        return rl.expected_error(network, drive, GRID, burn_in=BURN_IN, key=keys[2])
+
+    keys = jax.random.split(key, number)
+    return np.array([[one(size, key) for key in keys] for size in sizes])
+
+
+def print_trials(study: rl.study.Convergence) -> None:
+    print(f"     N  trials  mean error  above {PARTED}  median of the others")
+    for size, errors in zip(study.sizes, study.generalised.values, strict=True):
+        parted = errors > PARTED
+        others = np.median(errors[~parted])
+        print(f"{size:6}  {len(errors):6}  {errors.mean():10.4f}", end="")
+        print(f"  {parted.sum():9}  {others:20.4f}")
 
 
 # The figure
 
 
-def draw(traces: Traces, study: rl.study.Convergence, fit_from: int) -> Figure:
-    figure = Figure(figsize=(11, 7))
+def draw(
+    traces: dict[str, rl.Trajectory],
+    stable: rl.study.Convergence,
+    predicted: np.ndarray,
+    bistable: rl.study.Convergence,
+    options: argparse.Namespace,
+) -> Figure:
+    figure = Figure(figsize=(11, 7.4))
     figure.set_layout_engine("constrained", w_pad=0.07)
-    axes = figure.subplot_mosaic("AB;CD", width_ratios=[1.7, 1])
-    axes["A"].sharex(axes["C"])
+    axes = figure.subplot_mosaic("AAAAABBB;CCCCDDDD", height_ratios=[1, 1.25])
     draw_overlaps(axes["A"], traces)
     for time_shown, name in ((165, "with pattern 1"), (385, "with pattern 2")):
         axes["A"].text(time_shown, 1.22, name, ha="center")
     axes["A"].set_ylim(-0.45, 1.4)
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 0.32)}
-    axes["A"].legend(**place, handlelength=1.4)
+    axes["A"].legend(loc="lower right", bbox_to_anchor=(1, 0.32), handlelength=1.4)
     draw_magnified(axes["B"], traces)
-    draw_raster(axes["C"], traces)
-    draw_errors(axes["D"], study, fit_from)
+    draw_loop(axes["C"], stable, predicted)
+    draw_trials(axes["D"], bistable)
     titles = {
-        "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {traces.size})",
+        "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {options.shown_size})",
         "B": "After the switch",
-        "C": f"{len(traces.pattern)} of the neurons, ordered by pattern 2",
-        "D": "Distance to either rate network (strong cue)",
+        "C": "Away from a threshold: a stable inhibitory loop",
+        "D": "At a threshold: single trials after a weaker cue",
     }
     _script.name_panels(axes, titles)
     return figure
 
 
-def draw_overlaps(ax: Axes, traces: Traces) -> None:
-    styles = [
-        ("spiking", SPIKING, 2.6),
-        ("generalised rate", _study.GENERALISED, 1.1),
-        ("conventional rate", _study.CONVENTIONAL, 1.1),
-    ]
-    for overlaps, (name, color, width) in zip(traces.overlaps, styles, strict=True):
-        for pattern in (1, 0):
-            label = name if pattern == 0 else None
-            trace = overlaps[:, pattern]
-            ax.plot(traces.times, trace, color=color, linewidth=width, label=label)
-    mark_cues(ax)
-    ax.set_ylabel("overlap $m$")
-    ax.tick_params(labelbottom=False)
-
-
-def mark_cues(ax: Axes) -> None:
-    for begin, end, _ in WEAK.pulses:
+def draw_overlaps(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
+    for pattern in (1, 0):
+        rl.plot.traces(traces, latent=pattern, ax=ax)
+    for line in ax.lines[: len(traces)]:  # both patterns have the same colours
+        line.set_label("_")
+    for begin, end, _ in SHOWN.pulses:
         ax.axvspan(begin, end, color="#009E73", alpha=0.25, linewidth=0)
     top = ax.get_xaxis_transform()
-    for (begin, _, _), text in zip(WEAK.pulses, ("cue", "pulse"), strict=True):
+    for (begin, _, _), text in zip(SHOWN.pulses, ("cue", "pulse"), strict=True):
         ax.text(begin - 2, 0.98, text, ha="right", va="top", transform=top)
+    ax.set_ylabel("overlap $m$")
 
 
-def draw_magnified(ax: Axes, traces: Traces) -> None:
+def draw_magnified(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:
     draw_overlaps(ax, traces)
-    begin = WEAK.pulses[1][0]
-    last = traces.overlaps[0][traces.times > begin + 20, 1].max()
-    ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last), xlabel="time (ms)")
-    ax.tick_params(labelbottom=True)
+    ax.legend().remove()
+    begin, spiking = SHOWN.pulses[1][0], traces["spiking"]
+    last = np.asarray(spiking.outputs)[1e3 * spiking.times > begin + 20, 1].max()
+    ax.set(xlim=(begin, begin + 110), ylim=(0.6, 1.05 * last))
     for text in ax.texts:
         text.set_visible(False)
     ax.set_ylabel("overlap with pattern 2")
 
 
-def draw_raster(ax: Axes, traces: Traces) -> None:
-    order = np.argsort(traces.pattern)
-    step, row = np.nonzero(traces.spikes[:, order])
-    ax.plot(traces.middles[step], row, "|", color="black", markersize=2.5)
-    mark_cues(ax)
-    for text in ax.texts:  # the panel above has them
-        text.set_visible(False)
-    ax.set(xlabel="time (ms)", ylabel="neuron", ylim=(-1, len(order)))
-    ax.set_xlim(0, traces.times[-1])
+def draw_loop(ax: Axes, study: rl.study.Convergence, predicted: np.ndarray) -> None:
+    rl.plot.convergence(study, unit="s.d. of input", ax=ax)
+    mean, label = predicted.mean(axis=1), "predicted without a spike"
+    ax.plot(study.sizes, mean, "D", color="black", markersize=8, fillstyle="none", label=label)  # fmt: skip
+    ax.set_xlabel("neurons $N$")
+    ax.legend(loc="lower left", title="slopes with 95% intervals", alignment="left")
 
 
-def draw_errors(ax: Axes, study: rl.study.Convergence, fit_from: int) -> None:
-    rl.plot.convergence(study, fit_from=fit_from, ax=ax)
-    text = r"mean $|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$"
-    ax.set(xlabel="neurons $N$", ylabel=text)
+def draw_trials(ax: Axes, study: rl.study.Convergence) -> None:
+    generator = np.random.default_rng(0)
+    names = "spikes and rate stay together", "they part at the threshold"
+    colors = rl.plot.COLORS["generalised"], "#CC79A7"
+    values = study.generalised.values
+    beside = [n * np.exp(generator.uniform(-0.15, 0.15, len(e))) for n, e in zip(study.sizes, values, strict=True)]  # fmt: skip
+    beside, errors = np.concatenate(beside), np.concatenate(values)
+    for parted, name, color in zip((False, True), names, colors, strict=True):
+        chosen = (errors > PARTED) == parted
+        ax.plot(beside[chosen], errors[chosen], ".", color=color, alpha=0.6, label=name)
+    mean = study.generalised.mean()
+    ax.plot(study.sizes, mean, "_-", color="black", markersize=16, label="mean")
+    ax.set(xscale="log", yscale="log", xlabel="neurons $N$")
+    ax.set_xticks(study.sizes, [f"{size}" for size in study.sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel(r"$|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$ of each trial")
+    ax.set_ylim(bottom=0.3 * errors.min())
+    ax.legend(loc="lower left")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,11 @@ SLOWEST = 1e-4
 # The phase may turn by so much between neighbours; between those where it turns more, further angles are looked at.
 LARGEST_TURN = np.pi / 4
 ROUNDS, ADDED = 12, 32
-# Of the rational function.
-RTOL, MAX_TERMS, SAME_ANGLE = 1e-11, 40, 1e-7
+# Of the rational function, which gives guesses: digits beyond those of the values cost terms, and terms times points cost time.
+RTOL, MAX_TERMS, MAX_POINTS, SAME_ANGLE = 1e-8, 40, 64, 1e-7
+ROUNDING = 30.0
+# Zeros nearer to a pole of the rational function are of its own making: noise.
+BESIDE_POLE = 1e-4
 
 
 @eqx.filter_jit
@@ -45,27 +48,33 @@ class Winding(eqx.Module):
     values: Complex[np.ndarray, " angles"]
     num_outside: int  # zeros beyond the circle
     is_certain: bool  # whether the phase was followed everywhere
+    precision: float  # of the values, relative
 
     def guesses(self) -> Complex[np.ndarray, " guesses"]:
-        """Exponents of the zeros of a rational function through all values, slowest decay first: those in the upper half.
+        """Exponents of the zeros of a rational function through the values, slowest decay first: those in the upper half.
 
         The function is rational, so that it is known inside of the circle from its values there.
         """
         from scipy.interpolate import AAA  # slow to import
 
-        points = np.exp(1j * self.angles)
-        inner = (self.angles > 0.0) & (self.angles < np.pi)
+        chosen = np.linspace(0, len(self.angles) - 1, MAX_POINTS).astype(int)
+        angles, values = self.angles[chosen], self.values[chosen]
+        inner = (angles > 0.0) & (angles < np.pi)
+        points = np.exp(1j * angles)
         points = np.concatenate([points, np.conj(points[inner])])
-        values = np.concatenate([self.values, np.conj(self.values[inner])])
+        values = np.concatenate([values, np.conj(values[inner])])
+        rtol = max(RTOL, ROUNDING * self.precision)
         with warnings.catch_warnings():
             # Where the noise of rounding keeps it from getting nearer: these are guesses.
             warnings.simplefilter("ignore", RuntimeWarning)
-            fit = AAA(points, values, rtol=RTOL, max_terms=MAX_TERMS)
-        zeros = fit.roots()
+            fit = AAA(points, values, rtol=rtol, max_terms=MAX_TERMS)
+        zeros, poles = fit.roots(), fit.poles()
         zeros = zeros[(np.abs(zeros) > 1e-6) & np.isfinite(zeros)]
-        exponents = np.log(zeros)
-        exponents = exponents[exponents.imag > -SAME_ANGLE]
-        return exponents[np.argsort(-exponents.real, kind="stable")]
+        zeros = zeros[np.log(zeros).imag > -SAME_ANGLE]
+        apart = np.min(np.abs(zeros[:, None] - poles[None]), axis=1, initial=np.inf)
+        # Noise comes last.
+        order = np.lexsort([-np.abs(zeros), apart < BESIDE_POLE])
+        return np.log(zeros[order])
 
 
 def winding(
@@ -101,4 +110,4 @@ def winding(
     number = np.nan_to_num(-np.sum(turns) / np.pi)
     # A NaN is no small turn.
     certain = bool(np.max(np.abs(turns)) <= 2.0 * LARGEST_TURN)
-    return Winding(angles, values, round(number), certain)
+    return Winding(angles, values, round(number), certain, float(jnp.finfo(dtype).eps))

@@ -3,31 +3,23 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Complex, Float
 
 from ratelike import _validation as validation
-from ratelike._analysis._characteristic import Winding, determinants, winding
+from ratelike._analysis._characteristic import winding
 from ratelike._analysis._fixed_point import (
     FixedPoint,
     check_renewal_layers,
     checked_around,
 )
+from ratelike._analysis._modes import modes_of_layer, num_beyond, same_of, zero_near
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._conventional import ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate
-from ratelike._network import AbstractLayer, Layer, Network
+from ratelike._network import AbstractLayer, Network
 from ratelike._numerics._broadcasting import broadcasts
-
-# Newton's method runs from so many guesses at once.
-GUESSES, STEPS = 16, 30
-# Exponents are the same if they differ by less, and a mode is real below this frequency (per step, in radians).
-SAME = 1e-6
-# Modes that are farther than so many e-foldings per step from the unit circle are not looked for.
-FARTHEST = 1.0
 
 
 class Stability(eqx.Module):
@@ -67,9 +59,10 @@ class Stability(eqx.Module):
         if len(self.exponents) == 0:
             return "none"
         angle = abs(float(jnp.imag(self.exponents[0])))
-        if angle < SAME:
+        same = same_of(self.exponents.dtype)
+        if angle < same:
             return "saddle-node"
-        return "flip" if abs(angle - np.pi) < SAME else "Hopf"
+        return "flip" if abs(angle - np.pi) < same else "Hopf"
 
 
 @broadcasts
@@ -108,11 +101,10 @@ def stability(
         if layer.feedback is None:
             continue
         turns = winding(layer, potential, at.dt, is_static)
-        found = _modes_of_layer(layer, potential, turns, at.dt, is_static)
-        beyond = sum(1 if _is_real(one) else 2 for one in found if one.real > 0.0)
+        found = modes_of_layer(layer, potential, turns, at.dt, is_static)
         exponents.append(found)
         growing += turns.num_outside
-        certain &= turns.is_certain and beyond == turns.num_outside
+        certain &= turns.is_certain and num_beyond(found) == turns.num_outside
     every: Any = np.concatenate(exponents)
     every = every[np.argsort(-every.real, kind="stable")]
     dtype = jnp.complex64 if network.layers[0].dtype == jnp.float32 else jnp.complex128
@@ -142,7 +134,7 @@ def stability_margin(
     """
     network, is_static = checked_modes(network, at, dynamics)
     given = network.layers[validation.count("layer", layer, at_least=0)]
-    exponent, found = _zero(given, at.potentials[layer], mode, at.dt, is_static)
+    exponent, found = zero_near(given, at.potentials[layer], mode, at.dt, is_static)
     exponent = jnp.where(found, exponent, jnp.nan)
     return exponent.real / at.dt, jnp.abs(exponent.imag) / (2.0 * np.pi * at.dt)
 
@@ -167,74 +159,3 @@ def checked_modes(
             "network must have feedback for its stability, got layers without: their responses decay"
         )
     return network, is_static
-
-
-def _modes_of_layer(
-    layer: Layer,
-    potential: Float[Array, " neurons"],
-    turns: Winding,
-    dt: float,
-    is_static: bool,
-) -> Complex[np.ndarray, " modes"]:
-    """Distinct zeros, those in the upper half plane."""
-    guesses = turns.guesses()
-    guesses = guesses[np.abs(guesses.real) < FARTHEST][:GUESSES]
-    guesses = np.concatenate([guesses, np.zeros(GUESSES - len(guesses))])
-    dtype = jnp.complex64 if layer.dtype == jnp.float32 else jnp.complex128
-    found, succeeded = _zeros(
-        layer, potential, jnp.asarray(guesses, dtype), dt, is_static
-    )
-    distinct: list[complex] = []
-    for one in np.asarray(found)[np.asarray(succeeded)]:
-        angle = abs(np.angle(np.exp(1j * one.imag)))
-        mode = complex(one.real, 0.0 if angle < SAME else angle)
-        is_new = all(abs(mode - other) > 100.0 * SAME for other in distinct)
-        if is_new and abs(mode.real) < FARTHEST:
-            distinct.append(mode)
-    return np.asarray(distinct, complex)
-
-
-def _is_real(exponent: complex) -> bool:
-    return bool(exponent.imag == 0.0 or abs(exponent.imag - np.pi) < SAME)
-
-
-@eqx.filter_jit
-def _zeros(
-    layer: Layer,
-    potential: Float[Array, " neurons"],
-    guesses: Complex[Array, " guesses"],
-    dt: float,
-    is_static: bool,
-) -> tuple[Complex[Array, " guesses"], Bool[Array, " guesses"]]:
-    return jax.vmap(lambda guess: _zero(layer, potential, guess, dt, is_static))(
-        guesses
-    )
-
-
-def _zero(
-    layer: Layer,
-    potential: Float[Array, " neurons"],
-    guess: Complex[Array, ""],
-    dt: float,
-    is_static: bool,
-) -> tuple[Complex[Array, ""], Bool[Array, ""]]:
-    """An exponent at which the determinant vanishes, and whether it does."""
-
-    def value(parts: Array, args: tuple[Layer, Array]) -> Array:
-        exponent = jax.lax.complex(parts[0], parts[1])
-        zero = determinants(*args, exponent[None], dt, is_static)[0]
-        return jnp.stack([zero.real, zero.imag])
-
-    start = jnp.stack([jnp.real(guess), jnp.imag(guess)])
-    precision = 100.0 * float(jnp.finfo(start.dtype).eps)
-    solution = optx.root_find(
-        value,
-        optx.Newton(precision, precision),
-        jax.lax.stop_gradient(start),
-        (layer, potential),
-        max_steps=STEPS,
-        throw=False,
-    )
-    after = jnp.abs(value(solution.value, (layer, potential)))
-    found = jnp.all(after < precision**0.75) & jnp.all(jnp.isfinite(solution.value))
-    return jax.lax.complex(solution.value[0], solution.value[1]), found

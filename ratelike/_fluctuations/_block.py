@@ -6,6 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
 from ratelike._fluctuations._cohorts import (
@@ -72,6 +73,14 @@ class State(NamedTuple):
     moments: Moments | None
 
 
+class Own(NamedTuple):
+    """What each neuron does in a step."""
+
+    activity: Float[Array, " neurons"]  # expected spikes
+    probes: tuple[Float[Array, " neurons"], ...]  # perturbations of it
+    variance: Float[Array, " neurons"] | None  # of the membrane trace of `Readout`
+
+
 StepInputs = tuple[
     Integer[Array, ""],  # number of the step
     Float[Array, " latents"],
@@ -90,62 +99,95 @@ def run_block(
     agings: Aging | None,
 ) -> Fluctuations:
     """The generalised rate of neurons, beside it the linearised answer to the probes that come in, and their noise."""
-    neuron, dt = layer.neuron, grid.dt
-    exact = ages(neuron, dt, layer.encoder.dtype)
-    num_ages = len(exact) if agings is None else agings.age.shape[-1]
-    leak = leak_of(neuron.tau_m, dt)
     num_probes = number_of_probes(incoming, noise)
 
     def advance(state: State, inputs: StepInputs) -> tuple[State, Fluctuations]:
-        density, probes, moments = state
         index, increment, perturbation, step_aging = inputs
-        age, shift, shift_mass = _aged(neuron, exact, step_aging, dt)
-        push = leak.push(matmul(increment, layer.encoder.T))
-        potential = layer.bias + leak.after(density.potential - layer.bias, push)
-        acting = acting_between(neuron, density.potential, potential)
-        step = react(neuron, age, dt, density, acting)
-        variance = perturbed = None
-        if readout is not None and moments is not None:
-            moments = advance_moments(moments, step, leak_of(readout.tau_m, dt), shift)
-            # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
-            variance = matmul(
-                jnp.maximum(moments.variance, 0.0), readout.decoder_products
-            )
-        if probes:
-            currents = noises = [None] * num_probes
-            if perturbation is not None:
-                currents = list(leak.push(matmul(perturbation, layer.encoder.T)))
-            if noise is not None:
-                noises = _noises(noise, index, step)
-            each = zip(probes, currents, noises, strict=True)
-            common = density, step, acting, neuron, leak, shift
-            pairs = [advance_probe(*own, *common) for own in each]
-            probes, activities = zip(*pairs, strict=True)
+        current = matmul(increment, layer.encoder.T)
+        currents = None
+        if perturbation is not None:
+            currents = matmul(perturbation, layer.encoder.T)
+        noises = index, noise
+        state, own = advance_neurons(
+            layer, grid.dt, state, current, currents, noises, step_aging, readout
+        )
+        activity, activities, variance = own
+        perturbed = None
+        if activities:
             perturbed = matmul(jnp.stack(activities), layer.decoder)
-        mark = shift_mark(neuron.mark(acting.potential), density.mark, step.survivors)
-        density = Density(potential, shift_mass(step.activity, step.survivors), mark)
-        activity = matmul(step.activity, layer.decoder)
-        state = State(density, tuple(probes), moments)
-        return state, Fluctuations(activity, perturbed, variance)
+        if readout is not None and variance is not None:
+            variance = matmul(variance, readout.decoder_products)
+        decoded = matmul(activity, layer.decoder)
+        return state, Fluctuations(decoded, perturbed, variance)
 
+    state = at_rest(layer, grid.dt, num_probes, agings)
+    if readout is not None:
+        moments = no_spikes_yet(state.density.age_distribution)
+        state = state._replace(moments=moments)
+    index = jnp.arange(len(increments), dtype=jnp.int32)
+    return checkpointed_scan(advance, state, (index, increments, incoming, agings))
+
+
+def at_rest(layer: Layer, dt: float, num_probes: int, agings: Aging | None) -> State:
+    """Neurons that have never fired, and no fluctuations."""
+    neuron = layer.neuron
+    num_ages = len(ages(neuron, dt, layer.encoder.dtype))
+    num_ages = num_ages if agings is None else agings.age.shape[-1]
     density = density_at_rest(neuron, layer.bias, num_ages)
     probes = (jax.tree.map(jnp.zeros_like, density),) * num_probes
-    moments = None if readout is None else no_spikes_yet(density.age_distribution)
-    index = jnp.arange(len(increments), dtype=jnp.int32)
-    return checkpointed_scan(
-        advance, State(density, probes, moments), (index, increments, incoming, agings)
-    )
+    return State(density, probes, None)
+
+
+def advance_neurons(
+    layer: Layer,
+    dt: float,
+    state: State,
+    current: Float[Array, " neurons"],
+    currents: Float[Array, "probes neurons"] | None,
+    noises: tuple[Integer[Array, ""], Noise | None],
+    step_aging: Aging | None,
+    readout: Readout | None,
+) -> tuple[State, Own]:
+    """One step with the currents that come in, and those of the perturbations; `noises` says the number of the step."""
+    neuron, leak = layer.neuron, leak_of(layer.neuron.tau_m, dt)
+    density, probes, moments = state
+    age, shift, shift_mass = _aged(neuron, layer.encoder.dtype, step_aging, dt)
+    push = leak.push(current)
+    potential = layer.bias + leak.after(density.potential - layer.bias, push)
+    acting = acting_between(neuron, density.potential, potential)
+    step = react(neuron, age, dt, density, acting)
+    variance = None
+    if readout is not None and moments is not None:
+        moments = advance_moments(moments, step, leak_of(readout.tau_m, dt), shift)
+        # Rounding may leave a neuron that fires like a clock with slightly less than no variance.
+        variance = jnp.maximum(moments.variance, 0.0)
+    activities = ()
+    if probes:
+        pushes = zetas = [None] * len(probes)
+        if currents is not None:
+            pushes = list(leak.push(currents))
+        index, noise = noises
+        if noise is not None:
+            zetas = _noises(noise, index, step)
+        each = zip(probes, pushes, zetas, strict=True)
+        common = density, step, acting, neuron, leak, shift
+        pairs = [advance_probe(*own, *common) for own in each]
+        probes, activities = zip(*pairs, strict=True)
+    mark = shift_mark(neuron.mark(acting.potential), density.mark, step.survivors)
+    density = Density(potential, shift_mass(step.activity, step.survivors), mark)
+    state = State(density, tuple(probes), moments)
+    return state, Own(step.activity, activities, variance)
 
 
 def _aged(
     neuron: AbstractNeuronModel,
-    exact: Float[Array, "ages 1"],
+    dtype: DTypeLike,
     step_aging: Aging | None,
     dt: float,
 ) -> tuple[Float[Array, "rows 1"], Shift, Shift]:
     """The age of each row in a step, and how the density and its masses move."""
     if step_aging is None:
-        return exact, shift_ages, shift_ages
+        return ages(neuron, dt, dtype), shift_ages, shift_ages
     age = in_seconds(neuron, step_aging.age[:, None], dt)
     shift = functools.partial(shift_cohorts, aging=step_aging)
     return age, shift, functools.partial(shift_masses, aging=step_aging)

@@ -61,7 +61,7 @@ def layer_fluctuations(
     so the devices may be of any number, and the derivative by the connections takes a time that is linear in that of
     the neurons.
     """
-    increments, incoming, layer = _through_synapse(layer, increments, incoming, grid)
+    increments, incoming, layer = received(layer, increments, incoming, grid)
     schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
     fast = None
     if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
@@ -107,7 +107,7 @@ def layer_fluctuations(
     )
 
 
-def _through_synapse(
+def received(
     layer: Layer,
     increments: Float[Array, "time latents"],
     incoming: Float[Array, "time probes latents"] | None,

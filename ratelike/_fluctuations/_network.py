@@ -5,11 +5,13 @@ from typing import NamedTuple, cast
 
 import diffrax
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._density._age_mesh import AgeMesh
 from ratelike._fluctuations._block import Noise, Readout
 from ratelike._fluctuations._layer import layer_fluctuations
+from ratelike._fluctuations._loop_probes import loop_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._casting import cast_to
 from ratelike._signal._drive import grid_increments
@@ -21,8 +23,11 @@ class OutputFluctuations(NamedTuple):
     """Of the output membranes."""
 
     outputs: Float[Array, "time latents"]  # of the generalised rate network
-    own: Float[Array, "time latents"]  # exact variance, given the last layer's input
+    # Exact variance, given the last layer's input: of the rate network, or of each probe; none of a layer with feedback, of
+    # which the probes have all.
+    own: Float[Array, "time latents"] | Float[Array, "time probes latents"]
     passed_on: Float[Array, "time probes latents"] | None  # samples of what is left
+    shift: Float[Array, "time latents"] | None = None  # their mean, unless this is zero
 
 
 def output_fluctuations(
@@ -36,39 +41,32 @@ def output_fluctuations(
 ) -> OutputFluctuations:
     """One pass through the layers: the rate, and `num_probes` realisations of linear noise around it.
 
-    The last layer, whose own variance is known exactly, adds no noise to them: a network of one layer needs no key.
+    Where the last layer has no feedback its own variance is known exactly, and it adds no noise to them: a network of one
+    such layer needs no key.
     """
     network = network.stored()
     dtype = network.layers[0].dtype
     network = cast_to(network, dtype)
     increments, probes = grid_increments(path, grid, dtype), None
-    for index, layer in enumerate(network.layers[:-1]):
-        noise = Noise(jax.random.fold_in(cast(Array, key), index), num_probes)
-        increments, probes, _ = layer_fluctuations(
-            layer,
-            increments,
-            probes,
-            grid,
-            noise=noise,
-            readout=None,
-            age_mesh=age_meshes[index],
-            mesh=mesh,
-        )
-    layer, tau_m = network.layers[-1], network.output_tau_m
-    readout = Readout(tau_m, layer.decoder**2)
-    increments, probes, variance = layer_fluctuations(
-        layer,
-        increments,
-        probes,
-        grid,
-        noise=None,
-        readout=readout,
-        age_mesh=age_meshes[-1],
-        mesh=mesh,
-    )
+    tau_m, variance = network.output_tau_m, None
+    for index, layer in enumerate(network.layers):
+        inputs = layer, increments, probes, grid
+        noise = readout = None
+        if index == network.depth - 1 and layer.feedback is None:
+            readout = Readout(tau_m, layer.decoder**2)
+        else:
+            noise = Noise(jax.random.fold_in(cast(Array, key), index), num_probes)
+        own_mesh = age_meshes[index]
+        if noise is not None and layer.feedback is not None:
+            of_layer = loop_fluctuations(*inputs, noise=noise, age_mesh=own_mesh)
+        else:
+            of_layer = layer_fluctuations(
+                *inputs, noise=noise, readout=readout, age_mesh=own_mesh, mesh=mesh
+            )
+        increments, probes, variance = of_layer
     return OutputFluctuations(
         outputs=membrane_traces(increments, tau_m, grid.dt),
-        own=cast(Array, variance),
+        own=jnp.zeros_like(increments) if variance is None else variance,
         passed_on=None if probes is None else _traces_of_probes(probes, tau_m, grid),
     )
 

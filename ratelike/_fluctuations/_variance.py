@@ -49,7 +49,8 @@ def readout_variance(
     the mean of the neurons'; `mesh` as in `expected_error`. Differentiable in reverse mode, and with exact ages in forward mode as well; reverse
     mode keeps about sqrt(steps) densities of all neurons, or of 512 where there are more than 8000.
 
-    Raises `ValueError` as `simulate` does, for a layer with feedback, and unless `tau_m` > 0.
+    Raises `ValueError` as `simulate` does, unless `tau_m` > 0, and for a layer with feedback, whose neurons depend on each
+    other: `expected_error` and `expected_spiking_loss` estimate what comes of that.
     """
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
     ages = age_mesh_of(age_mesh, layer.neuron, grid.dt)
@@ -134,6 +135,12 @@ def _checked_layer(
     """A network of the layer alone, whose output membranes have the time constant `tau_m`, and its input."""
     validation.instance("layer", layer, Layer)
     check_layer_fluctuations("layer", layer)
+    if layer.feedback is not None:
+        raise ValueError(
+            "layer must have no feedback, because the variance is exact for neurons that are independent given their "
+            "input; expected_error and expected_spiking_loss estimate fluctuations through feedback, got "
+            f"{validation.shown(layer.feedback)}"
+        )
     if tau_m is not None:
         tau_m = validation.parameter("tau_m", tau_m, above=0.0)
         validation.shape("tau_m", tau_m, ())

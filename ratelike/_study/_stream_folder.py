@@ -35,6 +35,9 @@ class StreamFolder:
     num_finished: int
     state: State | None
 
+    def piece(self, index: int) -> Path:
+        return self.path / f"piece-{index:09d}.npz"
+
     def write(self, index: int, trajectory: Trajectory, state: State) -> None:
         content = io.BytesIO()
         np.savez(
@@ -43,7 +46,7 @@ class StreamFolder:
             outputs=np.asarray(trajectory.outputs),
             rates=np.asarray(trajectory.rates),
         )
-        write_atomically(self.path / f"piece-{index:09d}.npz", content.getvalue())
+        write_atomically(self.piece(index), content.getvalue())
         save(
             self.path / STATE,
             {"mark": self.mark, "num_finished": index + 1, "state": state},
@@ -55,15 +58,19 @@ def open_stream(path: Path, mark: str) -> StreamFolder:
     path.mkdir(parents=True, exist_ok=True)
     state = path / STATE
     remove_leftovers(state)
+    new = StreamFolder(path, mark, 0, None)
     if not state.exists():
-        return StreamFolder(path, mark, 0, None)
+        remove_leftovers(new.piece(0))
+        return new
     held = load(state)
     if held["mark"] != mark:
         raise ValueError(
             f"write must be a folder of the same run (network, drive, grid, dynamics, key, every and initial), or a new one; "
             f"{path} holds another one, of which {held['num_finished']} pieces are finished"
         )
-    return StreamFolder(path, mark, held["num_finished"], held["state"])
+    found = StreamFolder(path, mark, held["num_finished"], held["state"])
+    remove_leftovers(found.piece(found.num_finished))
+    return found
 
 
 def read_stream(folder: Path | str) -> Streamed:

@@ -12,7 +12,7 @@ from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
 )
-from ratelike._fluctuations._network import output_fluctuations
+from ratelike._fluctuations._response import Response
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
@@ -62,16 +62,18 @@ def expected_spiking_loss(
     key: Array | None = None,
     age_mesh: AgeMesh | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    response: Response | None = None,
 ) -> Float[Array, ""]:
     r"""Expected mean squared error of the *spiking* network's outputs at its own number of neurons, without a spike:
 
         E (y_spiking - target)^2 = (y_rate - target)^2 + Var y_spiking.
 
-    For one layer it is deterministic, and with `age_mesh=AgeMesh.uniform()` exact; by default both terms are right to 10^-3
+    For one layer without feedback it is deterministic, and with `age_mesh=AgeMesh.uniform()` exact; by default both terms are right to 10^-3
     (`readout_variance`). For more layers the variance that the
-    earlier ones pass on is that of linear noise, estimated without bias by `num_probes` probes, which are drawn from
-    `key`, and a shift of the mean of order 1/N is left out: see `expected_error`, also for `mesh`, cost and
-    differentiation.
+    earlier ones pass on, and with feedback all of it, is that of linear noise, estimated without bias by `num_probes`
+    probes, which are drawn from `key`, and a shift of the mean of order 1/N is left out. `response=NonlinearResponse()`
+    has this shift in the first term, and the variance beyond linear noise (not with feedback): see `expected_error`, also
+    for `mesh`, cost and differentiation.
 
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """
@@ -84,6 +86,7 @@ def expected_spiking_loss(
         key=key,
         age_mesh=age_mesh,
         mesh=mesh,
+        response=response,
     )
     target = _checked_target(target, network, grid)
     return _expected_spiking_loss(network, inputs, grid, target, mesh or default_mesh())
@@ -97,14 +100,16 @@ def _expected_spiking_loss(
     target: Float[Array, "time latents"],
     mesh: jax.sharding.Mesh | None,
 ) -> Float[Array, ""]:
-    path, burn_in, num_probes, key, age_meshes = inputs
-    fluctuations = output_fluctuations(
-        network, path, grid, key, num_probes, age_meshes, mesh
-    )
-    loss = _mean_square(fluctuations.outputs, target, burn_in)
+    burn_in = inputs.burn_in
+    fluctuations = inputs.fluctuations(network, grid, mesh)
+    outputs, shift = fluctuations.outputs, fluctuations.shift
+    loss = _mean_square(outputs, target, burn_in)
     loss = loss + jnp.mean(fluctuations.own[burn_in:])
     if fluctuations.passed_on is not None:
         loss = loss + jnp.mean(fluctuations.passed_on[burn_in:] ** 2)
+    if shift is not None:
+        error = outputs - target.astype(outputs.dtype)
+        loss = loss + 2.0 * jnp.mean((error * shift)[burn_in:])
     return loss
 
 

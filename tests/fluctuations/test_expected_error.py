@@ -355,6 +355,8 @@ def test_arguments_are_checked():
         predict(network, increments, grid, num_probes=0)
     with pytest.raises(ValueError, match="mesh must be an instance of Mesh"):
         predict(network, increments, grid, mesh=2)
+    with pytest.raises(ValueError, match=r"response must be .* got <class"):
+        predict(network, increments, grid, response=rl.LinearResponse)
     target = np.zeros((5, 4))
     for call in (predict, partial(rl.expected_spiking_loss, target=target)):
         with pytest.raises(ValueError, match=r"key must be .* random key, got None"):

@@ -1,39 +1,41 @@
 """Long runs in pieces, in a folder too, and what is left of one that was killed."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 import ratelike as rl
-from ratelike._study import _stream_folder
+from tests.processes.stream_study import GRID, KEY, drive, network, streamed
 
 pytestmark = pytest.mark.usefixtures("any_ranks")
 
-GRID = rl.TimeGrid(1e-3, 100)
-KEY = jax.random.key(2)
+SCRIPT = """
+import jax
+jax.config.update("jax_enable_x64", True)
+from tests.processes import stream_study
+stream_study.stuck({folder!r}, {file!r})
+"""
 
 
-def network():
-    return rl.relay_network(
-        rl.SRM0(), num_neurons=30, num_latents=2, depth=1, key=jax.random.key(0)
+def kill_where_it_is_stuck(folder, file):
+    script = SCRIPT.format(folder=str(folder), file=file)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
-
-
-def drive():
-    return rl.WienerDrive(2, key=jax.random.key(1))
-
-
-def streamed(write, every=30, key=KEY, **options):
-    return rl.stream(
-        network(),
-        drive(),
-        GRID,
-        rl.Spiking(),
-        key=key,
-        every=every,
-        write=write,
-        **options,
-    )
+    while not (folder / "stuck").exists():
+        assert process.poll() is None, "ended early"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +58,18 @@ def test_pieces_are_handed_on_and_are_the_whole(whole):
     assert int(state.step) == GRID.num_steps
 
 
-def test_a_killed_run_goes_on_with_the_same_bits(whole, tmp_path, monkeypatch):
-    """Killed after a piece was written, and before the state."""
-    save = _stream_folder.save
-
-    def killed(path, what):
-        if what["num_finished"] == 3:
-            raise KeyboardInterrupt
-        save(path, what)
-
-    monkeypatch.setattr(_stream_folder, "save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        streamed(tmp_path)
-    assert len(rl.study.read_stream(tmp_path).outputs) == 60
-    monkeypatch.undo()
+@pytest.mark.parametrize("file", ["state", "piece"])
+def test_a_killed_run_goes_on_with_the_same_bits(whole, tmp_path, file):
+    """kill -9 where the second piece is half written, or is written and the state after it is not."""
+    kill_where_it_is_stuck(tmp_path, file)
+    assert len(rl.study.read_stream(tmp_path).outputs) == 30
+    assert list(tmp_path.glob("*.part"))
     state = streamed(tmp_path)
     run = rl.study.read_stream(tmp_path)
     np.testing.assert_array_equal(run.outputs, whole.outputs)
     np.testing.assert_array_equal(run.rates, whole.rates)
     np.testing.assert_array_equal(run.times, whole.times)
+    assert not list(tmp_path.glob("*.part"))
     # What is finished is not run again, and tells its state.
     again = streamed(tmp_path)
     np.testing.assert_array_equal(again.outputs, state.outputs)
