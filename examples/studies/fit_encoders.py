@@ -274,7 +274,10 @@ def draw_outputs(ax: Axes, network, test: Task, test_key, spike_key) -> None:
     rl.plot.traces(runs, start=BURN_IN * DT, ax=ax)
     ax.lines[0].set_linewidth(0.8)
     ax.plot(1e3 * test.grid.times[1:], target, "k--", linewidth=1, label="target")
+    shown = slice(BURN_IN, BURN_IN + 1000)
+    spikes = runs["spiking"].outputs[shown]
     ax.set_xlim(1e3 * BURN_IN * DT, 1e3 * BURN_IN * DT + 1000)
+    ax.set_ylim(1.1 * spikes.min(), 1.1 * max(spikes.max(), target[shown].max()))
     ax.set_ylabel("product $y$ (latents squared)")
     ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
 
@@ -323,7 +326,7 @@ def draw_losses(ax: Axes, results: dict[str, Result]) -> None:
     ax.errorbar([], [], xerr=[], color="black", label="measured, ± 2 standard errors")
     ax.barh([0], [0], color="0.3", label="of it, error of the rate")
     ax.set(yticks=[], xlabel="mean squared error (latents$^4$)")
-    ax.set_ylim(len(results) - 0.4, -1.9)
+    ax.set_ylim(len(results) - 0.4, -2.4)
     ax.legend(loc="upper right", fontsize=8.5)
 
 

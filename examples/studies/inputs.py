@@ -65,5 +65,6 @@ with _script.picture(options, "ABC", titles, (10, 3)) as axes:
     blue = rl.plot.COLORS["generalised"]
     axes["B"].plot(currents, final_rates, "o-", color=blue)
     axes["B"].set(xlabel="x (escape widths)", ylabel="rate (Hz)")
-    named = {"generalised rate": response}
-    rl.plot.traces(named, unit="Hz", ax=axes["C"]).get_legend().remove()
+    rl.plot.traces({"generalised rate": response}, unit="Hz", ax=axes["C"])
+    axes["C"].lines[0].set_linewidth(1.3)
+    axes["C"].legend().remove()
