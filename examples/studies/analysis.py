@@ -40,9 +40,7 @@ BEYOND = 15e-3
 BAND = (50.0, 110.0)  # Hz, of the oscillation
 FREQUENCIES = np.geomspace(4.0, 500.0, 300)
 PIECE = 500  # steps, of Welch's method
-INPUT = (
-    0.03  # standard deviation of white noise, potential times square root of seconds
-)
+INPUT = 0.03  # standard deviation of white noise, potential times square root of seconds
 DOTS = {"color": "0.4", "marker": "o", "markersize": 3.5, "linestyle": "none"}
 
 
@@ -119,10 +117,7 @@ def draw_response(axes: dict[str, Axes], neurons: int, seed: int, steps: int) ->
         name: rl.analysis.transfer_function(
             network, FREQUENCIES, at=at, dynamics=dynamics
         )
-        for name, dynamics in (
-            ("generalised rate", rl.GeneralisedRate()),
-            ("conventional rate", rl.ConventionalRate()),
-        )  # fmt: skip
+        for name, dynamics in (("generalised rate", rl.GeneralisedRate()), ("conventional rate", rl.ConventionalRate()))  # fmt: skip
     }
     rl.plot.bode(FREQUENCIES, gains, phase=False, ax=axes["B"])
     noise = INPUT * np.sqrt(DT) * np.random.default_rng(seed).normal(size=steps)
