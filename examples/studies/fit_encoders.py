@@ -275,9 +275,9 @@ def draw_outputs(ax: Axes, network, test: Task, test_key, spike_key) -> None:
     ax.lines[0].set_linewidth(0.8)
     ax.plot(1e3 * test.grid.times[1:], target, "k--", linewidth=1, label="target")
     shown = slice(BURN_IN, BURN_IN + 1000)
-    spikes = runs["spiking"].outputs[shown]
+    both = np.stack([runs["spiking"].outputs[shown], target[shown]])
     ax.set_xlim(1e3 * BURN_IN * DT, 1e3 * BURN_IN * DT + 1000)
-    ax.set_ylim(1.1 * spikes.min(), 1.1 * max(spikes.max(), target[shown].max()))
+    ax.set_ylim(1.1 * both.min(), 1.1 * both.max())
     ax.set_ylabel("product $y$ (latents squared)")
     ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
 

@@ -217,10 +217,11 @@ def draw_encoders(ax: Axes, teacher, recovery: Recovery) -> None:
     ax.scatter(*true.T, s=80, facecolor="none", edgecolor="0.2", label="teacher")
     ax.plot(*after.T, "o", color=recovery.color, markersize=4, label="student, end")
     ax.set_aspect("equal", adjustable="datalim")
-    ax.margins(0.12, 0.3)
+    ax.margins(0.12)
     unit = r"(escape widths $\Delta u$ per latent)"
     ax.set(xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
-    ax.legend(loc="best", frameon=True, framealpha=0.8)
+    place: dict = dict(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
+    ax.legend(**place, columnspacing=1.0)
 
 
 def draw_outputs(ax: Axes, teacher, both: list[Recovery], drive, grid) -> None:
@@ -236,7 +237,7 @@ def draw_outputs(ax: Axes, teacher, both: list[Recovery], drive, grid) -> None:
         trace(each.student, color=each.color, label=f"student, end of {panel}")
     ax.margins(x=0.01)
     ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (latents)")
-    place = dict(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4)
+    place: dict = dict(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4)
     ax.legend(**place, handlelength=1.2, columnspacing=1.0)
 
 
