@@ -141,11 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = ["training", "steps", "trials", "seconds_per_step", *MEASURES]
     _script.write_table(options, names, rows)
     titles = {
-        "A": "Output after training, on a new input",
+        "A": "Trained, on a new input",
         "B": "Training (colours as in E)",
         "C": "Encoders at the start",
         "D": "Encoders trained (exact, with variance)",
-        "E": "Squared error of the spiking network",
+        "E": "Squared error of the spikes",
     }
     layout = dict(width_ratios=[1, 1, 1.1])
     trained = results["exact, with variance"].network
