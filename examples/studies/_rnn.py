@@ -55,8 +55,8 @@ def draw_trials(key: jax.Array, trials: int) -> tuple[jax.Array, jax.Array]:
 
 
 @eqx.filter_jit
-def train_rnn(key: jax.Array, dense: bool, num_steps: int) -> RNN:
-    """As a lab does: Adam on the squared error of trials."""
+def train_rnn(key: jax.Array, dense: jax.Array, num_steps: int) -> RNN:
+    """As a lab does: Adam on the squared error of trials. A dense network has weights A (1), another none (0)."""
     keys = jax.random.split(key, 6)
     shapes = (UNITS, UNITS), (UNITS, 1), (UNITS, 1), (UNITS, 1), (1, UNITS)
     arrays = [jax.random.normal(k, s) for k, s in zip(keys[1:], shapes, strict=True)]

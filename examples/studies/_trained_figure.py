@@ -61,7 +61,7 @@ def draw(values: Values, trial: dict[str, jax.Array], size: int) -> Figure:
     axes["C"].legend(loc="lower right", ncols=2, columnspacing=1, handlelength=1.5)
     titles = {
         "A": f"One trial, $N$ = {size} spiking neurons",
-        "B": "Pairs are right in the limit; spikes cost, training on saves half of it",
+        "B": "Pairs are right in the limit; training on halves the error of spikes",
         "C": "The same in decisions",
         "D": "Dense weights need most of their ranks",
     }
@@ -127,7 +127,7 @@ def draw_ranks(ax: Axes, values: Values, size: int) -> None:
     ax.set_xticks(ranks, [str(rank) for rank in ranks])
     ax.minorticks_off()
     set_error_ticks(ax)
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right")
 
 
 def set_error_ticks(ax: Axes) -> None:

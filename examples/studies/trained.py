@@ -88,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, traces = [], []
     for seed in range(options.seed, options.seed + options.seeds):
         keys = jax.random.split(jax.random.key(seed), 3)
-        rnn = train_rnn(keys[0], False, options.rnn_steps)
+        rnn = train_rnn(keys[0], jnp.zeros(()), options.rnn_steps)
         rows += measure(seed, rnn, test, options, keys[1], traces)
-        dense = train_rnn(keys[0], True, options.rnn_steps)
+        dense = train_rnn(keys[0], jnp.ones(()), options.rnn_steps)
         rows += measure_ranks(seed, dense, test, options, keys[2])
     with table.open("w", newline="") as file:
         columns = ["seed", "network", "N", "rank", "error", "agree"]
@@ -113,14 +113,14 @@ def parse(arguments: Sequence[str] | None):
     for name, default, text in (
         ("seeds", 3, "trained networks"),
         ("rnn-steps", 400, "steps of training of the rate networks"),
-        ("steps", 30, "steps of training on"),
-        ("trials", 64, "trials of the test"),
+        ("steps", 25, "steps of training on"),
+        ("trials", 48, "trials of the test"),
     ):
         parser.add_argument(f"--{name}", type=count, default=default, help=text)
     several: Any = dict(type=count, nargs="+")
     text = "copies of each of 200 neurons"
     parser.add_argument("--copies", default=[1, 5, 25], help=text, **several)
-    ranks = [1, 2, 4, 8, 16, 32, 64, 100]
+    ranks = [1, 4, 16, 32, 64, 100]
     parser.add_argument("--ranks", default=ranks, help="of the weights", **several)
     return _script.parse(parser, arguments, output="trained", quick=QUICK)
 
