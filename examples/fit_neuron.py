@@ -27,10 +27,10 @@ def loss(network, key):
     return -rl.log_likelihood(network.layers[0], drive, trains, grid).sum()
 
 
-key, record = jax.random.key(0), {0: rl.Spikes()}
-drive, grid = rl.WienerDrive(1, tau_m=10e-3, key=key), rl.TimeGrid(1e-3, 1000)
-true = make_network(0.5, 15e-3, 7.0)
-run = rl.simulate(true, drive, grid, rl.Spiking(), key=key, record=record)
+key, drive_key = jax.random.split(jax.random.key(0))
+drive, grid = rl.WienerDrive(1, tau_m=10e-3, key=drive_key), rl.TimeGrid(1e-3, 1000)
+true, spikes = make_network(0.5, 15e-3, 7.0), {0: rl.Spikes()}
+run = rl.simulate(true, drive, grid, rl.Spiking(), key=key, record=spikes)
 trains = run.spike_times(0)  # for each neuron an array of seconds
 start, lbfgs = make_network(0.0, 10e-3, 4.0), optax.lbfgs()
 fitted, _ = rl.fit(start, loss, where=chosen, optimiser=lbfgs, num_steps=15, key=key)
