@@ -88,7 +88,10 @@ def _page(title: str, module: ModuleType, sections: list[Section], intro: str) -
 def write_api_pages(folder: Path) -> None:
     """A page for each section of `ratelike`, one for each of the other namespaces, and their index."""
     folder.mkdir(exist_ok=True)
-    index = ["# API reference", "Everything stands in `import ratelike as rl` and its namespaces."]
+    index = [
+        "# API reference",
+        "Everything stands in `import ratelike as rl` and its namespaces.",
+    ]
     pages = {}
     for section in sections_of(rl):
         name = section.title.lower().replace(" ", "_")
@@ -100,7 +103,9 @@ def write_api_pages(folder: Path) -> None:
         first = (module.__doc__ or "").partition("\n")[0]
         sections = sections_of(module)
         pages[name] = _page(f"rl.{name}", module, sections, _text(first))
-        names = {n: meaning for section in sections for n, meaning in section.names.items()}
+        names = {
+            n: meaning for section in sections for n, meaning in section.names.items()
+        }
         index += [f"## [rl.{name}]({name}.md)", _text(first), _table(module, names)]
     tree = "\n".join(["```{toctree}", ":hidden:", "", *pages, "```"])
     pages["index"] = "\n\n".join([*index, tree]) + "\n"

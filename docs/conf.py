@@ -1,15 +1,7 @@
 """Settings of the site. `docs/build` builds it; `docs/build first_hour` one page of it."""
 
 import os
-import sys
 from pathlib import Path
-
-here = Path(__file__).parent
-sys.path.insert(0, str(here))
-sys.path.insert(0, str(here.parent))
-# Kernels that execute the pages import the library of this checkout, too.
-paths = [str(here.parent), os.environ.get("PYTHONPATH", "")]
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 from _api import write_api_pages
 from _inventories import reachable_inventories
@@ -17,6 +9,8 @@ from _models import write_model_pages
 from _project import bibtex, urls, where_to_ask
 
 import ratelike
+
+here = Path(__file__).parent
 
 project = "ratelike"
 author = "The ratelike developers"
@@ -40,7 +34,14 @@ if pages:
 write_api_pages(here / "api")
 write_model_pages(here.parent / "examples", here / "models")
 
-myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
+myst_enable_extensions = [
+    "amsmath",
+    "attrs_inline",
+    "colon_fence",
+    "deflist",
+    "dollarmath",
+    "substitution",
+]
 myst_substitutions = {"bibtex": bibtex(), "where_to_ask": where_to_ask()}
 myst_heading_anchors = 3
 nb_execution_mode = "force"
@@ -70,6 +71,13 @@ intersphinx_mapping = reachable_inventories(
         "xarray": "https://docs.xarray.dev/en/stable/",
     }
 )
+# A reference to a name of the library has to lead somewhere. Types in signatures need not, nor names of libraries whose
+# inventories could not be reached.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", ".*"),
+    ("py:.*", r"(jax|equinox|diffrax|optax|xarray|numpy|scipy|matplotlib)(\..*)?"),
+]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ratelike"

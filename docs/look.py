@@ -79,7 +79,12 @@ def found(*programs: str) -> str:
 
 def resize(driver: webdriver.Chrome, size: tuple[int, int], *, dark: bool) -> None:
     width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    metrics = {
+        "width": width,
+        "height": height,
+        "deviceScaleFactor": 1,
+        "mobile": False,
+    }
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
@@ -110,18 +115,28 @@ def search(driver: webdriver.Chrome, address: str, word: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--pages", nargs="*", default=[], help="names of pages, as api/neurons")
+    parser.add_argument(
+        "--pages", nargs="*", default=[], help="names of pages, as api/neurons"
+    )
     arguments = parser.parse_args()
     address = served(SITE)
     driver = browser()
-    pages = [p.relative_to(SITE) for p in sorted(SITE.rglob("*.html")) if "_static" not in p.parts]
+    pages = [
+        p.relative_to(SITE)
+        for p in sorted(SITE.rglob("*.html"))
+        if "_static" not in p.parts
+    ]
     if arguments.pages:
         pages = [p for p in pages if str(p.with_suffix("")) in arguments.pages]
     faults = {}
     for page in pages:
         driver.get_log("browser")
         wrong = []
-        for name, size, dark in (("desktop", DESKTOP, False), ("dark", DESKTOP, True), ("phone", PHONE, False)):
+        for name, size, dark in (
+            ("desktop", DESKTOP, False),
+            ("dark", DESKTOP, True),
+            ("phone", PHONE, False),
+        ):
             resize(driver, size, dark=dark)
             driver.get(f"{address}/{page}")
             if name == "desktop":

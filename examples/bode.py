@@ -28,7 +28,7 @@ for name, kind in kinds.items():
 
 sent = np.array([2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 110, 140])  # Hz
 waves = np.exp(2j * np.pi * (np.outer(grid.times[:-1], sent) + sent**2 / 1e3))
-increments = 0.15 * waves.real.sum(axis=1, keepdims=True) * grid.dt
+increments = 0.15 * np.real(waves).sum(axis=1, keepdims=True) * grid.dt
 begin, key = at.state(network), jax.random.key(1)
 run = rl.simulate(network, increments, grid, rl.Spiking(), key=key, initial=begin)
 measured = waves.conj().T @ np.asarray(run.rates[0]) / (0.5 * grid.num_steps * 0.15)

@@ -18,7 +18,7 @@ network = rl.Network([rl.Layer(rl.SRM0(refractory=kernel), ones, ones)])
 step = rl.FunctionDrive(lambda t: np.where(t < 0.3, 1.0, 4.0))
 grid = rl.TimeGrid(dt=0.5e-3, num_steps=1000)
 
-shown = diffrax.SaveAt(ts=grid.times[580:840:2])
+shown = diffrax.SaveAt(ts=jnp.asarray(grid.times[580:840:2]))
 run = rl.simulate(network, step, grid, rl.GeneralisedRate(saveat=shown))
 
 ax = rl.plot.density(run.saved[0], age_step=grid.dt)

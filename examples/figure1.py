@@ -361,18 +361,7 @@ def draw_outputs(ax: Axes, traces: Traces, size: int) -> None:
 
 
 def draw_errors(ax: Axes, study: rl.study.Convergence, fit_from: int) -> None:
-    sizes = np.array(study.sizes)
-    fitted = sizes[sizes >= fit_from]
-    _study.draw_curves(ax, study, fit_from, digits=3)
-    means = np.array([study.generalised.mean(), study.conventional.mean()])
-    guide = 0.75 * means[0, sizes >= fit_from][0] * (sizes / fitted[0]) ** -0.5
-    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
-    # Room for the legend below the data.
-    ax.set_ylim(means.min() / 4, means.max() * 1.4)
-    ax.set(xlabel="neurons per layer $N$")
-    ax.set_ylabel(r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)")
-    legend = f"slopes from $N$ = {fitted[0]} on, with 95% intervals"
-    ax.legend(loc="lower left", title=legend, alignment="left")
+    rl.plot.convergence(study, fit_from=fit_from, unit="s.d. of input", digits=3, ax=ax)
 
 
 if __name__ == "__main__":

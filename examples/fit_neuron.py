@@ -17,7 +17,7 @@ def make_network(threshold, tau_m, amplitude):
     return rl.Network([rl.Layer(neuron, jnp.ones((20, 1)), jnp.ones((20, 1)))])
 
 
-def parameters(network):
+def chosen(network):
     n = network.layers[0].neuron
     positive = rl.train.Positive([n.tau_m, n.refractory.amplitude])
     return [positive, rl.train.Unconstrained(n.escape.threshold)]
@@ -27,14 +27,14 @@ def loss(network, key):
     return -rl.log_likelihood(network.layers[0], drive, trains, grid).sum()
 
 
-key, record = jax.random.key(0), {0: rl.Spikes()}
-drive, grid = rl.WienerDrive(1, tau_m=10e-3, key=key), rl.TimeGrid(1e-3, 1000)
-true = make_network(0.5, 15e-3, 7.0)
-run = rl.simulate(true, drive, grid, rl.Spiking(), key=key, record=record)
+key, drive_key = jax.random.split(jax.random.key(0))
+drive, grid = rl.WienerDrive(1, tau_m=10e-3, key=drive_key), rl.TimeGrid(1e-3, 1000)
+true, spikes = make_network(0.5, 15e-3, 7.0), {0: rl.Spikes()}
+run = rl.simulate(true, drive, grid, rl.Spiking(), key=key, record=spikes)
 trains = run.spike_times(0)  # for each neuron an array of seconds
-start, how = make_network(0.0, 10e-3, 4.0), dict(where=parameters, key=key)
-fitted, _ = rl.fit(start, loss, optimiser=optax.lbfgs(), num_steps=15, **how)
-errors = rl.train.standard_errors(fitted, loss, **how).network
+start, lbfgs = make_network(0.0, 10e-3, 4.0), optax.lbfgs()
+fitted, _ = rl.fit(start, loss, where=chosen, optimiser=lbfgs, num_steps=15, key=key)
+errors = rl.train.standard_errors(fitted, loss, where=chosen, key=key).network
 for name, network in {"true": true, "fitted": fitted, "error": errors}.items():
     n = network.layers[0].neuron
     print(name, n.escape.threshold, n.tau_m, n.refractory.amplitude)

@@ -4,6 +4,9 @@ Of a test with parameters the first case; of a file with None every test.
 """
 
 QUICK: dict[str, str | None] = {
+    "analysis/test_counts.py": "test_what_is_refused",
+    "analysis/test_kinds.py": "test_a_homogeneous_population_is_the_closed_form",
+    "analysis/test_modes.py": "test_synapses_and_several_feedbacks_by_a_small_sinusoid",
     "analysis/test_states.py": "test_what_is_refused",
     "density/test_adjoint.py": "test_exponentials test_a_single_step",
     "density/test_age_mesh.py": """

@@ -1,13 +1,20 @@
-"""What the example scripts share: the options that all of them have, and how panels are named."""
+"""What the example scripts share: their options, the files that they write, and figures of named panels."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+import ratelike as rl
+
+BEGAN = time.perf_counter()
 STYLE: dict[RcKeyType, Any] = {
     "font.size": 8.5,
     "legend.fontsize": 8.5,
@@ -43,6 +50,68 @@ def parse(
         parser.set_defaults(**quick)  # what is given explicitly still wins
         options = parser.parse_args(arguments)
     return options
+
+
+def options(
+    description: str,
+    arguments: Sequence[str] | None,
+    *,
+    output: str,
+    quick: Mapping[str, Any],
+    **given: tuple[Callable, Any, str],
+) -> argparse.Namespace:
+    """Of a script that takes no others: for each its type, its default and what it is; several values if the default is a list."""
+    parser = make_parser(description)
+    for name, (kind, default, text) in given.items():
+        many: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(
+            option, type=kind, default=default, help=text, metavar="X", **many
+        )
+    return parse(parser, arguments, output=output, quick=quick)
+
+
+def sizes(options: argparse.Namespace) -> list[int]:
+    """From --min-size to --max-size, with at least two from --fit-from on."""
+    found = doubled(options.min_size, options.max_size)
+    if sum(size >= options.fit_from for size in found) < 2:
+        rule = "a slope needs two sizes from --fit-from to --max-size"
+        raise SystemExit(f"{rule}: got {options.fit_from} for the sizes {found}")
+    return found
+
+
+def write_table(
+    options: argparse.Namespace, names: Sequence[str], rows: Iterable[Sequence]
+) -> None:
+    with files(options)[2].open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for row in rows:
+            writer.writerow(
+                [x if isinstance(x, str | int) else f"{x:.8g}" for x in row]
+            )
+
+
+@contextmanager
+def picture(
+    options: argparse.Namespace,
+    mosaic: Any,
+    titles: Mapping[str, str],
+    size: tuple[float, float],
+    **layout: Any,
+) -> Iterator[Mapping[str, Axes]]:
+    """The panels, in the library's style; what is drawn in the block is written at its end."""
+    png, pdf, table = files(options)
+    with rl.plot.style():
+        figure = Figure(figsize=size)
+        figure.set_layout_engine("constrained", w_pad=0.07)
+        axes = figure.subplot_mosaic(mosaic, **layout)
+        yield axes
+        name_panels(axes, titles)
+        figure.savefig(png, dpi=200)
+        figure.savefig(pdf)
+    print(f"wrote {png}, {pdf}, {table}")
+    print(f"total wall time {time.perf_counter() - BEGAN:.1f} s")
 
 
 def files(options: argparse.Namespace) -> tuple[Path, Path, Path]:

@@ -1,17 +1,14 @@
-"""What the examples share that draw error against N: a file of trials, a table, and the curves."""
+"""What the examples share that draw error against N: a file of trials, and a table."""
 
 import csv
 from collections.abc import Callable
 from typing import TextIO
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-
 import ratelike as rl
 
-# Okabe and Ito's colours.
-GENERALISED, CONVENTIONAL = "#0072B2", "#D55E00"
+GENERALISED, CONVENTIONAL = (
+    rl.plot.COLORS[name] for name in ("generalised", "conventional")
+)
 
 
 def cell_writer(file: TextIO) -> Callable[[rl.study.Cell], None]:
@@ -47,26 +44,3 @@ def slope(curve: rl.study.SizeCurve, fit_from: int, digits: int) -> str:
     fit = curve.slope(fit_from)
     value, *interval = (f"{x:.{digits}f}" for x in (fit.value, fit.lower, fit.upper))
     return f"{value} [{', '.join(interval)}]"
-
-
-def draw_curves(
-    ax: Axes, study: rl.study.Convergence, fit_from: int, digits: int
-) -> None:
-    """Both errors with their confidence bands, over the sizes."""
-    sizes = np.array(study.sizes)
-    for curve, name, color, marker in (
-        (study.conventional, "conventional", CONVENTIONAL, "s"),
-        (study.generalised, "generalised", GENERALISED, "o"),
-    ):
-        text = slope(curve, fit_from, digits).replace("-", "−")
-        label = f"to {name} rate: slope {text}"
-        style = {"color": color, "marker": marker, "markersize": 5}
-        ax.loglog(sizes, curve.mean(), **style, label=label)
-        # NaN, and no band, where there is one trial.
-        lower, upper = curve.confidence_interval()
-        ax.fill_between(sizes, lower, upper, color=color, alpha=0.25, linewidth=0)
-    ax.set_xticks(sizes, [f"{size}" for size in sizes])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -17,12 +17,8 @@ Errors are of an input not seen in training, predicted and measured from spikes.
 fit_convergence.png, fit_convergence.pdf and fit_convergence.csv.
 """
 
-import argparse
-import csv
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import _script
 import equinox as eqx
@@ -31,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import ratelike as rl
@@ -102,15 +97,33 @@ class Row:
     mean_rate: float  # Hz
 
 
+MEASURES = ["predicted", "measured", "standard_error", "change", "mean_rate"]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
-    options = parse(arguments)
-    png, pdf, table = _script.files(options)
-    keys = jax.random.split(jax.random.key(options.seed), 4)
-    task = Task(
-        rl.SRM0().tau_m, rl.TimeGrid(DT, BURN_IN + round(options.duration / DT))
+    count = _script.count
+    options = _script.options(
+        "Fits connectivity with which spikes stay close to the rate.",
+        arguments,
+        output="fit_convergence",
+        quick=QUICK,
+        neurons=(count, 128, "N per layer"),
+        duration=(
+            _script.seconds,
+            0.5,
+            "length in s of the input of a step of training, a quarter of that of the test",
+        ),
+        steps=(count, 400, "steps of training"),
+        trials=(count, 10, "trials of spikes of each network in the test"),
+        networks=(count, 6, "other random networks to compare with"),
+        gains=(_script.number(float, 0.01, 100), [2.0, 4.0], "gains of further ones"),
     )
-    test = Task(task.tau_m, rl.TimeGrid(DT, BURN_IN + round(4 * options.duration / DT)))
+    keys = jax.random.split(jax.random.key(options.seed), 4)
+    tau_m = rl.SRM0().tau_m
+    task, test = (
+        Task(tau_m, rl.TimeGrid(DT, BURN_IN + round(times * options.duration / DT)))
+        for times in (1, 4)
+    )
     first = random_network(options.neurons, 1.0, keys[0])
     fitted, history = train(first, task, options.steps, keys[1])
 
@@ -125,37 +138,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = f"{len(networks)} random, gain {gain:g}"
         rows.append(look_at(name, OTHER, networks))
     print_rows(rows)
-    write_table(table, rows)
-    with rl.plot.style():
-        figure = draw(first, fitted, history, rows, test, keys[2])
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _script.make_parser(
-        "Fits connectivity with which spikes stay close to the rate."
-    )
-    count, seconds = _script.count, _script.seconds
-    parser.add_argument("--neurons", type=count, default=128, help="N per layer")
-    text = (
-        "length in s of the input of a step of training, a quarter of that of the test"
-    )
-    parser.add_argument("--duration", type=seconds, default=0.5, help=text)
-    parser.add_argument("--steps", type=count, default=400, help="steps of training")
-    text = "trials of spikes of each network in the test"
-    parser.add_argument("--trials", type=count, default=10, help=text)
-    text = "other random networks to compare with"
-    parser.add_argument("--networks", type=count, default=6, help=text)
-    text = "gains of further random networks"
-    gains = [2.0, 4.0]
-    parser.add_argument("--gains", type=float, nargs="+", default=gains, help=text)
-    options = _script.parse(parser, arguments, output="fit_convergence", quick=QUICK)
-    if not all(0.0 < gain < 100.0 for gain in options.gains):
-        parser.error(f"--gains must be from 0 to 100, got {options.gains}")
-    return options
+    values = [[row.name, *(getattr(row, name) for name in MEASURES)] for row in rows]
+    _script.write_table(options, ["network", *MEASURES], values)
+    titles = {
+        "A": "Output of the random network (above) and the fitted one (below)",
+        "B": "Training",
+        "C": "Random: encoders of the first layer",
+        "D": "Fitted: encoders of the first layer",
+        "E": "Error on a new input",
+        "F": "Random: weights, neurons by direction",
+        "G": "Fitted: weights, neurons by direction",
+        "H": "Who carries the signal",
+    }
+    layout = dict(width_ratios=[1, 1, 1.05])
+    with _script.picture(options, "AAB;CDE;FGH", titles, (11, 8.6), **layout) as axes:
+        draw_outputs(axes["A"], first, fitted, test, keys[2])
+        axes["B"].plot(history, color=FITTED)
+        text = "error / s.d. of output + penalty"
+        axes["B"].set(xlabel="step", ylabel=text, ylim=(0, None))
+        limit = 1.1 * max(np.abs(n.layers[0].encoder).max() for n in (first, fitted))
+        for letters, network in (("CF", first), ("DG", fitted)):
+            draw_encoders(axes[letters[0]], network.layers[0], limit)
+            draw_weights(axes[letters[1]], network)
+        draw_errors(axes["E"], rows)
+        draw_lengths(axes["H"], first, fitted)
 
 
 def random_network(size: int, gain: float, key: jax.Array) -> rl.Network:
@@ -235,68 +241,20 @@ def print_rows(rows: Sequence[Row]) -> None:
     print(f"fitting takes {round(100 * less)}% of the measured error away")
 
 
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    names = ["predicted", "measured", "standard_error", "change", "mean_rate"]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["network", *names])
-        for row in rows:
-            writer.writerow([row.name, *(f"{getattr(row, n):.6g}" for n in names)])
-
-
 # The figure
-
-
-def draw(first, fitted, history, rows, test: Task, key: jax.Array) -> Figure:
-    figure = Figure(figsize=(11, 8.6), layout="constrained")
-    axes = figure.subplot_mosaic(
-        [["A", "A", "B"], ["C", "D", "E"], ["F", "G", "H"]], width_ratios=[1, 1, 1.05]
-    )
-    draw_outputs(axes["A"], first, fitted, test, key)
-    draw_history(axes["B"], history)
-    for letters, network in (("CF", first), ("DG", fitted)):
-        draw_encoders(axes[letters[0]], network.layers[0])
-        draw_weights(axes[letters[1]], network)
-    limits = [np.abs(axes[letter].axis()).max() for letter in "CD"]
-    for letter in "CD":
-        axes[letter].set(
-            xlim=(-max(limits), max(limits)), ylim=(-max(limits), max(limits))
-        )
-    draw_errors(axes["E"], rows)
-    draw_lengths(axes["H"], first, fitted)
-    titles = {
-        "A": "Output of the random network (above) and the fitted one (below)",
-        "B": "Training",
-        "C": "Random: encoders of the first layer",
-        "D": "Fitted: encoders of the first layer",
-        "E": "Error on a new input",
-        "F": "Random: weights, neurons by direction",
-        "G": "Fitted: weights, neurons by direction",
-        "H": "Who carries the signal",
-    }
-    _script.name_panels(axes, titles)
-    return figure
 
 
 def draw_outputs(ax: Axes, first, fitted, test: Task, key: jax.Array) -> None:
     drive_key, spike_key = jax.random.split(key)
     increments = test.draw(drive_key)
     shown = slice(BURN_IN, BURN_IN + 400)
-    times = 1e3 * test.grid.times[1:][shown]
-
+    kinds = {"spiking": rl.Spiking(), "generalised rate": rl.GeneralisedRate()}
     for network, height in ((first, 0.0), (fitted, -5.0)):
-
-        def trace(dynamics, network=network):
-            run = rl.simulate(network, increments, test.grid, dynamics, key=spike_key)
-            return np.asarray(run.outputs)[shown, 0]
-
-        lines = [
-            (trace(rl.Spiking()), "spiking", "0.6"),
-            (trace(rl.GeneralisedRate()), "generalised rate", FITTED),
-        ]
-        for values, name, color in lines:
+        for (name, kind), color in zip(kinds.items(), ("0.6", FITTED), strict=True):
+            run = rl.simulate(network, increments, test.grid, kind, key=spike_key)
             label = name if height == 0.0 else None
-            ax.plot(times, values + height, color=color, linewidth=1, label=label)
+            values = run.outputs[shown, 0] + height
+            ax.plot(1e3 * run.times[shown], values, color=color, lw=1, label=label)
     ax.margins(x=0.01)
     ax.set_yticks([-5, 0], ["0", "0"])
     ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (ticks: 0)")
@@ -304,13 +262,7 @@ def draw_outputs(ax: Axes, first, fitted, test: Task, key: jax.Array) -> None:
     ax.legend(ncols=2, loc="upper right")
 
 
-def draw_history(ax: Axes, history: np.ndarray) -> None:
-    ax.plot(history, color=FITTED)
-    ax.set(xlabel="step", ylabel="error / s.d. of output + penalty")
-    ax.set_ylim(bottom=0)
-
-
-def draw_encoders(ax: Axes, layer: rl.Layer) -> None:
+def draw_encoders(ax: Axes, layer: rl.Layer, limit: float) -> None:
     """Colour: how well the decoder points where the encoder does."""
     encoder, decoder = np.asarray(layer.encoder), np.asarray(layer.decoder)
     lengths = np.linalg.norm(encoder, axis=1) * np.linalg.norm(decoder, axis=1)
@@ -327,7 +279,7 @@ def draw_encoders(ax: Axes, layer: rl.Layer) -> None:
     )
     bar = ax.figure.colorbar(points, ax=ax)
     bar.set_label("cosine, encoder to decoder")
-    ax.set_aspect("equal")
+    ax.set(aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
     unit = r"(escape widths $\Delta u$)"
     ax.set(xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
 
@@ -354,12 +306,12 @@ def draw_errors(ax: Axes, rows: Sequence[Row]) -> None:
         ax.errorbar(row.measured, index, xerr=width, color="black", capsize=2)
         ax.plot(row.predicted, index, "D", color="black", markersize=4)
         text = f"{row.name}: {row.mean_rate:.1f} Hz, change {row.change:.2f}"
-        ax.text(0, index - 0.28, text, va="bottom", fontsize=7.5)
+        ax.text(0, index - 0.28, text, va="bottom", fontsize=8.5)
     ax.plot([], [], "D", color="black", markersize=4, label="predicted without spikes")
     ax.errorbar([], [], xerr=[], color="black", label="measured, ± 2 standard errors")
     ax.set(yticks=[], xlabel="error to own rate network / s.d. of output")
     ax.set_ylim(len(rows) - 0.5, -1.9)
-    ax.legend(loc="upper right", fontsize=7.5)
+    ax.legend(loc="upper right", fontsize=8.5)
 
 
 def draw_lengths(ax: Axes, first: rl.Network, fitted: rl.Network) -> None:

@@ -19,11 +19,9 @@ Writes fit_encoders.png, fit_encoders.pdf and fit_encoders.csv.
 """
 
 import argparse
-import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import _script
 import equinox as eqx
@@ -32,7 +30,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import ratelike as rl
@@ -69,31 +66,10 @@ class Task(eqx.Module):
         return increments, rl.membrane_traces(product, self.tau_m, self.grid.dt)
 
 
-class ExpectedLoss(eqx.Module):
-    task: Task
-
-    def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        increments, target = self.task.draw(key)
-        return rl.expected_spiking_loss(
-            network, increments, self.task.grid, target, burn_in=BURN_IN
-        )
-
-
-class RateLoss(eqx.Module):
-    task: Task
-
-    def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        increments, target = self.task.draw(key)
-        return rl.rate_loss(
-            network, increments, self.task.grid, target, burn_in=BURN_IN
-        )
-
-
 class SpikingLoss(eqx.Module):
     """The mean over trials, each of an input and spikes of its own. The first input is that of the other losses."""
 
     task: Task
-    dynamics: rl.Spiking
     num_trials: int = eqx.field(static=True)
 
     def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
@@ -104,10 +80,20 @@ class SpikingLoss(eqx.Module):
 
     def of_trial(self, network, drive_key, spike_key) -> jax.Array:
         increments, target = self.task.draw(drive_key)
-        run = rl.simulate(
-            network, increments, self.task.grid, self.dynamics, key=spike_key
-        )
+        dynamics = rl.Spiking(rl.train.StraightThrough())
+        run = rl.simulate(network, increments, self.task.grid, dynamics, key=spike_key)
         return jnp.mean((run.outputs - target)[BURN_IN:] ** 2)
+
+
+class ExactLoss(eqx.Module):
+    """`rl.expected_spiking_loss` or `rl.rate_loss`."""
+
+    task: Task
+    of: Callable = eqx.field(static=True)
+
+    def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
+        increments, target = self.task.draw(key)
+        return self.of(network, increments, self.task.grid, target, burn_in=BURN_IN)
 
 
 @dataclass
@@ -119,16 +105,27 @@ class Result:
     seconds_per_step: float
     trials: int = 1  # of spikes in each step, where there are any
     predicted: float = np.nan  # expected loss of the spiking network, without a spike
-    rate_part: float = np.nan  # that of the rate network
     measured: float = np.nan  # from spikes
     standard_error: float = np.nan
+    rate_part: float = np.nan  # that of the rate network
     mean_rate: float = np.nan  # Hz
 
 
+MEASURES = ["predicted", "measured", "standard_error", "rate_part", "mean_rate"]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
-    options = parse(arguments)
-    png, pdf, table = _script.files(options)
+    count, seconds = _script.count, _script.seconds
+    options = _script.options(
+        "Trains spiking neurons to multiply two signals.",
+        arguments,
+        output="fit_encoders",
+        quick=QUICK,
+        neurons=(count, 100, "hidden neurons"),
+        duration=(seconds, 1.0, "length in s of the input of a step of training"),
+        steps=(count, 400, "steps of training"),
+        trials=(count, 30, "trials of spikes in the test, of ten times the length"),
+    )
     keys = jax.random.split(jax.random.key(options.seed), 4)
     task, long = make_task(options.duration), make_task(10 * options.duration)
     start = make_start(options.neurons, long, keys[:2])
@@ -137,25 +134,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, result in results.items():
         evaluate(result, long, test_key, spike_key, options.trials)
         print_result(name, result)
-    write_table(table, results)
-    with rl.plot.style():
-        figure = draw(results, long, test_key, spike_key)
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _script.make_parser("Trains spiking neurons to multiply two signals.")
-    count, seconds = _script.count, _script.seconds
-    parser.add_argument("--neurons", type=count, default=100, help="hidden neurons")
-    text = "length in s of the input of a step of training"
-    parser.add_argument("--duration", type=seconds, default=1.0, help=text)
-    parser.add_argument("--steps", type=count, default=400, help="steps of training")
-    text = "trials of spikes in the test, of ten times the length"
-    parser.add_argument("--trials", type=count, default=30, help=text)
-    return _script.parse(parser, arguments, output="fit_encoders", quick=QUICK)
+    rows = [
+        [name, len(r.losses), r.trials, r.seconds_per_step, *(getattr(r, each) for each in MEASURES)]
+        for name, r in results.items()
+    ]  # fmt: skip
+    names = ["training", "steps", "trials", "seconds_per_step", *MEASURES]
+    _script.write_table(options, names, rows)
+    titles = {
+        "A": "Trained, on a new input",
+        "B": "Training (colours as in E)",
+        "C": "Encoders at the start",
+        "D": "Encoders trained (exact, with variance)",
+        "E": "Squared error of the spikes",
+    }
+    layout = dict(width_ratios=[1, 1, 1.1])
+    trained = results["exact, with variance"].network
+    with _script.picture(options, "AAB;CDE", titles, (11, 6.6), **layout) as axes:
+        draw_outputs(axes["A"], trained, long, test_key, spike_key)
+        draw_histories(axes["B"], results)
+        draw_encoders(axes["C"], start)
+        draw_encoders(axes["D"], trained)
+        draw_losses(axes["E"], results)
 
 
 def make_task(duration: float) -> Task:
@@ -185,13 +184,12 @@ def train_all(
 ) -> dict[str, Result]:
     names = list(COLORS)
     results = {names[0]: Result(start, np.zeros(0), np.nan)}
-    dynamics = rl.Spiking(rl.train.StraightThrough())
-    losses = [ExpectedLoss(task), RateLoss(task), SpikingLoss(task, dynamics, 1)]
-    for name, loss in zip(names[1:4], losses, strict=True):
+    exact = (ExactLoss(task, of) for of in (rl.expected_spiking_loss, rl.rate_loss))
+    for name, loss in zip(names[1:], [*exact, SpikingLoss(task, 1)], strict=False):
         results[name] = train(name, start, loss, options.steps, key)
-    exact, _, straight = (results[name].seconds_per_step for name in names[1:4])
-    trials = max(1, round(exact / straight))
-    loss = SpikingLoss(task, dynamics, trials)
+    spent, _, straight = (results[name].seconds_per_step for name in names[1:4])
+    trials = max(1, round(spent / straight))
+    loss = SpikingLoss(task, trials)
     results[names[4]] = train(names[4], start, loss, options.steps, key)
     results[names[4]].trials = trials
     return results
@@ -232,21 +230,15 @@ def evaluate(
     arguments = (result.network, increments, test.grid, target)
     result.predicted = float(rl.expected_spiking_loss(*arguments, burn_in=BURN_IN))
     result.rate_part = float(rl.rate_loss(*arguments, burn_in=BURN_IN))
-
-    errors, rates = run_trials(
-        result.network,
-        increments,
-        target,
-        test.grid,
-        jax.random.split(spike_key, trials),
-    )
+    keys = jax.random.split(spike_key, trials)
+    errors, rates = run_trials(*arguments, keys)
     result.measured = float(errors.mean())
     result.standard_error = float(errors.std(ddof=1) / np.sqrt(trials))
     result.mean_rate = float(rates.mean())
 
 
 @eqx.filter_jit
-def run_trials(network, increments, target, grid: rl.TimeGrid, keys: jax.Array):
+def run_trials(network, increments, grid: rl.TimeGrid, target, keys: jax.Array):
     """Squared error and mean rate in Hz of each."""
 
     def trial(key):
@@ -269,58 +261,25 @@ def print_result(name: str, result: Result) -> None:
     )
 
 
-def write_table(path: Path, results: dict[str, Result]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        names = ["predicted", "measured", "standard_error", "rate_part", "mean_rate"]
-        writer.writerow(["training", "steps", "trials", "seconds_per_step", *names])
-        for training, result in results.items():
-            values = [getattr(result, name) for name in ["seconds_per_step", *names]]
-            numbers = [f"{value:.6g}" for value in values]
-            writer.writerow([training, len(result.losses), result.trials, *numbers])
-
-
 # The figure
-
-
-def draw(results: dict[str, Result], test: Task, test_key, spike_key) -> Figure:
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
-    axes = figure.subplot_mosaic(
-        [["A", "A", "B"], ["C", "D", "E"]], width_ratios=[1, 1, 1.1]
-    )
-    exact = results["exact, with variance"]
-    draw_outputs(axes["A"], exact.network, test, test_key, spike_key)
-    draw_histories(axes["B"], results)
-    for letter, name in zip("CD", ("not trained", "exact, with variance"), strict=True):
-        draw_encoders(axes[letter], results[name].network)
-    draw_losses(axes["E"], results)
-    titles = {
-        "A": "Output after training, on a new input",
-        "B": "Training (colours as in E)",
-        "C": "Encoders at the start",
-        "D": "Encoders trained (exact, with variance)",
-        "E": "Squared error of the spiking network",
-    }
-    _script.name_panels(axes, titles)
-    return figure
 
 
 def draw_outputs(ax: Axes, network, test: Task, test_key, spike_key) -> None:
     increments, target = test.draw(test_key)
+    kinds = {"spiking": rl.Spiking(), "generalised rate": rl.GeneralisedRate()}
+    runs = {
+        name: rl.simulate(network, increments, test.grid, kind, key=spike_key)
+        for name, kind in kinds.items()
+    }
+    rl.plot.traces(runs, start=BURN_IN * DT, ax=ax)
+    ax.lines[0].set_linewidth(0.8)
+    ax.plot(1e3 * test.grid.times[1:], target, "k--", linewidth=1, label="target")
     shown = slice(BURN_IN, BURN_IN + 1000)
-    times = 1e3 * test.grid.times[1:][shown]
-
-    def trace(dynamics):
-        run = rl.simulate(network, increments, test.grid, dynamics, key=spike_key)
-        return np.asarray(run.outputs)[shown, 0]
-
-    ax.plot(times, trace(rl.Spiking()), color="0.7", linewidth=0.8, label="spiking")
-    rate = trace(rl.GeneralisedRate())
-    ax.plot(times, rate, color="#0072B2", linewidth=1.4, label="generalised rate")
-    ax.plot(times, target[shown, 0], "--", color="black", linewidth=1, label="target")
-    ax.margins(x=0.01)
-    ax.set(xlabel="time (ms)", ylabel="product $y$ (latents squared)")
-    ax.legend(ncols=3, loc="upper right")
+    both = np.stack([runs["spiking"].outputs[shown], target[shown]])
+    ax.set_xlim(1e3 * BURN_IN * DT, 1e3 * BURN_IN * DT + 1000)
+    ax.set_ylim(1.1 * both.min(), 1.1 * both.max())
+    ax.set_ylabel("product $y$ (latents squared)")
+    ax.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 0.98))
 
 
 def draw_histories(ax: Axes, results: dict[str, Result]) -> None:
@@ -362,13 +321,13 @@ def draw_losses(ax: Axes, results: dict[str, Result]) -> None:
         width = 2 * result.standard_error
         ax.errorbar(result.measured, row, xerr=width, color="black", capsize=2)
         ax.plot(result.predicted, row, "D", color="black", markersize=5)
-        ax.text(0, row - 0.33, name, va="bottom", fontsize=8)
+        ax.text(0, row - 0.33, name, va="bottom", fontsize=8.5)
     ax.plot([], [], "D", color="black", markersize=5, label="predicted without spikes")
     ax.errorbar([], [], xerr=[], color="black", label="measured, ± 2 standard errors")
     ax.barh([0], [0], color="0.3", label="of it, error of the rate")
     ax.set(yticks=[], xlabel="mean squared error (latents$^4$)")
-    ax.set_ylim(len(results) - 0.4, -1.9)
-    ax.legend(loc="upper right", fontsize=7.5)
+    ax.set_ylim(len(results) - 0.4, -2.4)
+    ax.legend(loc="upper right", fontsize=8.5)
 
 
 if __name__ == "__main__":

@@ -19,16 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from matplotlib.figure import Figure
 
 import ratelike as rl
 
 jax.config.update("jax_enable_x64", True)
-parser = _script.make_parser("Fits neurons to spikes of Brian2, and runs a network.")
-text = "length in s of the recording"
-parser.add_argument("--duration", type=_script.seconds, default=100.0, help=text)
-options = _script.parse(parser, None, output="fit_neuron", quick=dict(duration=20.0))
-png, pdf, table = _script.files(options)
+options = _script.options(
+    "Fits neurons to spikes of Brian2, and runs a network.",
+    None,
+    output="fit_neuron",
+    quick=dict(duration=20.0),
+    duration=(_script.seconds, 100.0, "length in s of the recording"),
+)
 key = jax.random.key(options.seed)
 NAMES = ["threshold", "width", "tau_m", "v_reset"]
 
@@ -97,7 +98,7 @@ for name, *row in zip(NAMES, true, estimate, error, strict=True):
         *(f"{a:8.4g}: {b:.4g} +- {c:.2g}" for a, b, c in zip(*row, strict=True)),
     )
 rows = np.column_stack([each.ravel() for each in (true, estimate, error)])
-np.savetxt(table, rows, delimiter=",", header="true,estimate,standard_error")
+_script.write_table(options, ["true", "estimate", "standard_error"], rows)
 
 # A network: 100 neurons like each, with encoders of their own.
 encoder = jax.random.normal(key, (400, 2))
@@ -114,18 +115,15 @@ def run(parameters, dynamics):
 
 rate, exact = (run(each, rl.GeneralisedRate()) for each in (estimate, true))
 spiking = run(estimate, rl.Spiking())
-with rl.plot.style():
-    figure = Figure(figsize=(11, 3.3), layout="constrained")
-    axes = figure.subplot_mosaic("ABC")
-    titles = {"A": "Fitted parameters", "B": "Rescaled intervals", "C": "Network"}
-    _script.name_panels(axes, titles)
+titles = {"A": "Fitted parameters", "B": "Rescaled intervals", "C": "Network"}
+with _script.picture(options, "ABC", titles, (11, 3.3)) as axes:
     for i, marker in enumerate("osD^"):
         places = np.arange(4) + 0.12 * (i - 1.5)
         axes["A"].errorbar(places, z[:, i], 2.0, fmt=marker, label=f"neuron {i + 1}")
     axes["A"].axhline(0.0, color="0.6", linewidth=0.8)
     axes["A"].set_xticks(range(4), ["threshold", "width", r"$\tau_m$", "reset"])
-    axes["A"].set(ylabel="fitted minus true (standard errors)", ylim=(-5.5, 5.5))
-    axes["A"].legend(ncols=2, fontsize=7)
+    axes["A"].set(ylabel="fitted minus true (standard errors)", ylim=(-5.5, 7.5))
+    axes["A"].legend(ncols=2)
     for each, color, label in (
         (network, "C1", "fitted"),
         (poisson, "C3", "without memory"),
@@ -144,22 +142,17 @@ with rl.plot.style():
     text = r"(sorted minus uniform) $\times\ \sqrt{n}$"
     axes["B"].set(xlabel="quantile of the uniform distribution", ylabel=text)
     axes["B"].legend()
-    ms = 1e3 * short_grid.times[1:]
-    axes["C"].plot(ms, spiking.outputs[:, 0], color="0.75", label="spiking")
-    axes["C"].plot(ms, exact.outputs[:, 0], "k--", label="rate, true neurons")
-    axes["C"].plot(
-        ms,
-        rate.outputs[:, 0],
-        color=rl.plot.COLORS["generalised"],
-        label="rate, fitted neurons",
-    )
-    axes["C"].set(xlabel="time (ms)", ylabel="output $y_1$")
-    axes["C"].legend()
-    figure.savefig(png, dpi=200)
-    figure.savefig(pdf)
+    runs = {
+        "spiking": spiking,
+        "generalised rate, fitted neurons": rate,
+        "true neurons": exact,
+    }
+    rl.plot.traces(runs, ax=axes["C"])
+    axes["C"].lines[-1].set(color="black", linestyle="--")
+    axes["C"].legend(loc="upper right")
+    axes["C"].margins(y=0.3)
 difference = rl.mean_absolute_error(rate.outputs, exact.outputs)
 noise = rl.mean_absolute_error(spiking.outputs, rate.outputs)
 print(
     f"error of the rate by the fit {difference:.2g}, of the spikes by their number {noise:.2g}"
 )
-print(f"wrote {png}, {pdf}, {table}")

@@ -9,30 +9,23 @@ oscillations, of some 40 Hz (Whittington et al. 2000; Brunel and Wang 2003):
 
 A-C  mean rate of the excitatory neurons, spiking and as its generalised rate, for each N
 D    spikes of some neurons of the largest network, by population
-E    distance of amplitude and frequency between both, against N
+E    distance of amplitude and frequency between both, against N, with 95% intervals
 F    by how much their phases differ, against time
 
 Both networks begin at rest, and so in phase. Fluctuations of finite networks shift the
 phase, which nothing restores: the larger the network, the longer it keeps step with the
 limit. Amplitude and frequency are those of the limit ever after, but for N^(-1/2).
 
-Writes gamma.png, gamma.pdf and gamma.csv (a row for each trial, as it finishes).
+Writes gamma.png, gamma.pdf and gamma.csv (a row for each trial).
 """
 
-import argparse
-import csv
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 import _script
 import jax
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 import ratelike as rl
 
@@ -42,7 +35,7 @@ GRID = rl.TimeGrid(0.5e-3, 2400)
 EDGE = 200  # steps
 BAND = (25.0, 70.0)  # Hz
 BIN = 2e-3  # s, of what is drawn
-LONGEST_SHOWN = 400.0  # ms
+SHOWN = (0, 400)  # ms
 RASTER_NEURONS = {"exc": 64, "inh": 16}
 
 
@@ -91,7 +84,8 @@ class Rhythm:
     signal: np.ndarray  # the analytic signal, with amplitude and phase of each step
 
 
-# Spiking and generalised networks of each size.
+# Of spiking and generalised networks of each size.
+Runs = dict[int, tuple[rl.Trajectory, rl.Trajectory]]
 Study = dict[int, list[tuple[Rhythm, Rhythm]]]
 
 
@@ -107,14 +101,14 @@ def rhythm(trajectory: rl.Trajectory) -> Rhythm:
 
 
 def run(
-    size: int, key: jax.Array, shown: dict[str, int] | None = None
+    size: int, key: jax.Array, is_shown: bool = False
 ) -> tuple[rl.Trajectory, rl.Trajectory]:
     """A network spiking, and as its generalised rate."""
     network_key, spike_key = jax.random.split(key)
-    network = gamma_network(size, network_key)
-    populations, record = network.layers[0].populations, None
-    if shown is not None:
-        few = [populations[name][:number] for name, number in shown.items()]
+    network, record = gamma_network(size, network_key), None
+    if is_shown:
+        populations = network.layers[0].populations
+        few = [populations[name][:number] for name, number in RASTER_NEURONS.items()]
         record = {0: [neuron for each in few for neuron in each]}
     spiking = rl.simulate(
         network, None, GRID, rl.Spiking(), key=spike_key, record=record
@@ -122,112 +116,72 @@ def run(
     return spiking, rl.simulate(network, None, GRID, rl.GeneralisedRate())
 
 
-def run_study(sizes: list[int], trials: int, key: jax.Array, file: TextIO) -> Study:
-    """Rhythms of spiking and generalised networks, for each size."""
-    writer = csv.writer(file)
-    columns = [f"{what}_{of}" for of in ("spiking", "generalised") for what in ("amplitude_hz", "frequency_hz")]  # fmt: skip
-    writer.writerow(["size", "trial", *columns])
-    study: Study = {size: [] for size in sizes}
-    for size in sizes:
-        for trial in range(trials):
-            own = jax.random.fold_in(jax.random.fold_in(key, size), trial)
-            spiking, generalised = run(size, own)
-            both = (rhythm(spiking), rhythm(generalised))
-            study[size].append(both)
-            values = [
-                f"{x:.6g}" for each in both for x in (each.amplitude, each.frequency)
-            ]
-            writer.writerow([size, trial, *values])
-            file.flush()  # an interrupted run keeps what is finished
-    return study
+def run_study(sizes: list[int], trials: int, key: jax.Array) -> Study:
+    def rhythms(size: int, trial: int) -> tuple[Rhythm, Rhythm]:
+        own = jax.random.fold_in(jax.random.fold_in(key, size), trial)
+        spiking, generalised = run(size, own)
+        return rhythm(spiking), rhythm(generalised)
+
+    return {size: [rhythms(size, trial) for trial in range(trials)] for size in sizes}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
-    parser = make_parser()
-    options = _script.parse(parser, arguments, output="gamma", quick=QUICK)
+    options = _script.options(
+        "Draws how an oscillating spiking network approaches its rate network.",
+        arguments,
+        output="gamma",
+        quick=QUICK,
+        min_size=(
+            _script.number(int, 50, 2**24),
+            500,
+            "smallest number N of neurons; the others are 4 and 16 times as many",
+        ),
+        trials=(_script.count, 12, "networks of each size"),
+    )
     sizes = [options.min_size * 4**k for k in range(3)]
     keys = jax.random.split(jax.random.key(options.seed))
-    try:
-        png, pdf, table = _script.files(options)
-        file = table.open("w", newline="")
-    except OSError as error:
-        parser.error(str(error))
-    with file:
-        study = run_study(sizes, options.trials, keys[0], file)
-    recorded = [None, None, RASTER_NEURONS]
-    runs = {
-        size: run(size, keys[1], each)
-        for size, each in zip(sizes, recorded, strict=True)
+    study = run_study(sizes, options.trials, keys[0])
+    write_table(options, study)
+    runs = {size: run(size, keys[1], size == sizes[-1]) for size in sizes}
+    titles = {
+        "A": f"$N$ = {sizes[0]}: fluctuations shift the phase",
+        "B": f"$N$ = {sizes[1]}",
+        "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
+        "D": f"Excitation, then inhibition ($N$ = {sizes[2]})",
+        "E": "How far amplitude and frequency are from the limit",
+        "F": "Larger networks keep in phase with it for longer",
     }
-    with mpl.rc_context(_script.STYLE):
-        figure = draw(runs, study)
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print_table(study)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
+    layout = dict(width_ratios=[1.6, 1])
+    with _script.picture(options, "AD;BE;CF", titles, (11, 7.5), **layout) as axes:
+        for letter, size in zip("ABC", sizes, strict=True):
+            draw_rates(axes[letter], runs[size], top(runs), with_legend=letter == "A")
+        for letter in "AB":
+            axes[letter].set(xlabel="")
+        rl.plot.raster(runs[sizes[-1]][0], 0, ax=axes["D"])
+        axes["D"].set(xlim=(SHOWN[1] - 200, SHOWN[1]), ylabel="neurons")
+        draw_distances(axes["E"], study)
+        draw_phases(axes["F"], study)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = _script.make_parser(
-        "Draws how an oscillating spiking network approaches its rate network."
-    )
-    count = _script.number(int, 50, 2**24)
-    text = "smallest number N of neurons; the others are 4 and 16 times as many"
-    parser.add_argument("--min-size", type=count, default=500, metavar="N", help=text)
-    text = "networks of each size"
-    parser.add_argument("--trials", type=_script.count, default=12, help=text)
-    return parser
-
-
-def print_table(study: Study) -> None:
-    print("    N  amplitude, spiking  generalised (Hz)  frequency, spiking  generalised (Hz)")  # fmt: skip
-    for size, trials in study.items():
-        means = [
-            np.mean([getattr(both[of], what) for both in trials])
-            for what in ("amplitude", "frequency")
-            for of in (0, 1)
-        ]
-        print(
-            f"{size:5}  {means[0]:18.1f}  {means[1]:16.1f}  {means[2]:18.1f}  {means[3]:16.1f}"
-        )
+def write_table(options, study: Study) -> None:
+    """And prints their means."""
+    names = [f"{what}_{of}" for of in ("spiking", "generalised") for what in ("amplitude_hz", "frequency_hz")]  # fmt: skip
+    rows = [
+        [size, trial, *(x for each in both for x in (each.amplitude, each.frequency))]
+        for size, trials in study.items()
+        for trial, both in enumerate(trials)
+    ]
+    _script.write_table(options, ["size", "trial", *names], rows)
+    print(f"{'N':>7}", *(f"{name:>24}" for name in names))
+    for size in study:
+        means = np.mean([row[2:] for row in rows if row[0] == size], axis=0)
+        print(f"{size:7}", *(f"{mean:24.1f}" for mean in means))
 
 
 # The figure
 
 
-def draw(
-    runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]],
-    study: Study,
-) -> Figure:
-    figure = Figure(figsize=(11, 7.5))
-    figure.set_layout_engine("constrained", w_pad=0.07)
-    axes = figure.subplot_mosaic("AD;BE;CF", width_ratios=[1.6, 1])
-    for letter, both in zip("ABC", runs.values(), strict=True):
-        draw_rates(axes[letter], both, with_legend=letter == "A")
-        axes[letter].set(xlim=(0, LONGEST_SHOWN), ylim=(0, top(runs)))
-        if letter != "C":
-            axes[letter].set(xlabel="")
-    largest = max(runs)
-    rl.plot.raster(runs[largest][0], 0, ax=axes["D"])
-    axes["D"].set(xlim=(LONGEST_SHOWN - 200, LONGEST_SHOWN), ylabel="neurons")
-    draw_distances(axes["E"], study)
-    draw_phases(axes["F"], study)
-    sizes = list(runs)
-    titles = {
-        "A": f"$N$ = {sizes[0]}: fluctuations shift the phase",
-        "B": f"$N$ = {sizes[1]}",
-        "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
-        "D": f"Excitation, then inhibition ($N$ = {largest})",
-        "E": "How far amplitude and frequency are from the limit",
-        "F": "Larger networks keep in phase with it for longer",
-    }
-    _script.name_panels(axes, titles)
-    return figure
-
-
-def top(runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]]) -> float:
+def top(runs: Runs) -> float:
     """Above all peaks but that of the beginning, where all neurons have never fired."""
     width = round(BIN / GRID.dt)
     rates = [np.asarray(both[0].population_rates[0]["exc"]) for both in runs.values()]
@@ -236,37 +190,33 @@ def top(runs: dict[int, tuple[rl.Trajectory, rl.Trajectory]]) -> float:
 
 
 def draw_rates(
-    ax: Axes, both: tuple[rl.Trajectory, rl.Trajectory], *, with_legend: bool
+    ax: Axes,
+    both: tuple[rl.Trajectory, rl.Trajectory],
+    top: float,
+    *,
+    with_legend: bool,
 ) -> None:
     named: dict[str, rl.Trajectory] = {"spiking": both[0], "generalised rate": both[1]}
     rl.plot.rates(named, populations=["exc"], bin=BIN, ax=ax)
-    ax.set_ylabel("excitatory rate (Hz)")
+    ax.set(ylabel="excitatory rate (Hz)", xlim=SHOWN, ylim=(0, top))
     place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2}
     ax.legend(**place).set_visible(with_legend)
 
 
 def draw_distances(ax: Axes, study: Study) -> None:
-    """Mean distances of amplitude and frequency, in percent of the limit, with each trial."""
-    sizes = np.array(list(study))
-    for what, color, shift in (("amplitude", "#009E73", 0.97), ("frequency", "#CC79A7", 1.03)):  # fmt: skip
-        pairs = np.array(
-            [[[getattr(each, what) for each in both] for both in trials] for trials in study.values()]
-        )  # fmt: skip
-        percent = 100.0 * np.abs(pairs[..., 0] / pairs[..., 1] - 1.0)
-        for trial in percent.T:
-            ax.plot(shift * sizes, trial, "o", color=color, markersize=3, alpha=0.4)
-        means = percent.mean(axis=1)
-        ax.loglog(
-            shift * sizes, means, "o-", color=color, markersize=6, label=f"of the {what}"
-        )  # fmt: skip
-    guide = 1.5 * means[0] * (sizes / sizes[0]) ** -0.5
-    ax.plot(sizes, guide, "--", color="black", linewidth=1, label="slope −1/2")
-    ax.set_xticks(sizes, [f"{size}" for size in sizes])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
+    """Mean distances of amplitude and frequency, in percent of the limit."""
+
+    def percent(what: str) -> rl.study.SizeCurve:
+        pairs = [
+            np.array([[getattr(each, what) for each in both] for both in trials])
+            for trials in study.values()
+        ]
+        apart = [100.0 * np.abs(pair[:, 0] / pair[:, 1] - 1.0) for pair in pairs]
+        return rl.study.SizeCurve(list(study), apart)
+
+    curves = {f"of the {what}": percent(what) for what in ("amplitude", "frequency")}
+    rl.plot.convergence(curves, ax=ax)
     ax.set(xlabel="neurons $N$", ylabel="distance (%)")
-    ax.legend(loc="lower left")
 
 
 def draw_phases(ax: Axes, study: Study) -> None:

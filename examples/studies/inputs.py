@@ -9,18 +9,17 @@ import _script
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 
 import ratelike as rl
 
-parser = _script.make_parser(
-    "Draws responses to a step, to constant currents and to a recorded current."
+options = _script.options(
+    "Draws responses to a step, to constant currents and to a recorded current.",
+    None,
+    output="inputs",
+    quick=dict(neurons=100),
+    neurons=(_script.count, 1000, "number of neurons"),
 )
-parser.add_argument(
-    "--neurons", type=_script.count, default=1000, help="number of neurons"
-)
-options = _script.parse(parser, None, output="inputs", quick=dict(neurons=100))
-png, pdf, file = _script.files(options)
+file = _script.files(options)[2]
 key = jax.random.key(options.seed)
 ones = jnp.ones((options.neurons, 1))
 network = rl.Network(
@@ -59,22 +58,13 @@ drive = rl.SignalDrive(
 )
 response = rl.simulate(network, drive, grid, rate)
 
-with rl.plot.style():
-    figure = Figure(figsize=(10, 3), layout="constrained")
-    axes = figure.subplot_mosaic("ABC")
-    _script.name_panels(
-        axes, {"A": "Step response", "B": "f-I curve", "C": "A current from a file"}
-    )
-    grey, blue = (rl.plot.COLORS[name] for name in ("spiking", "generalised"))
-    axes["A"].plot(spikes.times * 1e3, spikes.outputs, color=grey, label="spiking")
-    axes["A"].plot(
-        limit.times * 1e3, limit.outputs, color=blue, label="generalised rate"
-    )
-    axes["A"].legend()
+titles = {"A": "Step response", "B": "f-I curve", "C": "A current from a file"}
+with _script.picture(options, "ABC", titles, (10, 3)) as axes:
+    runs = {"spiking": spikes, "generalised rate": limit}
+    rl.plot.traces(runs, unit="Hz", ax=axes["A"]).legend()
+    blue = rl.plot.COLORS["generalised"]
     axes["B"].plot(currents, final_rates, "o-", color=blue)
-    axes["C"].plot(response.times * 1e3, response.outputs, color=blue)
-    for name in "AC":
-        axes[name].set(xlabel="time (ms)", ylabel="rate behind a membrane (Hz)")
     axes["B"].set(xlabel="x (escape widths)", ylabel="rate (Hz)")
-    figure.savefig(png, dpi=200)
-    figure.savefig(pdf)
+    rl.plot.traces({"generalised rate": response}, unit="Hz", ax=axes["C"])
+    axes["C"].lines[0].set_linewidth(1.3)
+    axes["C"].legend().remove()

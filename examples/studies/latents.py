@@ -16,21 +16,18 @@ latents.png, latents.pdf and latents.csv (a row for each trial).
 """
 
 import argparse
-import csv
 import functools
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import _script
+import _study
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 from tqdm import tqdm
 
 import ratelike as rl
@@ -40,8 +37,7 @@ QUICK = dict(
 )
 DT = 1e-3  # s
 DISTINCT = 64  # neurons of a layer with duplicates
-COLORS = ["#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"]
-DUPLICATES = "0.45"
+MOST_EXPONENTS = 6
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,6 @@ class Family:
     """Networks of all sizes, by one rule."""
 
     name: str
-    color: str
     num_latents: Callable[[int], int]  # p of N
     distinct: int | None = None  # neurons per layer that are not copies
 
@@ -60,84 +55,61 @@ class Family:
             r"\propto", "~"
         )
 
+    def ratios(self, sizes: Sequence[int]) -> np.ndarray:
+        """p/N, with p a whole number."""
+        return np.array([self.num_latents(size) / size for size in sizes])
 
-@dataclass
-class Study:
-    family: Family
-    curve: rl.study.SizeCurve  # to the generalised rate
-    rates: rl.study.SizeCurve  # Hz
-
-    @property
-    def latents_per_neuron(self) -> np.ndarray:
-        sizes = self.curve.sizes
-        return np.array([self.family.num_latents(size) / size for size in sizes])
-
-    def expected_slope(self, fit_from: int) -> float:
-        """Of sqrt(p/N), with p a whole number."""
-        sizes = np.array(self.curve.sizes)
-        kept = sizes >= fit_from
-        ratio = np.log(self.latents_per_neuron[kept])
-        slope = 0.5 * np.polyfit(np.log(sizes[kept]), ratio, 1)[0]
+    def expected_slope(self, sizes: Sequence[int]) -> float:
+        """Of sqrt(p/N)."""
+        slope = np.polyfit(np.log(sizes), 0.5 * np.log(self.ratios(sizes)), 1)[0]
         return float(np.round(slope, 6)) + 0.0  # no minus zero
 
 
+Studies = list[tuple[Family, rl.study.Convergence]]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
     options = parse(arguments)
-    png, pdf, table = _script.files(options)
-    key = jax.random.key(options.seed)
-    studies = []
+    key, studies = jax.random.key(options.seed), []
     for index, family in enumerate(make_families(options)):
-        studies.append(run(family, options, jax.random.fold_in(key, index)))
-        write_table(table, studies)  # an interrupted run keeps what is finished
+        studies.append((family, run(family, options, jax.random.fold_in(key, index))))
+        write_table(options, studies)  # an interrupted run keeps what is finished
     print_table(studies, options.fit_from)
-    with rl.plot.style():
-        figure = draw(studies, options.fit_from)
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
+    titles = {
+        "A": "Convergence needs fewer latents than neurons",
+        "B": r"One curve for all: $\sqrt{p/N}$",
+    }
+    with _script.picture(
+        options, "AB", titles, (11, 4.4), width_ratios=[1.15, 1]
+    ) as axes:
+        draw_sizes(axes["A"], studies, options.fit_from)
+        draw_collapse(axes["B"], studies, axes["A"])
+        axes["B"].sharey(axes["A"])
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _script.make_parser("Draws the error for numbers of latents that grow.")
     count, seconds = _script.count, _script.seconds
-    text = "alpha, each from 0 to 1"
-    exponents = [0.0, 0.25, 0.5, 0.75, 1.0]
-    parser.add_argument(
-        "--exponents", type=float, nargs="+", default=exponents, help=text
+    options = _script.options(
+        "Draws the error for numbers of latents that grow.",
+        arguments,
+        output="latents",
+        quick=QUICK,
+        exponents=(float, [0.0, 0.25, 0.5, 0.75, 1.0], "alpha, each from 0 to 1"),
+        latents=(count, 2, "number p0 of latents at N0 neurons"),
+        min_size=(count, 64, "N0, the smallest number of neurons per layer"),
+        max_size=(count, 4096, "largest N; sizes double from the smallest on"),
+        depth=(count, 2, "layers of neurons"),
+        trials=(count, 3, "trials at the largest N, proportionally more at others"),
+        duration=(seconds, 0.4, "time after the burn-in in s"),
+        burn_in=(seconds, 0.1, "time left out at the start in s"),
+        fit_from=(count, 64, "smallest N in the fits of slopes"),
+        workers=(count, os.cpu_count() or 1, "parts of a study beside each other"),
     )
-    text = "number p0 of latents at N0 neurons"
-    parser.add_argument("--latents", type=count, default=2, help=text)
-    text = "N0, the smallest number of neurons per layer"
-    parser.add_argument("--min-size", type=count, default=64, help=text)
-    text = "largest N; sizes double from the smallest on"
-    parser.add_argument("--max-size", type=count, default=4096, help=text)
-    parser.add_argument("--depth", type=count, default=2, help="layers of neurons")
-    text = "trials at the largest N, proportionally more at others"
-    parser.add_argument("--trials", type=count, default=3, help=text)
-    text = "time after the burn-in in s"
-    parser.add_argument("--duration", type=seconds, default=0.4, help=text)
-    text = "time left out at the start in s"
-    parser.add_argument("--burn-in", type=seconds, default=0.1, help=text)
-    text = "smallest N in the fits of slopes"
-    parser.add_argument("--fit-from", type=count, default=64, help=text)
-    text = "parts of a study beside each other"
-    parser.add_argument("--workers", type=count, default=os.cpu_count() or 1, help=text)
-    options = _script.parse(parser, arguments, output="latents", quick=QUICK)
-    if not all(0.0 <= alpha <= 1.0 for alpha in options.exponents):
-        parser.error(f"--exponents must be from 0 to 1, got {options.exponents}")
-    if len(options.exponents) > len(COLORS):
-        parser.error(f"--exponents takes at most {len(COLORS)} values")
+    options.sizes, exponents = _script.sizes(options), options.exponents
+    if not all(0.0 <= a <= 1.0 for a in exponents) or len(exponents) > MOST_EXPONENTS:
+        raise SystemExit(f"--exponents takes {MOST_EXPONENTS} from 0 to 1: {exponents}")
     if options.min_size % DISTINCT:
-        rule = f"--min-size must be a multiple of {DISTINCT}, the distinct neurons"
-        parser.error(f"{rule} among duplicates, got {options.min_size}")
-    # As many as fit: floor(log2(max / min)) + 1.
-    doublings = (options.max_size // options.min_size).bit_length()
-    options.sizes = [options.min_size * 2**k for k in range(doublings)]
-    if sum(size >= options.fit_from for size in options.sizes) < 2:
-        rule = "a slope needs two sizes from --fit-from to --max-size"
-        parser.error(f"{rule}: got {options.fit_from} for the sizes {options.sizes}")
+        raise SystemExit(f"--min-size must be a multiple of {DISTINCT}")
     return options
 
 
@@ -150,175 +122,129 @@ def make_families(options: argparse.Namespace) -> list[Family]:
         return names.get(alpha, rf"$p \propto N^{{{alpha:g}}}$")
 
     families = [
-        Family(name_of(alpha), color, functools.partial(latents, alpha))
-        for alpha, color in zip(options.exponents, COLORS, strict=False)
+        Family(name_of(alpha), functools.partial(latents, alpha))
+        for alpha in options.exponents
     ]
     name = f"duplicates of {DISTINCT} neurons, $p$ = {options.latents}"
     few = functools.partial(latents, 0.0)
-    return [*families, Family(name, DUPLICATES, few, DISTINCT)]
+    return [*families, Family(name, few, DISTINCT)]
 
 
 def make_network(
     family: Family, depth: int, most_latents: int, size: int, key: jax.Array
 ) -> rl.Network:
     """With latents that no neuron listens to, up to the largest p: one compiled program serves all sizes."""
-    latents = family.num_latents(size)
-    distinct = size if family.distinct is None else family.distinct
+    latents, distinct = family.num_latents(size), family.distinct or size
     network = rl.relay_network(
         rl.SRM0(), num_neurons=distinct, num_latents=latents, depth=depth, key=key
     )
 
-    def arrays_of(rows):
-        return jnp.tile(
-            jnp.pad(rows, ((0, 0), (0, most_latents - latents))), (size // distinct, 1)
-        )
+    def copies(rows: jax.Array) -> jax.Array:
+        padded = jnp.pad(rows, ((0, 0), (0, most_latents - latents)))
+        return jnp.tile(padded, (size // distinct, 1))
 
     layers = [
-        rl.Layer(
-            layer.neuron,
-            arrays_of(layer.encoder),
-            arrays_of(layer.decoder),
-            layer.bias[0],
-        )
-        for layer in network.layers
+        rl.Layer(one.neuron, copies(one.encoder), copies(one.decoder), one.bias[0])
+        for one in network.layers
     ]
     return rl.Network(layers, network.output_tau_m)
 
 
-def run(family: Family, options: argparse.Namespace, key: jax.Array) -> Study:
+def run(
+    family: Family, options: argparse.Namespace, key: jax.Array
+) -> rl.study.Convergence:
     burn_in = round(options.burn_in / DT)
-    sizes = options.sizes
-    most = max(map(family.num_latents, sizes))
+    most = max(map(family.num_latents, options.sizes))
     # disable=None: no bar where nobody watches.
     progress = functools.partial(
         tqdm, desc=family.plain_name, unit="cell", disable=None
     )
     study = rl.convergence(
         functools.partial(make_network, family, options.depth, most),
-        sizes,
+        options.sizes,
         rl.TimeGrid(DT, burn_in + round(options.duration / DT)),
         num_trials=options.trials,
         key=key,
         burn_in=burn_in,
         execution=rl.study.Execution(workers=options.workers, progress=progress),
     )
-    # The mean over outputs is over those that there are: the others are zero in either network.
-    errors = tuple(
-        errors * (most / family.num_latents(size))
-        for size, errors in zip(sizes, study.generalised.values, strict=True)
-    )
-    return Study(family, rl.study.SizeCurve(study.sizes, errors), study.rates)
+
+    def of_real(curve: rl.study.SizeCurve) -> rl.study.SizeCurve:
+        """The mean over outputs is over those that there are: the others are zero in either network."""
+        pairs = zip(study.sizes, curve.values, strict=True)
+        scaled = [each * (most / family.num_latents(size)) for size, each in pairs]
+        return rl.study.SizeCurve(study.sizes, scaled)
+
+    both = of_real(study.generalised), of_real(study.conventional)
+    return rl.study.Convergence(*both, study.rates)
 
 
-def write_table(path: Path, studies: Sequence[Study]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        names = ["family", "size", "latents", "trial", "error_generalised", "rate_hz"]
-        writer.writerow(names)
-        for study in studies:
-            name = study.family.plain_name
-            cells = zip(
-                study.curve.sizes, study.curve.values, study.rates.values, strict=True
-            )
-            for size, errors, rates in cells:
-                latents = study.family.num_latents(size)
-                for trial, values in enumerate(zip(errors, rates, strict=True)):
-                    numbers = [f"{value:.8g}" for value in values]
-                    writer.writerow([name, size, latents, trial, *numbers])
+def write_table(options: argparse.Namespace, studies: Studies) -> None:
+    names = ["family", "size", "latents", "trial", "error_generalised", "rate_hz"]
+    rows = [
+        [family.plain_name, size, family.num_latents(size), trial, error, rate]
+        for family, study in studies
+        for size, errors, rates in zip(
+            study.sizes, study.generalised.values, study.rates.values, strict=True
+        )
+        for trial, (error, rate) in enumerate(zip(errors, rates, strict=True))
+    ]
+    _script.write_table(options, names, rows)
 
 
-def print_table(studies: Sequence[Study], fit_from: int) -> None:
+def print_table(studies: Studies, fit_from: int) -> None:
     """In Markdown."""
-    sizes = studies[0].curve.sizes
+    sizes = studies[0][1].sizes
     first, last = sizes[0], sizes[-1]
     print(
         f"| networks | p at N = {first} to {last} | error at {first} | error at {last} "
         "| slope, 95% interval | slope of sqrt(p/N) |\n|---|---|---|---|---|---|"
     )
-    for study in studies:
-        latents = [study.family.num_latents(size) for size in (first, last)]
-        means = study.curve.mean()
+    for family, study in studies:
+        means = study.generalised.mean()
+        expected = family.expected_slope([n for n in sizes if n >= fit_from])
         print(
-            f"| {study.family.plain_name} | {latents[0]} to {latents[1]} "
-            f"| {means[0]:.4f} | {means[-1]:.4f} | {slope(study, fit_from)} "
-            f"| {study.expected_slope(fit_from):.3f} |"
+            f"| {family.plain_name} | {family.num_latents(first)} to {family.num_latents(last)} "
+            f"| {means[0]:.4f} | {means[-1]:.4f} "
+            f"| {_study.slope(study.generalised, fit_from, 3)} | {expected:.3f} |"
         )
-
-
-def slope(study: Study, fit_from: int) -> str:
-    fit = study.curve.slope(fit_from)
-    return f"{fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
 
 
 # The figure
 
 
-def draw(studies: Sequence[Study], fit_from: int) -> Figure:
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    axes = figure.subplot_mosaic("AB", width_ratios=[1.15, 1])
-    draw_sizes(axes["A"], studies, fit_from)
-    draw_collapse(axes["B"], studies)
-    axes["B"].sharey(axes["A"])
-    titles = {
-        "A": "Convergence needs fewer latents than neurons",
-        "B": r"One curve for all: $\sqrt{p/N}$",
-    }
-    _script.name_panels(axes, titles)
-    return figure
+def draw_sizes(ax: Axes, studies: Studies, fit_from: int) -> None:
+    fitted = [n for n in studies[0][1].sizes if n >= fit_from]
+    curves = {}
+    for family, study in studies:
+        expected = f"{family.expected_slope(fitted):z.2f}".replace("-", "−")
+        curves[f"{family.name} ({expected})"] = study.generalised
+    rl.plot.convergence(curves, fit_from=fit_from, unit="s.d. of input", ax=ax)
+    for (family, _), line in zip(studies, ax.lines, strict=False):
+        if family.distinct is not None:
+            line.set_markerfacecolor("none")
+    title = r"in brackets: slope of $\sqrt{p/N}$"
+    ax.legend(loc="lower left", title=title, alignment="left", fontsize=8.5)
 
 
-def style_of(family: Family) -> dict:
-    marker = "o" if family.distinct is None else "s"
-    filled = family.color if family.distinct is None else "none"
-    return {"color": family.color, "marker": marker, "markerfacecolor": filled}
-
-
-def draw_sizes(ax: Axes, studies: Sequence[Study], fit_from: int) -> None:
-    sizes = np.array(studies[0].curve.sizes)
-    for study in studies:
-        fit = study.curve.slope(fit_from)
-        numbers = f"{fit.value:z.2f} ({study.expected_slope(fit_from):.2f})"
-        label = f"{study.family.name}: {numbers}".replace("-", "−")
-        ax.loglog(sizes, study.curve.mean(), **style_of(study.family), label=label)
-        # NaN, and no band, where there is one trial.
-        lower, upper = study.curve.confidence_interval()
-        band = {"color": study.family.color, "alpha": 0.25, "linewidth": 0}
-        ax.fill_between(sizes, np.maximum(lower, 1e-9), upper, **band)
-    means = np.array([study.curve.mean() for study in studies])
-    # Room for the legend below the data.
-    ax.set_ylim(means.min() / 8, means.max() * 1.4)
-    ax.set_xticks(sizes, [f"{size}" for size in sizes])
-    ax.xaxis.set_minor_locator(NullLocator())
-    label_errors(ax)
-    ax.set_xlabel("neurons per layer $N$")
-    title = "slope of the error (of $\\sqrt{p/N}$)"
-    ax.legend(loc="lower left", title=title, alignment="left", fontsize=8)
-
-
-def draw_collapse(ax: Axes, studies: Sequence[Study]) -> None:
-    for study in studies:
-        style = {**style_of(study.family), "linestyle": "none"}
-        ax.loglog(study.latents_per_neuron, study.curve.mean(), **style)
-    every = np.concatenate([study.latents_per_neuron for study in studies])
+def draw_collapse(ax: Axes, studies: Studies, beside: Axes) -> None:
+    colors = [line.get_color() for line in beside.lines]
+    for (family, study), color in zip(studies, colors, strict=False):
+        fill = color if family.distinct is None else "none"
+        means = study.generalised.mean()
+        ax.loglog(family.ratios(study.sizes), means, "o", color=color, mfc=fill)
+    every = np.concatenate([family.ratios(study.sizes) for family, study in studies])
     ends = np.array([every.min(), every.max()])
     # Through the largest network of the first family.
-    first = studies[0]
-    factor = first.curve.mean()[-1] / np.sqrt(first.latents_per_neuron[-1])
+    family, study = studies[0]
+    factor = study.generalised.mean()[-1] / np.sqrt(family.ratios(study.sizes)[-1])
     label = rf"{factor:.2g} $\sqrt{{p/N}}$"
     ax.loglog(ends, factor * np.sqrt(ends), "--", color="black", lw=1, label=label)
-    label_errors(ax)
     steps = np.arange(np.floor(np.log2(ends[0])), np.ceil(np.log2(ends[1])) + 1, 2)
     ax.set_xticks(2.0**steps, [f"1/{2.0**-step:g}" for step in steps])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("latents per neuron $p/N$")
     ax.legend(loc="upper left")
-
-
-def label_errors(ax: Axes) -> None:
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylabel(r"mean $|y_{\mathrm{spiking}} - y_{\mathrm{rate}}|$ (s.d. of input)")
 
 
 if __name__ == "__main__":

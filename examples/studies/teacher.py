@@ -18,21 +18,16 @@ Writes teacher.png, teacher.pdf and teacher.csv (a row for each neuron and start
 """
 
 import argparse
-import csv
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import _script
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 import optax
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
@@ -40,7 +35,7 @@ import ratelike as rl
 
 QUICK = dict(neurons=8, duration=0.15, steps=15, noise=[0.5])
 COLORS = ["#0072B2", "#009E73", "#E69F00", "#CC79A7"]
-TEACHER, NEW = "0.2", "#D55E00"
+NEW = "#D55E00"
 GAIN, LATENTS = 1.5, 2
 RECOVERED = 0.99  # a cosine above it
 
@@ -50,66 +45,60 @@ class Recovery:
     """What became of one start."""
 
     name: str
+    color: str
     start: rl.Network
     student: rl.Network
-    history: np.ndarray  # loss before each step, per variance of the teacher's outputs
-    final: float  # loss after the last step
-    unseen: float  # the same under an input that was not trained on
+    losses: (
+        np.ndarray
+    )  # before each step and after the last, per variance of the teacher's outputs
     matched: np.ndarray  # for each neuron of the teacher, the student's
     cosine: np.ndarray  # of matched encoders
     cosine_before: np.ndarray  # of the start, matched alike
 
-    @property
-    def recovered(self) -> int:
-        return int(np.sum(self.cosine > RECOVERED))
-
-    @property
-    def in_place(self) -> int:
-        return int(np.sum(self.matched == np.arange(len(self.matched))))
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
     # L-BFGS needs small differences of gradients; it is the user's choice to make.
     jax.config.update("jax_enable_x64", True)
-    options = parse(arguments)
+    options = _script.options(
+        "Recovers a teacher's encoders from its output traces.",
+        arguments,
+        output="teacher",
+        quick=QUICK,
+        neurons=(int, 20, "neurons of the teacher"),
+        outputs=(int, 4, "output traces"),
+        duration=(float, 0.6, "length in s"),
+        steps=(int, 200, "steps of L-BFGS"),
+        noise=(float, [0.5, 1.0], "noise on the encoders at the start, per their size"),
+    )
     keys = jax.random.split(jax.random.key(options.seed), 5)
     grid = rl.TimeGrid(1e-3, round(options.duration / 1e-3))
     teacher = make_teacher(options, keys[0], keys[1])
     drives = [rl.WienerDrive(LATENTS, key=key).increments(grid) for key in keys[2:4]]
     optimiser = optax.lbfgs()  # one for all, so that its step is compiled once
-    recoveries = []
-    for name, start in make_starts(options, teacher, keys[4]):
-        recoveries.append(
-            recover(name, start, teacher, drives, grid, optimiser, options.steps)
-        )
-        print_recovery(recoveries[-1])
-    png, pdf, table = _script.files(options)
-    write_table(table, teacher, recoveries)
-    with mpl.rc_context(_script.STYLE):
-        figure = draw(teacher, recoveries, drives[0], grid)
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _script.make_parser(
-        "Recovers a teacher's encoders from its output traces."
-    )
-    parser.add_argument(
-        "--neurons", type=int, default=20, help="neurons of the teacher"
-    )
-    parser.add_argument("--outputs", type=int, default=4, help="output traces")
-    parser.add_argument("--duration", type=float, default=0.6, help="length in s")
-    parser.add_argument("--steps", type=int, default=200, help="steps of L-BFGS")
-    text = "size of the noise on the encoders at the start, per their own size"
-    parser.add_argument("--noise", type=float, nargs="+", default=[0.5, 1.0], help=text)
-    options = _script.parse(parser, arguments, output="teacher", quick=QUICK)
-    if len(options.noise) > len(COLORS):
-        parser.error(f"--noise takes at most {len(COLORS)} values, got {options.noise}")
-    return options
+    starts = make_starts(options, teacher, keys[4])
+    recoveries = [
+        recover(*start, teacher, drives, grid, optimiser, options.steps)
+        for start in starts
+    ]
+    write_table(options, teacher, recoveries)
+    noisiest, anew = recoveries[-2:]
+    titles = {
+        "A": f"Start: {noisiest.name}",
+        "B": "Start: drawn anew",
+        "C": "Loss",
+        "D": "First output",
+        "E": "Recovery of each neuron",
+    }
+    with _script.picture(options, "ABC;DDE", titles, (11, 6.6)) as axes:
+        draw_encoders(axes["A"], teacher, noisiest)
+        draw_encoders(axes["B"], teacher, anew)
+        for each in recoveries:
+            axes["C"].semilogy(each.losses, color=each.color, label=each.name)
+        text = "squared error / variance of the teacher"
+        axes["C"].set(xlabel="step of L-BFGS", ylabel=text)
+        axes["C"].legend(title="start")
+        draw_outputs(axes["D"], teacher, recoveries[-2:], drives[0], grid)
+        draw_cosines(axes["E"], recoveries)
 
 
 def make_teacher(
@@ -130,16 +119,14 @@ def encoder_of(network: rl.Network) -> jax.Array:
 
 
 def make_starts(options: argparse.Namespace, teacher: rl.Network, key: jax.Array):
-    """Names and students."""
+    """Names, colours and students."""
     true = encoder_of(teacher)
     size = GAIN / np.sqrt(LATENTS)
     other = size * jax.random.normal(key, true.shape)
-    for noise in options.noise:
-        yield (
-            f"teacher + {noise:g} × noise",
-            eqx.tree_at(encoder_of, teacher, true + noise * other),
-        )
-    yield "drawn anew", eqx.tree_at(encoder_of, teacher, other)
+    for noise, color in zip(options.noise, COLORS, strict=False):
+        start = eqx.tree_at(encoder_of, teacher, true + noise * other)
+        yield f"teacher + {noise:g} × noise", color, start
+    yield "drawn anew", NEW, eqx.tree_at(encoder_of, teacher, other)
 
 
 def outputs(network: rl.Network, drive: jax.Array, grid: rl.TimeGrid) -> jax.Array:
@@ -158,7 +145,9 @@ class TraceError(eqx.Module):
         return jnp.mean(error**2) / jnp.var(self.target)
 
 
-def recover(name, start, teacher, drives, grid, optimiser, num_steps: int) -> Recovery:
+def recover(
+    name, color, start, teacher, drives, grid, optimiser, num_steps: int
+) -> Recovery:
     seen, unseen = (TraceError(d, outputs(teacher, d, grid), grid) for d in drives)
     student, history = rl.fit(
         start,
@@ -169,18 +158,19 @@ def recover(name, start, teacher, drives, grid, optimiser, num_steps: int) -> Re
         key=jax.random.key(0),  # the loss draws nothing
         progress=lambda steps: tqdm(steps, desc=name, unit="step", disable=None),
     )
+    losses = np.append(history, float(seen(student)))
     matched, cosine = match(student, teacher)
-    return Recovery(
-        name=name,
-        start=start,
-        student=student,
-        history=history,
-        final=float(seen(student)),
-        unseen=float(unseen(student)),
-        matched=matched,
-        cosine=cosine,
-        cosine_before=match(start, teacher)[1],
+    before, size = match(start, teacher)[1], len(cosine)
+    in_place = int(np.sum(matched == np.arange(size)))
+    print(
+        f"start: {name}\n  loss {losses[0]:.2g} -> {losses[-1]:.2g} of the variance; "
+        f"under an unseen input {float(unseen(student)):.2g}\n"
+        f"  cosine of matched encoders: median {np.median(before):.4f} -> "
+        f"{np.median(cosine):.4f}, smallest {cosine.min():.4f}\n"
+        f"  above {RECOVERED}: {np.sum(cosine > RECOVERED)} of {size} neurons; "
+        f"matched to themselves: {in_place} of {size}"
     )
+    return Recovery(name, color, start, student, losses, matched, cosine, before)
 
 
 def match(student: rl.Network, teacher: rl.Network) -> tuple[np.ndarray, np.ndarray]:
@@ -195,117 +185,74 @@ def match(student: rl.Network, teacher: rl.Network) -> tuple[np.ndarray, np.ndar
     return theirs, cosines[own, theirs]
 
 
-def print_recovery(recovery: Recovery) -> None:
-    size = len(recovery.cosine)
-    print(f"start: {recovery.name}")
-    print(
-        f"  loss {recovery.history[0]:.2g} -> {recovery.final:.2g} of the variance; "
-        f"under an unseen input {recovery.unseen:.2g}"
-    )
-    print(
-        f"  cosine of matched encoders: median {np.median(recovery.cosine_before):.4f} -> "
-        f"{np.median(recovery.cosine):.4f}, smallest {recovery.cosine.min():.4f}"
-    )
-    print(
-        f"  above {RECOVERED}: {recovery.recovered} of {size} neurons; "
-        f"matched to themselves: {recovery.in_place} of {size}"
-    )
-
-
-def write_table(path: Path, teacher: rl.Network, recoveries: list[Recovery]) -> None:
+def write_table(options, teacher: rl.Network, recoveries: list[Recovery]) -> None:
     latents = range(1, LATENTS + 1)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        names = [f"{who}_{k}" for who in ("teacher", "student") for k in latents]
-        writer.writerow(["start", "neuron", "matched", "cosine", *names])
-        for each in recoveries:
-            student = np.asarray(encoder_of(each.student))[each.matched]
-            rows = zip(each.cosine, encoder_of(teacher), student, strict=True)
-            for neuron, (cosine, own, theirs) in enumerate(rows):
-                values = [f"{value:.8g}" for value in (cosine, *own, *theirs)]
-                writer.writerow([each.name, neuron, each.matched[neuron], *values])
+    names = [f"{who}_{k}" for who in ("teacher", "student") for k in latents]
+    rows = [
+        [each.name, neuron, int(each.matched[neuron]), cosine, *own, *theirs]
+        for each in recoveries
+        for neuron, (cosine, own, theirs) in enumerate(
+            zip(
+                each.cosine,
+                np.asarray(encoder_of(teacher)),
+                np.asarray(encoder_of(each.student))[each.matched],
+                strict=True,
+            )
+        )
+    ]
+    _script.write_table(options, ["start", "neuron", "matched", "cosine", *names], rows)
 
 
 # The figure
 
 
-def draw(teacher, recoveries: list[Recovery], drive, grid: rl.TimeGrid) -> Figure:
-    figure = Figure(figsize=(11, 6.6), layout="constrained")
-    axes = figure.subplot_mosaic([["A", "B", "C"], ["D", "D", "E"]])
-    shown = recoveries[-2]  # the noisiest start from the teacher
-    colors = [*COLORS[: len(recoveries) - 1], NEW]
-    draw_encoders(axes["A"], teacher, shown, colors[-2])
-    draw_encoders(axes["B"], teacher, recoveries[-1], NEW)
-    draw_losses(axes["C"], recoveries, colors)
-    draw_outputs(axes["D"], teacher, recoveries, colors, drive, grid)
-    draw_cosines(axes["E"], recoveries, colors)
-    titles = {
-        "A": f"Start: {shown.name}",
-        "B": "Start: drawn anew",
-        "C": "Loss",
-        "D": "First output",
-        "E": "Recovery of each neuron",
-    }
-    _script.name_panels(axes, titles)
-    return figure
-
-
-def draw_encoders(ax: Axes, teacher, recovery: Recovery, color: str) -> None:
-    true = np.asarray(encoder_of(teacher))
-    before, after = (
-        np.asarray(encoder_of(n)) for n in (recovery.start, recovery.student)
+def draw_encoders(ax: Axes, teacher, recovery: Recovery) -> None:
+    true, before, after = (
+        np.asarray(encoder_of(each))
+        for each in (teacher, recovery.start, recovery.student)
     )
-    for a, b in zip(before, after, strict=True):
-        ax.plot(*np.transpose([a, b]), color="0.85", linewidth=0.8, zorder=0)
-    ax.plot(*before.T, "x", color="0.6", markersize=5, label="student, start")
-    ax.scatter(*true.T, s=80, facecolor="none", edgecolor=TEACHER, label="teacher")
-    ax.plot(*after.T, "o", color=color, markersize=4, label="student, end")
+    for pair in zip(before, after, strict=True):
+        ax.plot(*np.transpose(pair), color="0.85", linewidth=0.8, zorder=0)
+    ax.plot(*before.T, "x", color="0.6", label="student, start")
+    ax.scatter(*true.T, s=80, facecolor="none", edgecolor="0.2", label="teacher")
+    ax.plot(*after.T, "o", color=recovery.color, markersize=4, label="student, end")
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.12)
     unit = r"(escape widths $\Delta u$ per latent)"
     ax.set(xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
-    ax.legend(loc="best", fontsize=7.5, frameon=True, framealpha=0.8)
+    place: dict = dict(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
+    ax.legend(**place, columnspacing=1.0)
 
 
-def draw_losses(ax: Axes, recoveries: list[Recovery], colors: list[str]) -> None:
-    for recovery, color in zip(recoveries, colors, strict=True):
-        losses = [*recovery.history, recovery.final]
-        ax.semilogy(losses, color=color, label=recovery.name)
-    ax.set(xlabel="step of L-BFGS", ylabel="squared error / variance of the teacher")
-    ax.legend(title="start")
-
-
-def draw_outputs(ax: Axes, teacher, recoveries, colors, drive, grid) -> None:
+def draw_outputs(ax: Axes, teacher, both: list[Recovery], drive, grid) -> None:
     shown = slice(0, min(grid.num_steps, 300))
-    times = 1e3 * grid.times[1:][shown]
 
-    def trace(network):
-        return np.asarray(outputs(network, drive, grid))[shown, 0]
+    def trace(network, *style, **more):
+        values = outputs(network, drive, grid)[shown, 0]
+        ax.plot(1e3 * grid.times[1:][shown], values, *style, **more)
 
-    ax.plot(times, trace(teacher), color="0.75", linewidth=4, label="teacher")
-    before = trace(recoveries[-2].start)
-    ax.plot(times, before, "--", color="0.5", linewidth=1, label="student, start of A")
-    for recovery, color, panel in zip(recoveries[-2:], colors[-2:], "AB", strict=True):
-        name = f"student, end of {panel}"
-        ax.plot(times, trace(recovery.student), color=color, linewidth=1.2, label=name)
+    trace(teacher, color="0.75", linewidth=4, label="teacher")
+    trace(both[0].start, "--", color="0.5", linewidth=1, label="student, start of A")
+    for each, panel in zip(both, "AB", strict=True):
+        trace(each.student, color=each.color, label=f"student, end of {panel}")
     ax.margins(x=0.01)
     ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (latents)")
-    ax.legend(ncols=4, loc="upper right", bbox_to_anchor=(1, 1.14), fontsize=7.5)
+    place: dict = dict(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4)
+    ax.legend(**place, handlelength=1.2, columnspacing=1.0)
 
 
-def draw_cosines(ax: Axes, recoveries: list[Recovery], colors: list[str]) -> None:
+def draw_cosines(ax: Axes, recoveries: list[Recovery]) -> None:
     """One minus the cosine, on a logarithmic axis: smaller is better."""
-    size = len(recoveries[0].cosine)
-    for recovery, color in zip(recoveries, colors, strict=True):
-        rank = np.arange(1, size + 1)
-        distance = np.sort(np.maximum(1.0 - recovery.cosine, 1e-16))
-        ax.semilogy(rank, distance, ".-", color=color, label=recovery.name)
-        distance = np.sort(1.0 - recovery.cosine_before)
-        ax.semilogy(rank, distance, ":", color=color, linewidth=1)
+    for each in recoveries:
+        rank = np.arange(1, len(each.cosine) + 1)
+        distance = np.sort(np.maximum(1.0 - each.cosine, 1e-16))
+        ax.semilogy(rank, distance, ".-", color=each.color, label=each.name)
+        before = np.sort(1.0 - each.cosine_before)
+        ax.semilogy(rank, before, ":", color=each.color, linewidth=1)
     ax.axhline(1.0 - RECOVERED, color="0.7", linewidth=0.8)
     ax.set(xlabel="neuron, by rank", ylabel="1 − cosine to matched teacher neuron")
     ax.plot([], [], ":", color="0.4", linewidth=1, label="at the start")
-    ax.legend(fontsize=7.5)
+    ax.legend()
 
 
 if __name__ == "__main__":

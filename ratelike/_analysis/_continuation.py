@@ -128,7 +128,8 @@ class _Follower:
         def excess(point: Array) -> Array:
             value = self.origin + self.span * point[-1]
             network, _ = checked(make_network(value), dt)
-            network = cast_to(network, point.dtype)
+            # What the caller's function closes over are constants, which XLA would fold, neuron by neuron and age by age.
+            network = jax.lax.optimization_barrier(cast_to(network, point.dtype))
             if sum(loop_sizes(network)) != len(point) - 1:
                 raise ValueError(
                     "make_network must return networks of the same feedback at each value"

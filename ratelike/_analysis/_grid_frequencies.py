@@ -47,3 +47,8 @@ def over_exponents(
     """The function at each of them; memory does not grow with their number."""
     batch = min(max(1, AT_ONCE // num_neurons), max(1, len(exponents)))
     return jax.lax.map(function, exponents, batch_size=batch)
+
+
+def midpoints(number: int, dt: float, dtype: jnp.dtype) -> Float[Array, " frequencies"]:
+    """Hz: those of `number` equal parts from 0 to 1 / (2 dt), with which integrals of periodic functions converge fast."""
+    return (jnp.arange(number, dtype=dtype) + 0.5) / (2.0 * number * dt)

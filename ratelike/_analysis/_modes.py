@@ -1,5 +1,7 @@
 """Modes of a layer: zeros of its characteristic function, by Newton's method."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,7 +25,7 @@ def same_of(dtype: np.dtype) -> float:
     return SAME[np.dtype(dtype)]
 
 
-def num_beyond(modes: Complex[np.ndarray, " modes"]) -> int:
+def num_beyond(modes: list[complex]) -> int:
     """Of growing ones, each with its conjugate."""
     return sum(1 if one.imag in (0.0, np.pi) else 2 for one in modes if one.real > 0.0)
 
@@ -34,37 +36,38 @@ def modes_of_layer(
     turns: Winding,
     dt: float,
     is_static: bool,
-) -> Complex[np.ndarray, " modes"]:
+) -> list[complex]:
     """Distinct zeros, those in the upper half plane: at least as many as grow, if all of these are found."""
-    dtype = jnp.complex64 if layer.dtype == jnp.float32 else jnp.complex128
+    is_single = layer.dtype == jnp.float32
+    dtype = jnp.dtype(jnp.complex64 if is_single else jnp.complex128)
     same = same_of(dtype)
-    guesses = turns.guesses()
+    guesses: Any = turns.guesses()
     guesses = guesses[np.abs(guesses.real) < FARTHEST]
     # From a point on the axis Newton's method stays there.
     guesses = np.where(np.abs(guesses.imag) < 10.0 * same, guesses.real, guesses)
-    modes = np.zeros(0, complex)
+    modes: list[complex] = []
     for begin in range(0, max(len(guesses), 1), GUESSES):
         some = np.resize(guesses[begin : begin + GUESSES], GUESSES)
-        found = _zeros(layer, potential, jnp.asarray(some, dtype), dt, is_static)
-        modes = _distinct(modes, *(np.asarray(each) for each in found), same)
+        found, succeeded = _zeros(
+            layer, potential, jnp.asarray(some, dtype), dt, is_static
+        )
+        chosen = np.asarray(found)[np.asarray(succeeded)]
+        modes = _with_new(modes, [complex(one) for one in chosen], same)
         if num_beyond(modes) >= turns.num_outside:
             break
     return modes
 
 
-def _distinct(
-    modes: Complex[np.ndarray, " modes"],
-    exponents: Complex[np.ndarray, " guesses"],
-    succeeded: Bool[np.ndarray, " guesses"],
-    same: float,
-) -> Complex[np.ndarray, " more"]:
-    """With those that are new; real ones exactly so."""
-    for one in exponents[succeeded]:
-        angle = abs(np.angle(np.exp(1j * one.imag)))
+def _with_new(modes: list[complex], found: list[complex], same: float) -> list[complex]:
+    """Of those found, each once; real ones exactly so."""
+    modes = list(modes)
+    for one in found:
+        angle = abs(float(np.angle(np.exp(1j * one.imag))))
         angle = 0.0 if angle < same else np.pi if np.pi - angle < same else angle
         mode = complex(one.real, angle)
-        if abs(mode.real) < FARTHEST and not np.any(abs(modes - mode) < 100.0 * same):
-            modes = np.append(modes, mode)
+        is_new = all(abs(mode - other) > 10.0 * same for other in modes)
+        if is_new and abs(mode.real) < FARTHEST:
+            modes.append(mode)
     return modes
 
 

@@ -19,6 +19,7 @@ from ratelike._neuron import AbstractNeuronModel
 from ratelike._neuron import _renewal as renewal
 from ratelike._neuron._ages import in_seconds, num_ages
 from ratelike._neuron._hazards import firing_probability, hazard
+from ratelike._types import PyTree
 
 
 class RenewalResponse(NamedTuple):
@@ -120,7 +121,7 @@ def _exponents(
     def by_potential(h: Array) -> Array:
         return jnp.broadcast_to(dt * hazard(neuron, h, age, mark), potential.shape)
 
-    def by_mark(mark: Array) -> Array:
+    def by_mark(mark: PyTree[Array]) -> Array:
         return jnp.broadcast_to(
             dt * hazard(neuron, potential, age, mark), potential.shape
         )

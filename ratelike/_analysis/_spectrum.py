@@ -20,6 +20,7 @@ from ratelike._analysis._layer_response import (
     layer_response,
     loop_weights,
 )
+from ratelike._analysis._neuron_spectra import renewal_power
 from ratelike._analysis._stability import stability
 from ratelike._analysis._transfer import closed, closed_gain, from_loops
 from ratelike._network import AbstractLayer, Layer, Network, check_population
@@ -123,10 +124,7 @@ def _own(
     assert response.missing is not None
     assert response.activity is not None
     dtype = response.gain.dtype
-    missing = response.missing
-    size = jnp.real(missing) ** 2 + jnp.imag(missing) ** 2
-    # 1 - |f|^2 over |1 - f|^2, without cancellation.
-    power = response.activity * (2.0 * jnp.real(missing) / size - 1.0)
+    power = renewal_power(response.missing, response.activity)
     path = layer.decoder.T.astype(dtype)
     decoder = loop_weights(layer)[1].T.astype(dtype)
     if len(decoder) > 0:

@@ -1,7 +1,5 @@
 """The modes of a network around a stationary state."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -96,19 +94,19 @@ def stability(
             "stability counts modes, and takes no arrays that are being traced: use stability_margin within grad and jit"
         )
     network, is_static = checked_modes(network, at, dynamics)
-    exponents, growing, certain = [], 0, True
+    exponents: list[complex] = []
+    growing, certain = 0, True
     for layer, potential in zip(network.layers, at.potentials, strict=True):
         if layer.feedback is None:
             continue
         turns = winding(layer, potential, at.dt, is_static)
         found = modes_of_layer(layer, potential, turns, at.dt, is_static)
-        exponents.append(found)
+        exponents.extend(found)
         growing += turns.num_outside
         certain &= turns.is_certain and num_beyond(found) == turns.num_outside
-    every: Any = np.concatenate(exponents)
-    every = every[np.argsort(-every.real, kind="stable")]
+    exponents.sort(key=lambda one: -one.real)
     dtype = jnp.complex64 if network.layers[0].dtype == jnp.float32 else jnp.complex128
-    return Stability(jnp.asarray(every, dtype), growing, certain, at.dt)
+    return Stability(jnp.asarray(exponents, dtype), growing, certain, at.dt)
 
 
 @broadcasts

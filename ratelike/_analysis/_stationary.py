@@ -135,19 +135,23 @@ def _found(
     if start.size == 0:
         return fixed_point_of(signal, start, settled(network, signal, start, dt), dt)
 
+    # The solver's own numbers have the default type, which may be wider, and it does not mix types.
+    wide = jax.dtypes.canonicalize_dtype(float)
+
     def excess(feedback: Array, args: tuple[Network, Array]) -> Array:
-        return feedback - settled(*args, feedback, dt).returned
+        returned = settled(*args, feedback.astype(start.dtype), dt).returned
+        return feedback - returned.astype(wide)
 
     precision = 100.0 * float(jnp.finfo(start.dtype).eps)
     solution = optx.root_find(
         excess,
         optx.Dogleg(precision, precision),
-        jax.lax.stop_gradient(start),
+        jax.lax.stop_gradient(start).astype(wide),
         (network, signal),
         max_steps=MAX_STEPS,
         throw=False,
     )
-    feedback = solution.value
+    feedback = solution.value.astype(start.dtype)
     return fixed_point_of(signal, feedback, settled(network, signal, feedback, dt), dt)
 
 

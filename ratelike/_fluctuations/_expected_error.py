@@ -67,7 +67,7 @@ def expected_error(
     variance, and the prediction of E|dy| is too large: 2.1 times with 0.04 spikes of all neurons within tau_m, 1.2 times with 0.24, 1.03 times with
     0.9 and 1.01 times with 4 (one layer; the variance itself stays exact). And where fluctuations are large enough for a layer to
     answer nonlinearly, which small networks in deep stacks show first, linear noise is too small: three layers of 256 / 64
-    neurons make 1.04 / 1.36 times the error predicted with `LinearResponse()`, the default, and 1.00 / 1.00 times that with
+    neurons make 1.04 / 1.34 times the error predicted with `LinearResponse()`, the default, and 1.00 / 1.00 times that with
     `NonlinearResponse()` (benchmarks/README.md). Needs the time of about 2 + 2 `num_probes` rate solves, and no more memory
     with more neurons, except for layers with feedback: their neurons advance together on one device, with a density for
     the rate and for each probe, of which reverse mode keeps about 2 sqrt(steps). Differentiable in reverse mode, and with

@@ -1,3 +1,3 @@
 """The version of the library, which saved results name."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"

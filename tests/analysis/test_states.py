@@ -61,9 +61,41 @@ def test_a_branch_folds():
     assert len(ax.lines) == 2 + len(branch.bifurcations)
 
 
+def test_states_from_one_value_to_the_next():
+    """Of a conventional rate, whose modes are zeros of a polynomial: slow inhibition that oscillates."""
+    ones = np.ones((NEURONS, 1))
+
+    def inhibited(gain):
+        feedback = rl.Feedback(-gain * ones, ones, 8e-3, True)
+        return rl.Layer(NEURON, None, ones, 8.0, feedback)
+
+    gains = [0.01, 1.0]
+    branch = rl.analysis.natural_continuation(
+        inhibited, gains, dt=DT, dynamics=rl.ConventionalRate()
+    )
+    leak = np.exp(-DT / 10e-3)
+    for gain, state, modes in zip(
+        gains, branch.states, branch.stabilities, strict=True
+    ):
+        potential = float(state.potentials[0][0])
+        ends = rl.stationary_rate(NEURON, potential + np.array([-1e-5, 1e-5]), DT)
+        loop = gain * float(ends[1] - ends[0]) / 2e-5
+        # 2 z^8 (z - a) + loop (1 - a) (z + 1) = 0
+        pushed = loop * (1.0 - leak)
+        zeros = np.roots([2.0, -2.0 * leak, *[0.0] * 6, pushed, pushed])
+        np.testing.assert_allclose(
+            modes.margin, np.log(np.abs(zeros).max()) / DT, rtol=1e-4
+        )
+    assert list(branch.is_stable) == [True, False]
+    assert [one.kind for one in branch.bifurcations] == ["Hopf"]
+    with pytest.raises(ValueError, match="values must rise or fall"):
+        rl.analysis.natural_continuation(inhibited, [1.0, 1.0], dt=DT)
+
+
 @pytest.mark.slow
-def test_spectra_are_those_of_spikes():
-    neurons, steps, length = 500, 8000, 200
+@pytest.mark.parametrize("neurons", [500, 5000])
+def test_spectra_are_those_of_spikes(neurons):
+    steps, length = 8000, 200
     generator = np.random.default_rng(2)
     rows = generator.normal(size=(neurons, 1)) + 1.0
     feedback = rl.Feedback(-0.5 * rows, 0.02 * rows, 2e-3)

@@ -72,7 +72,13 @@ def assert_close(ours, theirs, rtol):
 
 # With a bias of 6 one hazard differs by more than 1 / dt within a cohort, with 60 no mass survives a step.
 @pytest.mark.parametrize(
-    ("dead_time", "bias"), [(0.0, 0.0), (2e-3, 6.0), (4e-3, 0.0), (2e-3, 60.0)]
+    ("dead_time", "bias"),
+    [
+        (0.0, 0.0),
+        (2e-3, 6.0),
+        pytest.param(4e-3, 0.0, marks=pytest.mark.slow),
+        pytest.param(2e-3, 60.0, marks=pytest.mark.slow),
+    ],
 )
 def test_derivatives_of_two_layers_by_everything(dead_time, bias):
     point = values()

@@ -16,7 +16,7 @@ STUDY = Path(__file__).parents[1] / "processes" / "devices_study.py"
     [
         pytest.param(["neurons"], 7, id="neurons"),
         pytest.param(["fluctuations"], 1, id="fluctuations"),
-        pytest.param(["slopes"], 1, id="slopes"),
+        pytest.param(["slopes"], 1, id="slopes", marks=pytest.mark.slow),
         pytest.param(
             ["study", "trials", "gradient"], 4, id="studies", marks=pytest.mark.slow
         ),

@@ -187,6 +187,7 @@ def test_age_shift_is_of_order_one_on_one_brownian_path():
     assert abs(fitted_order(steps, errors) - 1.0) < 0.2, errors
 
 
+@pytest.mark.slow
 def test_method_of_lines_reaches_the_limit_of_age_shift_on_the_same_brownian_path():
     """Both of order 1 (upwind in age); extrapolated to dt -> 0 they agree to a tenth of the last error."""
     layer = small_layer(srm0(**ORDER_PARAMETERS), num_neurons=16, gain=0.5)

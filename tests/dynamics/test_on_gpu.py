@@ -147,7 +147,11 @@ SHORT = rl.SRM0(refractory=rl.ExponentialRefractory(4.0, 4e-3, 3e-3, 40e-3))
 
 
 @pytest.mark.parametrize(
-    ("mesh", "interpret"), [(None, False), (rl.AgeMesh.graded(SHORT, 1e-2), True)]
+    ("mesh", "interpret"),
+    [
+        (None, False),
+        pytest.param(rl.AgeMesh.graded(SHORT, 1e-2), True, marks=pytest.mark.slow),
+    ],
 )
 def test_derivatives_by_everything(as_on_gpu, mesh, interpret):
     """A tile of forty ages, and rows with a queue: the derivative of a step, from the last to the first."""

@@ -113,7 +113,12 @@ def assert_whole(network, dynamics, cuts=CUTS, **options):
     assert int(pieces[-1].final.step) == STEPS
 
 
-@pytest.mark.parametrize("name", DYNAMICS)
+SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in DYNAMICS}
+
+
+@pytest.mark.parametrize(
+    "name", ["spiking", "exact", SLOW["graded"], SLOW["conventional"]]
+)
 def test_pieces_are_the_whole_run(name):
     assert_whole(feedforward(depth=2 if name == "spiking" else 1), DYNAMICS[name])
 
@@ -122,7 +127,7 @@ def test_pieces_of_one_step_and_of_a_block():
     assert_whole(feedforward(depth=1), rl.Spiking(), cuts=(1, 2, 50))
 
 
-@pytest.mark.parametrize("name", ["spiking", "exact", "conventional"])
+@pytest.mark.parametrize("name", ["spiking", SLOW["exact"], SLOW["conventional"]])
 def test_pieces_of_a_recurrent_layer(name):
     assert_whole(recurrent(), DYNAMICS[name])
 

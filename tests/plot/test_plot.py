@@ -92,6 +92,30 @@ def test_convergence_sorts_fits_from_and_takes_single_trials(ax):
     one.figure.canvas.draw()
 
 
+def test_convergence_draws_named_curves(ax):
+    data = study()
+    curves = {"p = 2": data.conventional, "p = 8": data.generalised}
+    rl.plot.convergence(curves, digits=3, ax=ax)
+    fit = data.generalised.slope()
+    text = f"p = 8: slope {fit.value:.3f} [{fit.lower:.3f}, {fit.upper:.3f}]"
+    drawn = lines(ax)[text.replace("-", "−")]
+    np.testing.assert_allclose(drawn, np.transpose([SIZES, data.generalised.mean()]))
+    # Just below the first curve.
+    guide = lines(ax)["slope −1/2"]
+    np.testing.assert_allclose(guide[0, 1], 0.8 * data.conventional.mean()[0])
+    assert len({line.get_color() for line in ax.lines}) == 3
+
+
+def test_a_dynamics_has_its_colour(ax):
+    gains = jnp.ones((3, 1, 1), complex)
+    of_kinds = {"conventional rate": gains, "mine": gains, "generalised": gains}
+    rl.plot.bode([1.0, 2.0, 4.0], of_kinds, ax=ax)
+    colors = {line.get_label(): line.get_color() for line in ax.lines}
+    assert colors["generalised"] == rl.plot.COLORS["generalised"]
+    assert colors["conventional rate"] == rl.plot.COLORS["conventional"]
+    assert len(set(colors.values())) == 3
+
+
 def test_many_sizes_do_not_crowd_their_labels(ax):
     sizes = tuple(16 * 2**k for k in range(20))
     rl.plot.convergence(study(sizes=sizes), ax=ax)
@@ -303,6 +327,7 @@ def test_own_figure_is_in_the_style_and_the_callers_is_not_changed():
 
 BAD = {
     "convergence must be an instance": lambda: rl.plot.convergence(3),
+    "convergence must name at least one": lambda: rl.plot.convergence({}),
     "fit_from must be": lambda: rl.plot.convergence(study(), fit_from=0),
     "ax must be an instance of Axes": lambda: rl.plot.traces(
         {"a": trajectory()}, ax=np.zeros(2)

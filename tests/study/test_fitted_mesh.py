@@ -77,6 +77,7 @@ def test_error_is_below_the_tolerance(name):
         assert error(rl.AgeMesh.graded(neuron, tolerance)) > 2.0 * tolerance
 
 
+@pytest.mark.slow
 def test_neurons_without_memory_have_one_bin():
     """Alone the mesh is uniform; beside a layer with memory they do not count."""
     memoryless = rl.SRM0(refractory=rl.NoRefractory())
