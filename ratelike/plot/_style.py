@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from typing import Any
 
+import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
 
@@ -34,10 +35,20 @@ LINE_COLORS = (
 POPULATION_COLORS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """`with rl.plot.style():` makes figures in the library's style: fonts, colours, lines, spines."""
-    with as_file(files("ratelike.plot") / "ratelike.mplstyle") as path:
-        return matplotlib.style.context(path)
+    path = files("ratelike.plot") / "ratelike.mplstyle"
+    interactive = matplotlib.is_interactive()
+    try:
+        with as_file(path) as path, matplotlib.style.context(path):
+            try:
+                yield
+            finally:
+                # The first figure in a notebook loads what shows figures, which sets this: shown are later ones, too.
+                interactive = matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(interactive)
 
 
 def in_unit(unit: str | None) -> str:

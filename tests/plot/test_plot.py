@@ -315,6 +315,19 @@ def test_weights_between_layers_of_different_size(ax, num_neurons):
         assert [t.get_text() for t in axis.get_ticklabels()] == ["1", f"{number}"]
 
 
+def test_what_shows_figures_in_a_notebook_outlives_the_style():
+    # It is loaded with the first figure, which is often made within the style.
+    assert not mpl.is_interactive()
+    size = mpl.rcParams["font.size"]
+    try:
+        with rl.plot.style():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+        assert mpl.rcParams["font.size"] == size != 9.0
+    finally:
+        mpl.interactive(False)
+
+
 def test_own_figure_is_in_the_style_and_the_callers_is_not_changed():
     before = dict(mpl.rcParams)
     ax = rl.plot.traces({"a": trajectory()})
