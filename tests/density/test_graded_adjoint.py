@@ -74,7 +74,7 @@ def assert_close(ours, theirs, rtol):
 @pytest.mark.parametrize(
     ("dead_time", "bias"),
     [
-        (0.0, 0.0),
+        pytest.param(0.0, 0.0, marks=pytest.mark.slow),
         (2e-3, 6.0),
         pytest.param(4e-3, 0.0, marks=pytest.mark.slow),
         pytest.param(2e-3, 60.0, marks=pytest.mark.slow),

@@ -97,7 +97,10 @@ def test_spikes_are_the_same(as_on_gpu, name):
     assert jnp.any(here.recording.activity > 0.0)
 
 
-@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize(
+    "mesh",
+    ["graded", *(pytest.param(n, marks=pytest.mark.slow) for n in ("exact", "fine"))],
+)
 def test_densities_are_the_same(as_on_gpu, mesh):
     dynamics = rl.GeneralisedRate(rl.AgeShift(MESHES[mesh]))
 

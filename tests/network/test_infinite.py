@@ -77,6 +77,7 @@ def test_one_latent_is_the_integral_over_encoders():
     np.testing.assert_allclose(trajectory.rates[0], weights @ activity / DT, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_converges_with_the_number_of_nodes():
     exact = run(infinite(rl.GaussHermite(16))).outputs
 

@@ -37,13 +37,11 @@ CASES = {
     "LIF, gain 3": (rl.LIF(), noise, 3.0, True),
     "default": (rl.SRM0(), noise, 1.0, False),
 }
-FAST = ["default"]
 
 
 @pytest.mark.filterwarnings("ignore:increments move the potential")
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in CASES],
+    "name", [pytest.param(n, marks=pytest.mark.slow) for n in CASES]
 )
 def test_error_is_below_the_tolerance(name):
     """Of outputs, per mean absolute output, in a network of other neurons than those that were measured."""
