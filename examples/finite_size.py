@@ -1,8 +1,7 @@
 """The error without spikes
 
-How far a spiking network will be from its limit is predicted from the rate network and its linear noise. The prediction
-is a smooth function of the network, so that its gradient tells how to make the spikes follow more closely: here, whether
-a larger bias would. Spikes of 50 trials confirm it.
+How far spikes will be from their limit is predicted from the rate network and its linear noise. The prediction is smooth,
+and its gradient tells how to make spikes follow more closely: here, whether a larger bias would. Fifty trials confirm it.
 """
 
 import jax

@@ -1,8 +1,7 @@
 """Excitation and inhibition that oscillate
 
-Named populations with signs, delays and synapses. Excitation makes inhibition follow, which silences both until its
-synapses have decayed: a gamma rhythm. The rate network oscillates in the same way, and a network of 1000 spiking neurons
-follows it until its fluctuations have shifted the phase.
+Named populations with signs, delays and synapses. Inhibition follows excitation and silences both: a gamma rhythm. The
+rate network oscillates in the same way; 1000 spiking neurons follow it until fluctuations have shifted the phase.
 """
 
 import jax
