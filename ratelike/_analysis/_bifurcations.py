@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ratelike._analysis._fixed_point import FixedPoint
+from ratelike._analysis._modes import kind_of
 from ratelike._analysis._stability import Stability
-
-# An angle per step below which a mode is real.
-REAL = 1e-6
 
 
 class Bifurcation(NamedTuple):
@@ -42,10 +40,9 @@ def bifurcations_of(
         angle = (1.0 - part) * abs(ends[0].imag) + part * abs(ends[1].imag)
         near = turns[max(index - 1, 0) : index + 2]
         folds = bool(np.any(near != near[0]))
-        if angle < REAL:
-            kind = "saddle-node" if folds else "branch point"
-        else:
-            kind = "flip" if abs(angle - np.pi) < REAL else "Hopf"
+        kind = kind_of(angle, before.exponents.dtype)
+        if kind == "saddle-node" and not folds:
+            kind = "branch point"
         value = (1.0 - part) * values[index] + part * values[index + 1]
         first, second = (
             np.asarray(each.feedback) for each in states[index : index + 2]
@@ -59,8 +56,8 @@ def bifurcations_of(
 def _crossing(stability: Stability, complex_pair: bool) -> complex:
     """The mode nearest to the unit circle, of those that can be what crosses."""
     modes: Any = np.asarray(stability.exponents)
-    angle = np.abs(modes.imag)
-    is_pair = (angle > REAL) & (np.abs(angle - np.pi) > REAL)
+    angles = np.abs(modes.imag)
+    is_pair = np.asarray([kind_of(each, modes.dtype) == "Hopf" for each in angles])
     chosen = modes[is_pair == complex_pair]
     chosen = modes if len(chosen) == 0 else chosen
     return complex(chosen[np.argmin(np.abs(chosen.real))])

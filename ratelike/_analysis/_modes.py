@@ -20,9 +20,17 @@ SAME = {np.dtype(np.complex64): 1e-4, np.dtype(np.complex128): 1e-6}
 FARTHEST = 1.0
 
 
-def same_of(dtype: np.dtype) -> float:
-    """Of single precision a real mode may be off the axis by more."""
-    return SAME[np.dtype(dtype)]
+def complex_of(layer: Layer) -> np.dtype:
+    """The type of exponents in the layer's precision."""
+    return np.result_type(layer.dtype, np.complex64)
+
+
+def kind_of(angle: float, dtype: np.dtype) -> str:
+    """What a mode of this angle per step does where it begins to grow; in single precision a real one may be off the axis by more."""
+    same = SAME[np.dtype(dtype)]
+    if angle < same:
+        return "saddle-node"
+    return "flip" if abs(angle - np.pi) < same else "Hopf"
 
 
 def num_beyond(modes: list[complex]) -> int:
@@ -38,9 +46,8 @@ def modes_of_layer(
     is_static: bool,
 ) -> list[complex]:
     """Distinct zeros, those in the upper half plane: at least as many as grow, if all of these are found."""
-    is_single = layer.dtype == jnp.float32
-    dtype = jnp.dtype(jnp.complex64 if is_single else jnp.complex128)
-    same = same_of(dtype)
+    dtype = complex_of(layer)
+    same = SAME[dtype]
     guesses: Any = turns.guesses()
     guesses = guesses[np.abs(guesses.real) < FARTHEST]
     # From a point on the axis Newton's method stays there.

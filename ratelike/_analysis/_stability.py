@@ -12,7 +12,14 @@ from ratelike._analysis._fixed_point import (
     check_renewal_layers,
     checked_around,
 )
-from ratelike._analysis._modes import modes_of_layer, num_beyond, same_of, zero_near
+from ratelike._analysis._modes import (
+    complex_of,
+    kind_of,
+    modes_of_layer,
+    num_beyond,
+    zero_near,
+)
+from ratelike._analysis._neuron_spectra import checked_layer
 from ratelike._dynamics._base import AbstractDynamics
 from ratelike._dynamics._conventional import ConventionalRate
 from ratelike._dynamics._generalised import GeneralisedRate
@@ -57,10 +64,7 @@ class Stability(eqx.Module):
         if len(self.exponents) == 0:
             return "none"
         angle = abs(float(jnp.imag(self.exponents[0])))
-        same = same_of(self.exponents.dtype)
-        if angle < same:
-            return "saddle-node"
-        return "flip" if abs(angle - np.pi) < same else "Hopf"
+        return kind_of(angle, self.exponents.dtype)
 
 
 @broadcasts
@@ -105,8 +109,8 @@ def stability(
         growing += turns.num_outside
         certain &= turns.is_certain and num_beyond(found) == turns.num_outside
     exponents.sort(key=lambda one: -one.real)
-    dtype = jnp.complex64 if network.layers[0].dtype == jnp.float32 else jnp.complex128
-    return Stability(jnp.asarray(exponents, dtype), growing, certain, at.dt)
+    exponents_of_all = jnp.asarray(exponents, complex_of(network.layers[0]))
+    return Stability(exponents_of_all, growing, certain, at.dt)
 
 
 @broadcasts
@@ -131,8 +135,9 @@ def stability_margin(
     Raises as `stability` does; where no mode is found, both are NaN.
     """
     network, is_static = checked_modes(network, at, dynamics)
-    given = network.layers[validation.count("layer", layer, at_least=0)]
-    exponent, found = zero_near(given, at.potentials[layer], mode, at.dt, is_static)
+    index = checked_layer(network, layer)
+    given, potential = network.layers[index], at.potentials[index]
+    exponent, found = zero_near(given, potential, mode, at.dt, is_static)
     exponent = jnp.where(found, exponent, jnp.nan)
     return exponent.real / at.dt, jnp.abs(exponent.imag) / (2.0 * np.pi * at.dt)
 

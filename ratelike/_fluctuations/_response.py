@@ -1,17 +1,9 @@
 """How the layers of a network answer the fluctuations of those before them."""
 
-from collections.abc import Sequence
-
-import diffrax
 import equinox as eqx
-import jax
-from jaxtyping import Array
 
-from ratelike._density._age_mesh import AgeMesh
-from ratelike._fluctuations._network import OutputFluctuations, output_fluctuations
+from ratelike._fluctuations._network import output_fluctuations
 from ratelike._fluctuations._nonlinear import nonlinear_fluctuations
-from ratelike._network import Network
-from ratelike._signal._grid import TimeGrid
 
 
 class LinearResponse(eqx.Module):
@@ -28,20 +20,7 @@ class LinearResponse(eqx.Module):
     van Kampen, *Stochastic Processes in Physics and Chemistry*, ch. X.
     """
 
-    def fluctuations(
-        self,
-        network: Network,
-        path: diffrax.AbstractPath,
-        grid: TimeGrid,
-        key: Array | None,
-        num_probes: int,
-        age_meshes: Sequence[AgeMesh],
-        mesh: jax.sharding.Mesh | None,
-    ) -> OutputFluctuations:
-        """What the output membranes of spiking neurons do around those of the rate."""
-        return output_fluctuations(
-            network, path, grid, key, num_probes, age_meshes, mesh
-        )
+    fluctuations = staticmethod(output_fluctuations)
 
 
 class NonlinearResponse(eqx.Module):
@@ -61,20 +40,7 @@ class NonlinearResponse(eqx.Module):
     The noise given the past: Schwalger, Deger and Gerstner, PLoS Comput. Biol. 13, e1005507 (2017).
     """
 
-    def fluctuations(
-        self,
-        network: Network,
-        path: diffrax.AbstractPath,
-        grid: TimeGrid,
-        key: Array | None,
-        num_probes: int,
-        age_meshes: Sequence[AgeMesh],
-        mesh: jax.sharding.Mesh | None,
-    ) -> OutputFluctuations:
-        """What the output membranes of spiking neurons do around those of the rate."""
-        return nonlinear_fluctuations(
-            network, path, grid, key, num_probes, age_meshes, mesh
-        )
+    fluctuations = staticmethod(nonlinear_fluctuations)
 
 
 Response = LinearResponse | NonlinearResponse

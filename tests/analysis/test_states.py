@@ -159,6 +159,8 @@ def test_what_is_refused():
         rl.analysis.stability(alone, at=without)
     with pytest.raises(ValueError, match="must be GeneralisedRate"):
         rl.analysis.stability(layer, at=at, dynamics=rl.Spiking())
+    with pytest.raises(ValueError, match="layer must be one of the 1 of the network"):
+        rl.analysis.stability_margin(layer, at=at, mode=jnp.asarray(1j), layer=1)
     gain = np.ones((1, 1, 1), complex)
     matplotlib.use("Agg")
     assert len(rl.plot.bode([1.0], {"gain": jnp.asarray(gain)}).lines) == 1
