@@ -24,17 +24,27 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 from studies import _script, _study
 from tqdm import tqdm
 
 import ratelike as rl
+
+STYLE: dict[RcKeyType, Any] = {
+    "font.size": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "pdf.fonttype": 42,  # text stays text
+}
 
 # Okabe and Ito's colours, and grey; a dynamics keeps its colour in every panel.
 SPIKING, LATENT = "0.45", "#009E73"
@@ -84,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rate = of_rate.result()
         study = run_study(options, rate, keys[3], file)
         traces, pictured = traces.result(), pictured.result()
-    with mpl.rc_context(_script.STYLE):
+    with mpl.rc_context(STYLE):
         figure = draw(traces, pictured, study, options.fit_from)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)

@@ -10,35 +10,32 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.typing import RcKeyType
 
 import ratelike as rl
 
 BEGAN = time.perf_counter()
-STYLE: dict[RcKeyType, Any] = {
-    "font.size": 8.5,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,  # text stays text
-}
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-
-
-def parse(
-    parser: argparse.ArgumentParser,
+def options(
+    description: str,
     arguments: Sequence[str] | None,
     *,
     output: str,
     quick: Mapping[str, Any],
+    **given: tuple[Callable, Any, str],
 ) -> argparse.Namespace:
-    """Adds --seed, --output (by default the stem `output`) and --quick (the other defaults `quick`), and parses."""
+    """For each that is given its type, its default and what it is (several values if the default is a list), and what all
+    scripts take: --seed, --output (by default the stem `output`) and --quick (the other defaults `quick`).
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    for name, (kind, default, text) in given.items():
+        many: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(
+            option, type=kind, default=default, help=text, metavar="X", **many
+        )
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
     text = "path of the files without .png, .pdf and .csv"
     parser.add_argument("--output", default=output, help=text)
@@ -50,25 +47,6 @@ def parse(
         parser.set_defaults(**quick)  # what is given explicitly still wins
         options = parser.parse_args(arguments)
     return options
-
-
-def options(
-    description: str,
-    arguments: Sequence[str] | None,
-    *,
-    output: str,
-    quick: Mapping[str, Any],
-    **given: tuple[Callable, Any, str],
-) -> argparse.Namespace:
-    """Of a script that takes no others: for each its type, its default and what it is; several values if the default is a list."""
-    parser = make_parser(description)
-    for name, (kind, default, text) in given.items():
-        many: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
-        option = "--" + name.replace("_", "-")
-        parser.add_argument(
-            option, type=kind, default=default, help=text, metavar="X", **many
-        )
-    return parse(parser, arguments, output=output, quick=quick)
 
 
 def sizes(options: argparse.Namespace) -> list[int]:
@@ -110,7 +88,8 @@ def picture(
         name_panels(axes, titles)
         figure.savefig(png, dpi=200)
         figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
+    tables = [table] if table.exists() else []  # not every script has one
+    print("wrote", *(str(each) for each in (png, pdf, *tables)))
     print(f"total wall time {time.perf_counter() - BEGAN:.1f} s")
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import _script
 import jax
 import numpy as np
 from _rnn import BEGIN, END, GRID, UNITS
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 # Of each way: colour, marker, line.
 STYLES = {
@@ -47,10 +45,18 @@ def mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f} +- {spread / np.sqrt(len(values)):.3f}"
 
 
-def draw(values: Values, trial: dict[str, jax.Array], size: int) -> Figure:
-    figure = Figure(figsize=(11, 7.2))
-    figure.set_layout_engine("constrained", w_pad=0.07, h_pad=0.07)
-    axes = figure.subplot_mosaic("AB;CD")
+def titles(size: int) -> dict[str, str]:
+    return {
+        "A": f"One trial, $N$ = {size} spiking neurons",
+        "B": "Error, converted and trained on",
+        "C": "The same in decisions",
+        "D": "Dense weights cut to a lower rank",
+    }
+
+
+def draw(
+    axes: Mapping[str, Axes], values: Values, trial: dict[str, jax.Array], size: int
+) -> None:
     draw_trial(axes["A"], trial)
     draw_sizes(axes["B"], values, 0)
     draw_sizes(axes["C"], values, 1)
@@ -59,14 +65,6 @@ def draw(values: Values, trial: dict[str, jax.Array], size: int) -> Figure:
     set_error_ticks(axes["B"])
     axes["C"].set(ylabel="decisions that agree with the sum", ylim=(0.4, 1.02))
     axes["C"].legend(loc="lower right", ncols=2, columnspacing=1, handlelength=1.5)
-    titles = {
-        "A": f"One trial, $N$ = {size} spiking neurons",
-        "B": "Pairs are right in the limit; training on saves a third to a half",
-        "C": "The same in decisions",
-        "D": "Dense weights need most of their ranks",
-    }
-    _script.name_panels(axes, titles)
-    return figure
 
 
 def draw_trial(ax: Axes, trial: dict[str, jax.Array]) -> None:

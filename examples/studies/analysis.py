@@ -16,18 +16,15 @@ Lines are theory, dots spikes, and circles simulated generalised rates. Writes
 analysis.png and analysis.pdf.
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import _script
 import _study
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy import signal
 
 import ratelike as rl
@@ -98,7 +95,7 @@ def draw_onset(ax: Axes, neurons: int, seed: int) -> None:
     ax.legend(loc="lower left")
 
 
-def draw_linear(axes: dict[str, Axes], neurons: int, seed: int) -> None:
+def draw_linear(axes: Mapping[str, Axes], neurons: int, seed: int) -> None:
     network = make_network(BEYOND, neurons, seed)
     at = rl.analysis.stationary_state(network, [0.0], dt=DT)
     gains = {
@@ -126,23 +123,24 @@ def draw_linear(axes: dict[str, Axes], neurons: int, seed: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
-    parser = _script.make_parser("Draws the linear theory of an oscillation.")
-    parser.add_argument("--neurons", type=_script.count, default=2000, help="number N")
-    options = _script.parse(parser, arguments, output="analysis", quick=QUICK)
-    with mpl.rc_context(_script.STYLE):
-        figure = Figure(figsize=(11, 3.8))
-        figure.set_layout_engine("constrained", w_pad=0.07)
-        axes = figure.subplot_mosaic("ABC", width_ratios=[1.3, 1, 1])
+    options = _script.options(
+        "Draws the linear theory of an oscillation.",
+        arguments,
+        output="analysis",
+        quick=QUICK,
+        neurons=(_script.count, 2000, "number N"),
+    )
+    titles = {
+        "A": f"Some dead times let inhibition oscillate ($N$ = {options.neurons})",
+        "B": "Response at 15 ms",
+        "C": "Fluctuations at 15 ms",
+    }
+    ratios = [1.3, 1, 1]
+    with _script.picture(
+        options, "ABC", titles, (11, 3.8), width_ratios=ratios
+    ) as axes:
         draw_onset(axes["A"], options.neurons, options.seed)
         draw_linear(axes, options.neurons, options.seed)
-        onset = f"Some dead times let inhibition oscillate ($N$ = {options.neurons})"
-        titles = {"B": "Response at 15 ms", "C": "Fluctuations at 15 ms"}
-        _script.name_panels(axes, {"A": onset, **titles})
-        png, pdf, _ = _script.files(options)
-        figure.savefig(png, dpi=150)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf} in {time.perf_counter() - began:.1f} s")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ finishes) and recurrent_patterns.csv.
 
 import argparse
 import functools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,10 +34,8 @@ import _study
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from tqdm import tqdm
 
@@ -82,11 +79,9 @@ SHOWN, AT_THRESHOLD = cues(0.75), cues(0.55)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
-    options = _script.parse(make_parser(), arguments, output="recurrent", quick=QUICK)
+    options = parse(arguments)
     keys = jax.random.split(jax.random.key(options.seed), 4)
-    png, pdf, table = _script.files(options)
-    with table.open("w", newline="") as file:
+    with _script.files(options)[2].open("w", newline="") as file:
         more = dict(key=keys[2], burn_in=BURN_IN)
         stable = run_study("inhibitory loop", inhibited, options, file, **more)
     with Path(f"{options.output}_patterns.csv").open("w", newline="") as file:
@@ -94,34 +89,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bistable = run_study("patterns", memory, options, file, **more)
     predicted = predict(stable.sizes, options.predictions, keys[3])
     traces = simulate_traces(options.shown_size, keys[:2])
-    with mpl.rc_context(_script.STYLE):
-        figure = draw(traces, stable, predicted, bistable, options)
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
+    titles = {
+        "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {options.shown_size})",
+        "B": "After the switch",
+        "C": "Away from a threshold: a stable inhibitory loop",
+        "D": "At a threshold: single trials after a weaker cue",
+    }
+    panels, ratios = "AAAAABBB;CCCCDDDD", [1, 1.25]
+    picture = _script.picture(options, panels, titles, (11, 7.4), height_ratios=ratios)
+    with picture as axes:
+        draw(axes, traces, stable, predicted, bistable)
     _study.print_table(stable, min(stable.sizes), digits=3)
     for size, errors in zip(stable.sizes, predicted, strict=True):
         print(f"N = {size}: error to generalised predicted {errors.mean():.4f}")
     print_trials(bistable)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = _script.make_parser(
-        "Draws how recurrent spiking networks follow their rate networks."
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    count = _script.count
+    return _script.options(
+        "Draws how recurrent spiking networks follow their rate networks.",
+        arguments,
+        output="recurrent",
+        quick=QUICK,
+        min_size=(count, 512, "smallest number N of neurons"),
+        max_size=(count, 8192, "largest N; sizes double from the smallest on"),
+        shown_size=(count, 4096, "N of the traces"),
+        trials=(count, 6, "trials at the largest N, proportionally more at others"),
+        predictions=(count, 4, "networks of a size for which the error is predicted"),
     )
-
-    def add(name, default, text):
-        parser.add_argument(
-            name, type=_script.count, default=default, metavar="X", help=text
-        )
-
-    add("--min-size", 512, "smallest number N of neurons")
-    add("--max-size", 8192, "largest N; sizes double from the smallest on")
-    add("--shown-size", 4096, "N of the traces")
-    add("--trials", 6, "trials at the largest N, proportionally more at others")
-    add("--predictions", 4, "networks of each size for which the error is predicted")
-    return parser
 
 
 # Networks
@@ -209,15 +205,12 @@ def print_trials(study: rl.study.Convergence) -> None:
 
 
 def draw(
+    axes: Mapping[str, Axes],
     traces: dict[str, rl.Trajectory],
     stable: rl.study.Convergence,
     predicted: np.ndarray,
     bistable: rl.study.Convergence,
-    options: argparse.Namespace,
-) -> Figure:
-    figure = Figure(figsize=(11, 7.4))
-    figure.set_layout_engine("constrained", w_pad=0.07)
-    axes = figure.subplot_mosaic("AAAAABBB;CCCCDDDD", height_ratios=[1, 1.25])
+) -> None:
     draw_overlaps(axes["A"], traces)
     for time_shown, name in ((165, "with pattern 1"), (385, "with pattern 2")):
         axes["A"].text(time_shown, 1.22, name, ha="center")
@@ -226,14 +219,6 @@ def draw(
     draw_magnified(axes["B"], traces)
     draw_loop(axes["C"], stable, predicted)
     draw_trials(axes["D"], bistable)
-    titles = {
-        "A": f"A weak cue is completed, a pulse switches the memory ($N$ = {options.shown_size})",
-        "B": "After the switch",
-        "C": "Away from a threshold: a stable inhibitory loop",
-        "D": "At a threshold: single trials after a weaker cue",
-    }
-    _script.name_panels(axes, titles)
-    return figure
 
 
 def draw_overlaps(ax: Axes, traces: dict[str, rl.Trajectory]) -> None:

@@ -18,8 +18,6 @@ D  the dense weights through their approximation of low rank
 Writes trained.png, trained.pdf and trained.csv (a row for each network, way and N).
 """
 
-import csv
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +26,6 @@ import _trained_figure
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 import optax
 from _rnn import GRID, RNN, TAU, UNITS, draw_trials, score, train_rnn
@@ -81,9 +78,7 @@ def run(network: rl.Network, evidence: jax.Array, dynamics, key: jax.Array):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    began = time.perf_counter()
     options = parse(arguments)
-    png, pdf, table = _script.files(options)
     test = draw_trials(jax.random.key(options.seed + 1000), options.trials)
     rows, traces = [], []
     for seed in range(options.seed, options.seed + options.seeds):
@@ -92,37 +87,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += measure(seed, rnn, test, options, keys[1], traces)
         dense = train_rnn(keys[0], jnp.ones(()), options.rnn_steps)
         rows += measure_ranks(seed, dense, test, options, keys[2])
-    with table.open("w", newline="") as file:
-        columns = ["seed", "network", "N", "rank", "error", "agree"]
-        csv.writer(file).writerows([columns, *rows])
+    columns = ["seed", "network", "N", "rank", "error", "agree"]
+    _script.write_table(options, columns, rows)
     values = _trained_figure.gathered(rows)
     _trained_figure.print_table(values)
-    with mpl.rc_context(_script.STYLE):
-        figure = _trained_figure.draw(
-            values, traces[0], 2 * UNITS * shown_copies(options)
-        )
-        figure.savefig(png, dpi=200)
-        figure.savefig(pdf)
-    print(f"wrote {png}, {pdf}, {table}")
-    print(f"total wall time {time.perf_counter() - began:.1f} s")
+    size = 2 * UNITS * shown_copies(options)
+    titles = _trained_figure.titles(size)
+    with _script.picture(options, "AB;CD", titles, (11, 7.2)) as axes:
+        _trained_figure.draw(axes, values, traces[0], size)
 
 
 def parse(arguments: Sequence[str] | None):
-    parser = _script.make_parser("Runs trained rate networks as spikes.")
     count = _script.count
-    for name, default, text in (
-        ("seeds", 3, "trained networks"),
-        ("rnn-steps", 400, "steps of training of the rate networks"),
-        ("steps", 25, "steps of training on"),
-        ("trials", 48, "trials of the test"),
-    ):
-        parser.add_argument(f"--{name}", type=count, default=default, help=text)
-    several: Any = dict(type=count, nargs="+")
-    text = "copies of each of 200 neurons"
-    parser.add_argument("--copies", default=[1, 5, 25], help=text, **several)
-    ranks = [1, 4, 16, 32, 64, 100]
-    parser.add_argument("--ranks", default=ranks, help="of the weights", **several)
-    return _script.parse(parser, arguments, output="trained", quick=QUICK)
+    return _script.options(
+        "Runs trained rate networks as spikes.",
+        arguments,
+        output="trained",
+        quick=QUICK,
+        seeds=(count, 3, "trained networks"),
+        rnn_steps=(count, 400, "steps of training of the rate networks"),
+        steps=(count, 25, "steps of training on"),
+        trials=(count, 48, "trials of the test"),
+        copies=(count, [1, 5, 25], "copies of each of 200 neurons"),
+        ranks=(count, [1, 4, 16, 32, 64, 100], "of the weights"),
+    )
 
 
 def shown_copies(options) -> int:
