@@ -4,7 +4,7 @@ The task is a perceptual decision: noisy evidence is to be added up for 0.2 s. T
 the decision. Networks of 100 tanh units learn it as in a lab (optax, no spikes): one has weights of rank one, another
 dense ones. `rl.from_rnn` makes SRM0 neurons of them, with copies of each:
 
-    python examples/studies/trained.py              # some four minutes
+    python examples/studies/trained.py              # three minutes
     python examples/studies/trained.py --quick      # for a first look
 
 A sum is kept only by weights that are right to a few per cent: so it shows what a conversion gets wrong.
@@ -109,7 +109,7 @@ def parse(arguments: Sequence[str] | None):
         steps=(count, 25, "steps of training on"),
         trials=(count, 48, "trials of the test"),
         copies=(count, [1, 5, 25], "copies of each of 200 neurons"),
-        ranks=(count, [1, 4, 16, 32, 64, 100], "of the weights"),
+        ranks=(count, [1, 4, 32, 64, 100], "of the weights"),
     )
 
 
