@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from _docstrings import prose
+from _docstrings import names_in, prose
 
 import ratelike as rl
 
@@ -20,9 +20,11 @@ class Section(NamedTuple):
 
 def sections_of(module: ModuleType) -> list[Section]:
     """The sections of a namespace's table, which a test compares with its names."""
-    public = _public(module)
+    public = names_in(module)
     if module is rl.plot:
-        first_lines = {n: inspect.getdoc(getattr(module, n)) or "" for n in public}
+        first_lines = {
+            n: inspect.getdoc(getattr(module, n)) or "" for n in sorted(public)
+        }
         names = {n: text.partition("\n")[0] for n, text in first_lines.items()}
         return [Section("", {**names, "COLORS": "the colour of each dynamics."})]
     sections = []
@@ -36,14 +38,6 @@ def sections_of(module: ModuleType) -> list[Section]:
             if public >= names.keys():
                 sections.append(Section(title, names))
     return sections
-
-
-def _public(module: ModuleType) -> set[str]:
-    return {
-        name
-        for name in dir(module)
-        if not name.startswith("_") and not inspect.ismodule(getattr(module, name))
-    }
 
 
 def _table(module: ModuleType, names: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -20,19 +21,27 @@ NAMESPACES = (rl, rl.study, rl.train, rl.analysis, rl.extend, rl.plot)
 WHOLE_RUNS = re.compile(r"`[^`]+`|(?<![\w*])\*\w[^*]*?[^\s*]\*(?![\w*])")
 
 
+def names_in(module: ModuleType) -> set[str]:
+    """The public names of a namespace, without the namespaces in it."""
+    return {
+        name
+        for name in dir(module)
+        if not name.startswith("_") and not inspect.ismodule(getattr(module, name))
+    }
+
+
 def public_names() -> dict[str, str]:
     """For each public name, and for its namespace with it, the name with `ratelike`."""
     found = {"Array": "jax.Array"}
     for module in reversed(NAMESPACES):
         short = module.__name__.removeprefix("ratelike").removeprefix(".")
-        for name in dir(module):
-            if not name.startswith("_") and not inspect.ismodule(getattr(module, name)):
-                full = f"{module.__name__}.{name}"
-                spellings = (f"{short}.{name}", f"rl.{short}.{name}", full)
-                found |= {spelling.replace("..", "."): full for spelling in spellings}
-                # A picture has the name of what it shows.
-                if module is not rl.plot:
-                    found[name] = full
+        for name in names_in(module):
+            full = f"{module.__name__}.{name}"
+            spellings = (f"{short}.{name}", f"rl.{short}.{name}", full)
+            found |= {spelling.replace("..", "."): full for spelling in spellings}
+            # A picture has the name of what it shows.
+            if module is not rl.plot:
+                found[name] = full
     return found
 
 

@@ -1,9 +1,10 @@
 """What `CITATION.cff` and `pyproject.toml` say about the project, for the pages."""
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,40 +23,31 @@ def where_to_ask() -> str:
 
 def bibtex() -> str:
     """Two entries in BibTeX, from `CITATION.cff`."""
-    text = (ROOT / "CITATION.cff").read_text()
-    software, paper = text.split("references:")
-    names = zip(_all(paper, "family-names"), _all(paper, "given-names"), strict=True)
+    software = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    [paper] = software["references"]
+    authors = [(each["family-names"], each["given-names"]) for each in paper["authors"]]
     entries = [
         _entry(
             "software",
             "ratelike",
-            title=f"{{{_one(software, 'title')}}}",
-            author=f"{{{_one(software.split('authors:')[1], 'name')}}}",
-            version=_one(software, "version"),
+            title=f"{{{software['title']}}}",
+            author=f"{{{software['authors'][0]['name']}}}",
+            version=software["version"],
         ),
         _entry(
             "article",
-            f"{_all(paper, 'family-names')[0]}{_one(paper, 'year')}".lower(),
-            title=f"{{{_one(paper, 'title')}}}",
-            author=" and ".join(f"{family}, {given}" for family, given in names),
-            journal=_one(paper, "journal"),
-            volume=_one(paper, "volume"),
-            pages=_one(paper, "start"),
-            year=_one(paper, "year"),
-            eprint=_one(paper, "value").removeprefix("arXiv:"),
+            f"{authors[0][0]}{paper['year']}".lower(),
+            title=f"{{{paper['title']}}}",
+            author=" and ".join(", ".join(names) for names in authors),
+            journal=paper["journal"],
+            volume=paper["volume"],
+            pages=paper["start"],
+            year=paper["year"],
+            eprint=paper["identifiers"][0]["value"].removeprefix("arXiv:"),
             archiveprefix="arXiv",
         ),
     ]
     return "```bibtex\n" + "\n\n".join(entries) + "\n```"
-
-
-def _all(text: str, field: str) -> list[str]:
-    found = re.findall(rf"^[ -]*{field}: *(.+)$", text, re.MULTILINE)
-    return [value.strip().strip('"') for value in found]
-
-
-def _one(text: str, field: str) -> str:
-    return _all(text, field)[0]
 
 
 def _entry(kind: str, name: str, **fields: Any) -> str:
