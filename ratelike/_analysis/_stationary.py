@@ -38,9 +38,10 @@ def stationary_state(
         h_i = b_i + E_i x + E_f,i y - J_ii g_i(h_i),     y = (1/N) sum_j D_f,j g_j(h_j),
 
     with g the stationary rate of the discrete neuron, so that simulations confirm it at any `dt`. They are found from
-    `start`, by default 0 (or, outside of `jit`, where that leads nowhere the starts of `stationary_states`), by the dogleg method (Newton's within a region of trust), of `optimistix`; derivatives by the
-    parameters of the network and by `input` are those of the implicit function. It may be unstable: see `stability`.
-    For neurons with adaptation g is that of their closure, and the state that of the closure.
+    `start`, by default 0 (or, outside of `jit`, where that leads nowhere the starts of `stationary_states`), by the
+    dogleg method (Newton's within a region of trust), of `optimistix`; derivatives by the parameters of the network and
+    by `input` are those of the implicit function. It may be unstable: see `stability`. For neurons with adaptation g is
+    that of their closure, and the state that of the closure.
 
         layer = rl.Layer(rl.SRM0(), None, decoder, 1.0, rl.Feedback(encoder, 0.1 * decoder))
         at = rl.analysis.stationary_state(layer, dt=1e-3)

@@ -43,16 +43,16 @@ def expected_error(
         dy = kappa * (xi_L + J_L xi_{L-1} + J_L J_{L-1} xi_{L-2} + ...),     E|dy| = sqrt(2/pi) sigma(t),
 
     with xi_l the noise of layer l's neurons given their input, and J_l the linearised generalised rate of layer l. The
-    last layer's own variance is that of `readout_variance`; for a network of one layer without feedback that is all. What the earlier
-    layers pass on is sampled: `num_probes` realisations of linear noise run through the linearised layers, in the
-    same pass as the rate. Given their sample x, E|dy| is taken exactly, as the mean of a folded Gaussian of mean x and
-    of the last layer's variance, so that few probes give no bias. `key` determines the probes, so that the prediction is
-    a deterministic, smooth function of the network; a network of one layer without feedback has none and needs no key.
-    `age_mesh` as in `readout_variance`: by default the ages of `SRM0` are graded, and the rate is that of the mesh.
-    The neurons of each layer are shared out among the devices of `mesh`, as by `simulate`; how many these are changes no
-    bit of the result.
-    `response=NonlinearResponse()` has no J_l: each probe is a run through the layers as they are. For small networks of
-    several layers it is right where linear noise is not (below), at about the same price.
+    last layer's own variance is that of `readout_variance`; for a network of one layer without feedback that is all.
+    What the earlier layers pass on is sampled: `num_probes` realisations of linear noise run through the linearised
+    layers, in the same pass as the rate. Given their sample x, E|dy| is taken exactly, as the mean of a folded Gaussian
+    of mean x and of the last layer's variance, so that few probes give no bias. `key` determines the probes, so that
+    the prediction is a deterministic, smooth function of the network; a network of one layer without feedback has none
+    and needs no key. `age_mesh` as in `readout_variance`: by default the ages of `SRM0` are graded, and the rate is
+    that of the mesh. The neurons of each layer are shared out among the devices of `mesh`, as by `simulate`; how many
+    these are changes no bit of the result. `response=NonlinearResponse()` has no J_l: each probe is a run through the
+    layers as they are. For small networks of several layers it is right where linear noise is not (below), at about the
+    same price.
 
     *Feedback.* In a layer with feedback the noise of the neurons is in what they send to each other, too: with J_l the
     linearised rate and F the feedback, filtered and delayed, its fluctuations are ds = xi_l + J_l (dX + F ds). Probes run

@@ -57,8 +57,9 @@ def log_likelihood(
     take the sum; equally long ones may be batched by `jax.vmap` over arrays of spikes. Spikes that are traced, within `vmap`
     or `jit`, cannot be looked at: what cannot be has the value -inf, and no derivative.
 
-    *Cost.* Time in proportion to steps times neurons. Memory for the spikes, the currents of a block of some 10^5 steps times
-    neurons (or of the root of the number of steps), and in reverse mode for the state of each block. In single precision the relative error of a sum of 10^5 steps is about 10^-6.
+    *Cost.* Time in proportion to steps times neurons. Memory for the spikes, the currents of a block of some 10^5 steps
+    times neurons (or of the root of the number of steps), and in reverse mode for the state of each block. In single
+    precision the relative error of a sum of 10^5 steps is about 10^-6.
 
     *Neuronal Dynamics*, section 9.2 (likelihood of a spike train); Paninski, Network 15, 243 (2004).
 

@@ -53,20 +53,20 @@ def from_rnn(
         phi(x) ~ (g(shift + scale x) - base) / rate,
 
     by least squares over `activations`, a sample of the x that the trained units visit (an array of any shape). So the
-    potential of a neuron is h = shift + scale x, its weights are scale J / rate, its encoder is scale W, and the base goes to
-    the bias and to `offset`. `rate_error` says what is left. With `pairs` each unit is two neurons, driven in opposite directions and read
-    out with opposite signs: phi(x) ~ (g(shift + scale x) - g(shift - scale x)) / rate, for an odd phi such as tanh, of which
-    it is a better match, without offset.
+    potential of a neuron is h = shift + scale x, its weights are scale J / rate, its encoder is scale W, and the base
+    goes to the bias and to `offset`. `rate_error` says what is left. With `pairs` each unit is two neurons, driven in
+    opposite directions and read out with opposite signs: phi(x) ~ (g(shift + scale x) - g(shift - scale x)) / rate, for
+    an odd phi such as tanh, of which it is a better match, without offset.
 
     *The weights* are those of rank `rank` that are nearest to J (`low_rank`, diagonal included); `rank_error` is what is cut off.
     Each unit (or half of a pair) becomes `copies` neurons of equal weights, so N = units copies, or twice that. The weights
     are divided among them: whatever their number, their expected activity is the same, and spikes scatter as 1 / sqrt(N).
 
     *What is the same and what is not.* Under `ConventionalRate()` the network is the RNN, to the two errors and of the
-    first order in the delay, which is at least a time step. Fixed points of `GeneralisedRate()` are the same, the way to them is not, since neurons that have
-    not fired for a while answer more strongly. Outputs are z as a membrane of tau_m sees it. A run begins
-    with silence, so that x starts from b - base / rate J 1, and z from -offset. An RNN of the form
-    tau dr/dt = -r + phi(J r + W u + b), z = V r, is this one with the input u + tau du/dt.
+    first order in the delay, which is at least a time step. Fixed points of `GeneralisedRate()` are the same, the way
+    to them is not, since neurons that have not fired for a while answer more strongly. Outputs are z as a membrane of
+    tau_m sees it. A run begins with silence, so that x starts from b - base / rate J 1, and z from -offset. An RNN of
+    the form tau dr/dt = -r + phi(J r + W u + b), z = V r, is this one with the input u + tau du/dt.
 
         converted = rl.from_rnn(rl.SRM0(tau_m=20e-3), J, W, V, b, nonlinearity=np.tanh, activations=x, rank=2, pairs=True)
         run = rl.simulate(converted.network, rl.SignalDrive(u, dt=1e-3), grid, rl.Spiking(), key=key)
@@ -77,8 +77,9 @@ def from_rnn(
     Mastrogiuseppe and Ostojic, Neuron 99, 609 (2018), for networks of low rank; Eliasmith and Anderson, *Neural
     Engineering* (MIT Press, 2003), for pairs of neurons of opposite encoders.
 
-    Raises `ValueError` for shapes that do not fit each other, numbers that are not finite, a neuron whose parameters differ from unit
-    to unit, and a nonlinearity that g cannot follow, or is constant over the activations; and as `low_rank` does.
+    Raises `ValueError` for shapes that do not fit each other, numbers that are not finite, a neuron whose parameters
+    differ from unit to unit, and a nonlinearity that g cannot follow, or is constant over the activations; and as
+    `low_rank` does.
     """
     recurrent, input, output, bias = _checked(recurrent, input, output, bias)
     units = len(recurrent)

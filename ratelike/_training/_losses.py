@@ -68,12 +68,12 @@ def expected_spiking_loss(
 
         E (y_spiking - target)^2 = (y_rate - target)^2 + Var y_spiking.
 
-    For one layer without feedback it is deterministic, and with `age_mesh=AgeMesh.uniform()` exact; by default both terms are right to 10^-3
-    (`readout_variance`). For more layers the variance that the
-    earlier ones pass on, and with feedback all of it, is that of linear noise, estimated without bias by `num_probes`
-    probes, which are drawn from `key`, and a shift of the mean of order 1/N is left out. `response=NonlinearResponse()`
-    has this shift in the first term, and the variance beyond linear noise (not with feedback): see `expected_error`, also
-    for `mesh`, cost and differentiation.
+    For one layer without feedback it is deterministic, and with `age_mesh=AgeMesh.uniform()` exact; by default both
+    terms are right to 10^-3 (`readout_variance`). For more layers the variance that the earlier ones pass on, and with
+    feedback all of it, is that of linear noise, estimated without bias by `num_probes` probes, which are drawn from
+    `key`, and a shift of the mean of order 1/N is left out. `response=NonlinearResponse()` has this shift in the first
+    term, and the variance beyond linear noise (not with feedback): see `expected_error`, also for `mesh`, cost and
+    differentiation.
 
     Raises `ValueError` as `rate_loss` and `expected_error` do.
     """

@@ -21,9 +21,10 @@ def traces(
 ) -> Axes:
     """The membrane of output unit `latent` in each of the named trajectories, from `start` (s) on, against time in ms.
 
-    Names are what the legend says; a dynamics that a name begins with has its colour. The first trajectory is drawn broad
-    behind the others, as the spiking network is in the library's figures, and grey where its name says nothing else. An output is read at the end of its step, and drawn there. `unit` is that of the
-    outputs, for the label: "s.d. of input" where the input is white noise of variance 1 and layers hand that on.
+    Names are what the legend says; a dynamics that a name begins with has its colour. The first trajectory is drawn
+    broad behind the others, as the spiking network is in the library's figures, and grey where its name says nothing
+    else. An output is read at the end of its step, and drawn there. `unit` is that of the outputs, for the label: "s.d.
+    of input" where the input is white noise of variance 1 and layers hand that on.
 
     Raises `ValueError` for no trajectories, a batch of them, and a latent or a time that one of them does not have.
     """
