@@ -2,15 +2,17 @@
 
 SRM0 neurons encode two slow latents; one output unit is to read their product.
 Encoders, decoders and biases are trained in four ways, from one start (random encoders
-and the decoders of the Neural Engineering Framework), by the same optimiser:
+and the decoders of the Neural Engineering Framework), by the same optimiser, with as
+many inputs in each step:
 
 - the exact gradient of the expected loss of the spiking network: the squared error of
   the generalised rate network plus the variance that spikes add (no spike is drawn);
 - the exact gradient of the squared error of the rate network alone;
-- the straight-through derivative of sampled spikes, one trial in each step;
-- the same, with as many trials in each step as fit into the time of an exact gradient.
+- the straight-through derivative of sampled spikes, in as many steps;
+- the same, with as many more inputs in each step as the time of the first allows.
 
-Then all of them run as spikes, under an input that they were not trained on:
+Then all of them run as spikes, under an input that they were not trained on. All of it
+is done for several seeds, of weights, inputs and spikes; the figure is of the first.
 
     python examples/studies/fit_encoders.py              # some minutes
     python examples/studies/fit_encoders.py --quick      # for a first look
@@ -34,12 +36,12 @@ from tqdm import tqdm
 
 import ratelike as rl
 
-QUICK = dict(neurons=30, duration=0.3, steps=10, trials=20)
+QUICK = dict(neurons=30, duration=0.3, steps=10, inputs=2, trials=20, seeds=2)
 COLORS = {
     "not trained": "0.45",
     "exact, with variance": "#0072B2",
     "exact, rate only": "#009E73",
-    "straight-through, 1 trial": "#E69F00",
+    "straight-through, equal steps": "#E69F00",
     "straight-through, equal time": "#D55E00",
 }
 DT = 1e-3  # s
@@ -67,20 +69,14 @@ class Task(eqx.Module):
 
 
 class SpikingLoss(eqx.Module):
-    """The mean over trials, each of an input and spikes of its own. The first input is that of the other losses."""
+    """Of one trial, with the straight-through derivative. The input is that of the other losses."""
 
     task: Task
-    num_trials: int = eqx.field(static=True)
 
     def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        spike_keys, more = jax.random.split(key, (2, self.num_trials))
-        drive_keys = jnp.concatenate([key[None], more[1:]])
-        of_trial = jax.vmap(self.of_trial, in_axes=(None, 0, 0))
-        return jnp.mean(of_trial(network, drive_keys, spike_keys))
-
-    def of_trial(self, network, drive_key, spike_key) -> jax.Array:
-        increments, target = self.task.draw(drive_key)
+        increments, target = self.task.draw(key)
         dynamics = rl.Spiking(rl.train.StraightThrough())
+        spike_key = jax.random.fold_in(key, 1)
         run = rl.simulate(network, increments, self.task.grid, dynamics, key=spike_key)
         return jnp.mean((run.outputs - target)[BURN_IN:] ** 2)
 
@@ -102,8 +98,8 @@ class Result:
 
     network: rl.Network
     losses: np.ndarray  # of each step, as the method sees it
+    inputs: int  # in each step
     seconds_per_step: float
-    trials: int = 1  # of spikes in each step, where there are any
     predicted: float = np.nan  # expected loss of the spiking network, without a spike
     measured: float = np.nan  # from spikes
     standard_error: float = np.nan
@@ -124,37 +120,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
         neurons=(count, 100, "hidden neurons"),
         duration=(seconds, 1.0, "length in s of the input of a step of training"),
         steps=(count, 400, "steps of training"),
+        inputs=(count, 4, "inputs in each of them"),
         trials=(count, 30, "trials of spikes in the test, of ten times the length"),
+        seeds=(count, 3, "seeds, from the first on, of everything"),
     )
-    keys = jax.random.split(jax.random.key(options.seed), 4)
+    seeds = range(options.seed, options.seed + options.seeds)
+    runs = {seed: run_seed(seed, options) for seed in seeds}
+    rows = [
+        [seed, name, len(r.losses), r.inputs, r.seconds_per_step, *(getattr(r, each) for each in MEASURES)]
+        for seed, run in runs.items()
+        for name, r in run.results.items()
+    ]  # fmt: skip
+    names = ["seed", "training", "steps", "inputs", "seconds_per_step", *MEASURES]
+    _script.write_table(options, names, rows)
+    draw(options, runs[options.seed], rows)
+
+
+@dataclass
+class Run:
+    """All ways of training, of one seed, and the task of the test."""
+
+    start: rl.Network
+    results: dict[str, Result]
+    test: Task
+    test_key: jax.Array
+    spike_key: jax.Array
+
+
+def run_seed(seed: int, options: argparse.Namespace) -> Run:
+    keys = jax.random.split(jax.random.key(seed), 4)
     task, long = make_task(options.duration), make_task(10 * options.duration)
     start = make_start(options.neurons, long, keys[:2])
     results = train_all(start, task, options, keys[2])
     test_key, spike_key = jax.random.split(keys[3])
+    print(f"seed {seed}")
     for name, result in results.items():
         evaluate(result, long, test_key, spike_key, options.trials)
         print_result(name, result)
-    rows = [
-        [name, len(r.losses), r.trials, r.seconds_per_step, *(getattr(r, each) for each in MEASURES)]
-        for name, r in results.items()
-    ]  # fmt: skip
-    names = ["training", "steps", "trials", "seconds_per_step", *MEASURES]
-    _script.write_table(options, names, rows)
-    titles = {
-        "A": "Trained, on a new input",
-        "B": "Training (colours as in E)",
-        "C": "Encoders at the start",
-        "D": "Encoders trained (exact, with variance)",
-        "E": "Squared error of the spikes",
-    }
-    layout = dict(width_ratios=[1, 1, 1.1])
-    trained = results["exact, with variance"].network
-    with _script.picture(options, "AAB;CDE", titles, (11, 6.6), **layout) as axes:
-        draw_outputs(axes["A"], trained, long, test_key, spike_key)
-        draw_histories(axes["B"], results)
-        draw_encoders(axes["C"], start)
-        draw_encoders(axes["D"], trained)
-        draw_losses(axes["E"], results)
+    return Run(start, results, long, test_key, spike_key)
 
 
 def make_task(duration: float) -> Task:
@@ -182,20 +185,25 @@ def make_start(size: int, task: Task, keys: jax.Array) -> rl.Network:
 def train_all(
     start: rl.Network, task: Task, options: argparse.Namespace, key: jax.Array
 ) -> dict[str, Result]:
-    names = list(COLORS)
-    results = {names[0]: Result(start, np.zeros(0), np.nan)}
-    exact = (ExactLoss(task, of) for of in (rl.expected_spiking_loss, rl.rate_loss))
-    for name, loss in zip(names[1:], [*exact, SpikingLoss(task, 1)], strict=False):
-        results[name] = train(name, start, loss, options.steps, key)
-    spent, _, straight = (results[name].seconds_per_step for name in names[1:4])
-    trials = max(1, round(spent / straight))
-    loss = SpikingLoss(task, trials)
-    results[names[4]] = train(names[4], start, loss, options.steps, key)
-    results[names[4]].trials = trials
+    untrained, variance, rate, equal_steps, equal_time = COLORS
+    losses = {
+        variance: ExactLoss(task, rl.expected_spiking_loss),
+        rate: ExactLoss(task, rl.rate_loss),
+        equal_steps: SpikingLoss(task),
+    }
+    results = {untrained: Result(start, np.zeros(0), 0, np.nan)}
+    for name, loss in losses.items():
+        results[name] = train(name, start, loss, options.steps, options.inputs, key)
+    spent, straight = (
+        results[name].seconds_per_step for name in (variance, equal_steps)
+    )
+    more = max(1, round(options.inputs * spent / straight))
+    loss = losses[equal_steps]
+    results[equal_time] = train(equal_time, start, loss, options.steps, more, key)
     return results
 
 
-def train(name, start, loss, num_steps: int, key: jax.Array) -> Result:
+def train(name, start, loss, num_steps: int, inputs: int, key: jax.Array) -> Result:
     # Adam in steps relative to the size of each array: decoders are smaller than encoders.
     optimiser = optax.lamb(optax.cosine_decay_schedule(0.05, num_steps))
 
@@ -211,6 +219,7 @@ def train(name, start, loss, num_steps: int, key: jax.Array) -> Result:
             optimiser=optimiser,
             num_steps=num_steps,
             key=key,
+            batch_size=inputs,
             progress=progress,
         )
 
@@ -220,7 +229,8 @@ def train(name, start, loss, num_steps: int, key: jax.Array) -> Result:
     network, losses = run(
         num_steps, lambda steps: tqdm(steps, desc=name, unit="step", disable=None)
     )
-    return Result(network, losses, (time.perf_counter() - began) / num_steps)
+    seconds_per_step = (time.perf_counter() - began) / num_steps
+    return Result(network, losses, inputs, seconds_per_step)
 
 
 def evaluate(
@@ -252,8 +262,8 @@ def print_result(name: str, result: Result) -> None:
     print(f"{name}:")
     if len(result.losses):
         milliseconds = 1e3 * result.seconds_per_step
-        trials = f", {result.trials} trials each" if result.trials > 1 else ""
-        print(f"  {len(result.losses)} steps of {milliseconds:.0f} ms{trials}")
+        each = f"{result.inputs} inputs, {milliseconds:.0f} ms"
+        print(f"  {len(result.losses)} steps of {each}")
     print(
         f"  loss of spikes: predicted {result.predicted:.4f}, measured "
         f"{result.measured:.4f} +- {result.standard_error:.4f} (standard error); "
@@ -262,6 +272,25 @@ def print_result(name: str, result: Result) -> None:
 
 
 # The figure
+
+
+def draw(options: argparse.Namespace, first: Run, rows: list[list]) -> None:
+    """Of the first seed, but for E, which is of all."""
+    titles = {
+        "A": "Trained, on a new input",
+        "B": "Training (colours as in E)",
+        "C": "Encoders at the start",
+        "D": "Encoders trained (exact, with variance)",
+        "E": "Squared error of the spikes",
+    }
+    layout = dict(width_ratios=[1, 1, 1.1])
+    trained = first.results["exact, with variance"].network
+    with _script.picture(options, "AAB;CDE", titles, (11, 6.6), **layout) as axes:
+        draw_outputs(axes["A"], trained, first.test, first.test_key, first.spike_key)
+        draw_histories(axes["B"], first.results)
+        draw_encoders(axes["C"], first.start)
+        draw_encoders(axes["D"], trained)
+        draw_losses(axes["E"], rows)
 
 
 def draw_outputs(ax: Axes, network, test: Task, test_key, spike_key) -> None:
@@ -314,19 +343,23 @@ def draw_encoders(ax: Axes, network: rl.Network) -> None:
     ax.set(xlabel=r"$E_{i1}$ (escape widths $\Delta u$ per latent)", ylabel="$E_{i2}$")
 
 
-def draw_losses(ax: Axes, results: dict[str, Result]) -> None:
-    for row, (name, result) in enumerate(results.items()):
-        ax.barh(row, result.measured, color=COLORS[name], alpha=0.35, height=0.6)
-        ax.barh(row, result.rate_part, color=COLORS[name], height=0.6)
-        width = 2 * result.standard_error
-        ax.errorbar(result.measured, row, xerr=width, color="black", capsize=2)
-        ax.plot(result.predicted, row, "D", color="black", markersize=5)
-        ax.text(0, row - 0.33, name, va="bottom", fontsize=8.5)
-    ax.plot([], [], "D", color="black", markersize=5, label="predicted without spikes")
-    ax.errorbar([], [], xerr=[], color="black", label="measured, ± 2 standard errors")
+def draw_losses(ax: Axes, rows: list[list]) -> None:
+    """Means over seeds as bars, seeds as points."""
+    for height, (name, color) in enumerate(COLORS.items()):
+        measures = np.array([row[-len(MEASURES) :] for row in rows if row[1] == name])
+        predicted, measured, _, rate, _ = measures.T
+        ax.barh(height, measured.mean(), color=color, alpha=0.35, height=0.6)
+        ax.barh(height, rate.mean(), color=color, height=0.6)
+        heights = height + np.linspace(-0.15, 0.15, len(measured))
+        ax.plot(measured, heights, "o", color="black", markersize=4)
+        ax.plot(predicted, heights, "|", color="black", markersize=9)
+        label = dict(transform=ax.get_yaxis_transform(), va="bottom", fontsize=8.5)
+        ax.text(0.01, height - 0.33, name, **label)
+    ax.plot([], [], "o", color="black", markersize=4, label="measured, each seed")
+    ax.plot([], [], "|", color="black", markersize=9, label="predicted without spikes")
     ax.barh([0], [0], color="0.3", label="of it, error of the rate")
-    ax.set(yticks=[], xlabel="mean squared error (latents$^4$)")
-    ax.set_ylim(len(results) - 0.4, -2.4)
+    ax.set(xscale="log", yticks=[], xlabel="mean squared error (latents$^4$)")
+    ax.set_ylim(len(COLORS) - 0.4, -2.4)
     ax.legend(loc="upper right", fontsize=8.5)
 
 

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +22,21 @@ def mean_slope(
 ) -> Float[Array, "*#neurons"]:
     r"""E[g'(b + gain xi)] in hertz per unit of potential, by Gauss-Hermite quadrature.
 
-    The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`.
+    The stationary rate g is taken close to continuous time, whatever the neuron's memory: see `fine_step`. Of numbers that
+    are known it is a program of its own, also within a caller's `jit`, which then need not compile it for each network.
     """
+    if not validation.is_concrete((neuron, bias, gain)):
+        return _mean_slope(neuron, bias, gain)
+    with jax.ensure_compile_time_eval():
+        return _mean_slope(neuron, bias, gain)
 
+
+@eqx.filter_jit
+def _mean_slope(
+    neuron: AbstractNeuronModel,
+    bias: Float[Array, "*#neurons"],
+    gain: Float[Array, ""],
+) -> Float[Array, "*#neurons"]:
     def of_type(each: AbstractNeuronModel) -> Callable[..., Float[Array, "*#neurons"]]:
         return functools.partial(_slope_of_type, each)
 

@@ -1,5 +1,6 @@
 """One step of gradient descent on a loss of a network."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -9,6 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from ratelike._network import Network
+from ratelike._population._host_threads import (
+    call_compiled,
+    host_threads,
+    map_in_threads,
+)
 from ratelike._training._trained import Trained
 from ratelike._types import PyTree
 
@@ -22,6 +28,16 @@ class Descent(eqx.Module):
     loss: Loss
     optimiser: Any  # an optax.GradientTransformation
     key: Array
+    batch_size: int = eqx.field(static=True)
+
+    def keys_of(self, step: Integer[Array, ""]) -> Array:
+        """One key for each draw of the loss in this step."""
+        key = jax.random.fold_in(self.key, step)
+        return (
+            key[None]
+            if self.batch_size == 1
+            else jax.random.split(key, self.batch_size)
+        )
 
 
 class State(eqx.Module):
@@ -40,7 +56,13 @@ def initial_state(descent: Descent) -> State:
         return State(x, descent.optimiser.init(x), x, jnp.asarray(True))
 
 
-@eqx.filter_jit
+class Slope(eqx.Module):
+    """A loss and its gradient, or those of several draws side by side."""
+
+    value: Float[Array, "*draws"]
+    gradient: list[Float[Array, "..."]]
+
+
 def descend(
     descent: Descent, state: State, step: Integer[Array, ""]
 ) -> tuple[State, Float[Array, ""], Bool[Array, " leaves"]]:
@@ -48,14 +70,69 @@ def descend(
 
     From the first step on in which one was not, the state stays as it is: the caller may look at it late.
     """
+    threads = host_threads((descent, state)) if jax.device_count() == 1 else None
+    if descent.batch_size == 1 or threads is None:
+        return descend_in_one(descent, state, step)
+    keys = descent.keys_of(step)
+    of_draw = eqx.Partial(_slope_of_draw, descent)
+    slopes = map_in_threads(of_draw, descent.batch_size, threads, state.x, keys)
+    return call_compiled(_moved_by_all, descent, state, keys, slopes)
+
+
+@eqx.filter_jit
+def descend_in_one(
+    descent: Descent, state: State, step: Integer[Array, ""]
+) -> tuple[State, Float[Array, ""], Bool[Array, " leaves"]]:
+    """As `descend`, in one program: draws side by side on an accelerator, else one after the other."""
+    keys = descent.keys_of(step)
+    of_key = functools.partial(_slope, descent, state.x)
+    if descent.batch_size == 1:
+        slopes = jax.tree.map(lambda leaf: leaf[None], of_key(keys[0]))
+    elif jax.default_backend() == "cpu":
+        slopes = jax.lax.map(of_key, keys)
+    else:
+        slopes = jax.vmap(of_key)(keys)
+    return _moved(descent, state, keys, slopes)
+
+
+def _slope_of_draw(
+    descent: Descent,
+    draw: Integer[Array, ""],
+    x: list[Float[Array, "..."]],
+    keys: Array,
+) -> Slope:
+    return _slope(descent, x, keys[draw])
+
+
+def _slope(descent: Descent, x: list[Float[Array, "..."]], key: Array) -> Slope:
+    return Slope(*jax.value_and_grad(functools.partial(_loss_at, descent, key))(x))
+
+
+def _loss_at(
+    descent: Descent, key: Array, x: list[Float[Array, "..."]]
+) -> Float[Array, ""]:
+    return descent.loss(descent.trained.network_at(x), key)
+
+
+def _moved_by_all(
+    descent: Descent, state: State, keys: Array, slopes: list[Slope]
+) -> tuple[State, Float[Array, ""], Bool[Array, " leaves"]]:
+    together = jax.tree.map(lambda *each: jnp.stack(each), *slopes)
+    return _moved(descent, state, keys, together)
+
+
+def _moved(
+    descent: Descent, state: State, keys: Array, slopes: Slope
+) -> tuple[State, Float[Array, ""], Bool[Array, " leaves"]]:
+    """The step itself, by the mean over draws."""
     import optax
 
-    key = jax.random.fold_in(descent.key, step)
+    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), slopes)
+    value, gradient = mean.value, mean.gradient
 
-    def loss(x: list[Float[Array, "..."]]) -> Float[Array, ""]:
-        return descent.loss(descent.trained.network_at(x), key)
+    def mean_loss(x: list[Float[Array, "..."]]) -> Float[Array, ""]:
+        return jnp.mean(jax.lax.map(lambda key: _loss_at(descent, key, x), keys))
 
-    value, gradient = jax.value_and_grad(loss)(state.x)
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [value, *gradient]])
     # Optimisers mix types, such as their count of steps with float32.
     with jax.numpy_dtype_promotion("standard"):
@@ -66,7 +143,7 @@ def descend(
             state.x,
             value=value,
             grad=gradient,
-            value_fn=loss,
+            value_fn=mean_loss,
         )
         x = optax.apply_updates(state.x, updates)
     alive = state.alive & finite.all()

@@ -14,7 +14,14 @@ from ratelike._io._atomic import remove_leftovers
 from ratelike._network import Network
 from ratelike._training import _checkpoint as checkpoints
 from ratelike._training._choice import Where, choose
-from ratelike._training._descent import Descent, Loss, State, descend, initial_state
+from ratelike._training._descent import (
+    Descent,
+    Loss,
+    State,
+    descend,
+    descend_in_one,
+    initial_state,
+)
 from ratelike._training._trained import Trained
 
 if TYPE_CHECKING:
@@ -63,6 +70,7 @@ def fit(
     optimiser: "optax.GradientTransformation",
     num_steps: int,
     key: Array,
+    batch_size: int = 1,
     checkpoint: str | Path | None = None,
     every: int = 100,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
@@ -70,7 +78,9 @@ def fit(
     r"""Minimises `loss(network, key)` by gradient descent over the arrays that `where` chooses.
 
     `loss` returns a scalar; step n calls it with `fold_in(key, n)`, for a drive or spikes of its own (a loss that draws
-    nothing ignores it). `where(network)` returns the arrays to train, in any structure:
+    nothing ignores it). With `batch_size` > 1 (a minibatch) it is the mean over so many keys, `split(fold_in(key, n),
+    batch_size)`: on a processor these are shared out among threads, one for each core, and how many cores there are
+    changes no bit. `where(network)` returns the arrays to train, in any structure:
 
         where=lambda network: [layer.encoder for layer in network.layers]
         where=lambda network: [network.layers[0].bias, rl.train.Positive(network.layers[0].neuron.tau_m)]
@@ -104,10 +114,11 @@ def fit(
         )
     num_steps = validation.count("num_steps", num_steps, at_least=0)
     every = validation.count("every", every)
+    batch_size = validation.count("batch_size", batch_size)
     key = validation.typed_key("key", key)
     if progress is not None:
         validation.function("progress", progress, "an iterable")
-    descent = Descent(choose(network, where), loss, optimiser, key)
+    descent = Descent(choose(network, where), loss, optimiser, key, batch_size)
     value = jax.eval_shape(lambda k: loss(network, k), key)
     validation.shape("the value of loss", value, ())
     state, history = initial_state(descent), np.zeros(0, value.dtype)
@@ -134,7 +145,7 @@ def fit(
 def _fingerprint(descent: Descent, state: State) -> str:
     """A digest of all that determines the steps."""
     first = jnp.zeros((), jnp.int32)
-    program = cast(Any, descend).lower(descent, state, first).as_text()
+    program = cast(Any, descend_in_one).lower(descent, state, first).as_text()
     return checkpoints.fingerprint(program, descent)
 
 

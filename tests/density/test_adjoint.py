@@ -106,6 +106,7 @@ def test_of_a_neuron_that_fires(bias):
         np.testing.assert_allclose(ours[name][0, 0], theirs[name][0, 0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_in_a_batch():
     """The adjoint equation serves some of its members and not the others; also a batch of batches."""
     point = values()

@@ -91,6 +91,7 @@ def test_derivatives_of_two_layers_by_everything(dead_time, bias):
     )
 
 
+@pytest.mark.slow
 def test_in_float32():
     ours = slopes(values(), graded(), 2e-3, jnp.float32)
     assert_close(ours, slopes(values(), graded()), 2e-5)

@@ -159,6 +159,7 @@ def test_an_outlier_changes_no_bit_of_the_others():
     assert same.sum() == h.size - 2
 
 
+@pytest.mark.slow
 def test_neither_parts_nor_a_mesh_change_a_bit():
     """On a mesh four parts of one tile each; without one the population as a whole."""
     grid = rl.TimeGrid(DT, 60)

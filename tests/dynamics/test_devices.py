@@ -14,7 +14,7 @@ STUDY = Path(__file__).parents[1] / "processes" / "devices_study.py"
 @pytest.mark.parametrize(
     ("parts", "comparisons"),
     [
-        pytest.param(["neurons"], 7, id="neurons"),
+        pytest.param(["neurons"], 7, id="neurons", marks=pytest.mark.slow),
         pytest.param(["fluctuations"], 1, id="fluctuations"),
         pytest.param(["slopes"], 1, id="slopes", marks=pytest.mark.slow),
         pytest.param(

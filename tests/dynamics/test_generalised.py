@@ -270,6 +270,7 @@ def test_gradients_agree_with_central_differences_and_with_forward_mode():
     np.testing.assert_allclose(along, central, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_stay_finite_under_saturation():
     grid = rl.TimeGrid(1e-3, 20)
 

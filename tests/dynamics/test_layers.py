@@ -41,6 +41,7 @@ def test_layers_in_a_loop_are_those_run_apart(widths, dynamics):
     assert len({rates.tobytes() for rates in np.asarray(apart.rates)}) == len(widths)
 
 
+@pytest.mark.slow
 def test_gradients_through_a_loop_are_those_of_layers_run_apart():
     network = network_of((70, 70, 70))
     increments = rl.WienerDrive(3, key=jax.random.key(7)).increments(GRID)

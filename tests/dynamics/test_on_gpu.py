@@ -112,6 +112,7 @@ def test_densities_are_the_same(as_on_gpu, mesh):
     assert_close(here, there, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_cohorts_within_their_dead_time(as_on_gpu):
     """A queue of seven rows: the whole state after a block of steps."""
     network = rl.relay_network(

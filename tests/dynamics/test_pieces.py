@@ -117,7 +117,7 @@ SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in DYNAMICS}
 
 
 @pytest.mark.parametrize(
-    "name", ["spiking", "exact", SLOW["graded"], SLOW["conventional"]]
+    "name", ["exact", *(SLOW[name] for name in ("spiking", "graded", "conventional"))]
 )
 def test_pieces_are_the_whole_run(name):
     assert_whole(feedforward(depth=2 if name == "spiking" else 1), DYNAMICS[name])
@@ -148,6 +148,7 @@ def test_pieces_of_neurons_with_marks():
     assert_whole(feedforward(neuron=lif, depth=1), rl.Spiking())
 
 
+@pytest.mark.slow
 def test_a_changed_bias_acts_from_the_cut_on():
     """The potential stays where it is, and relaxes to the new bias: a closed form."""
     network = feedforward(depth=1)
@@ -263,6 +264,7 @@ def test_settled_ages_are_those_of_a_long_run():
     )
 
 
+@pytest.mark.slow
 def test_derivatives_go_on_through_pieces():
     """By what came in before the cut."""
     network = feedforward(40, 1)
@@ -284,6 +286,7 @@ def test_derivatives_go_on_through_pieces():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 def test_states_in_a_batch():
     """Under `vmap` each run goes on from its own state."""
     network, key = feedforward(40, 1), jax.random.split(KEY, 3)

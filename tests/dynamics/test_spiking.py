@@ -203,9 +203,8 @@ def relay(num_neurons=200, depth=2, dtype=jnp.float32):
     return networks.relay(None, num_neurons, 7, depth, dtype=dtype)
 
 
-@pytest.mark.parametrize(
-    "dtype", [jnp.float32, pytest.param(jnp.float64, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_same_key_same_spikes_alone_in_a_batch_and_under_jit(dtype):
     network = relay(dtype=dtype)
     grid = rl.TimeGrid(0.5e-3, 203)

@@ -112,6 +112,7 @@ def test_probes_answer_as_with_exact_ages():
     assert 0.0 < error < 3e-3, error
 
 
+@pytest.mark.slow
 def test_the_noise_of_probes_has_the_exact_variance():
     """The predicted error of two layers, with ages of both kinds: within the spread of 64 probes (3%, four times)."""
     network, grid, increments = networks.relay(rl.SRM0(), 60, 4, 2), rl.TimeGrid(1e-3, 150), white_noise(150)  # fmt: skip

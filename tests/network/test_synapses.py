@@ -126,6 +126,7 @@ def test_streamed_layers_and_smaller_ones_keep_their_synapse():
         assert abs(float(growth[0, 0]) - 1.0) > 0.05
 
 
+@pytest.mark.slow
 def test_tiles_of_networks_with_synapses_are_the_networks_one_by_one():
     """Time constants that differ between networks, before layers and within feedback: two networks of two tiles each."""
     grid, dynamics = rl.TimeGrid(DT, 12), rl.ConventionalRate(rl.DirectRate())

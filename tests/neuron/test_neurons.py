@@ -119,13 +119,11 @@ def test_generalised_rate_is_the_sum_over_all_spike_trains(names, parameters):
     np.testing.assert_allclose(activity, exact, rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [
-        *[
-            pytest.param([f"{kernel} kernel"], id=kernel, marks=pytest.mark.slow)
-            for kernel in neurons.KERNELS
-        ],
+        *(pytest.param([f"{name} kernel"], id=name) for name in neurons.KERNELS),
         pytest.param(ALL, id="all"),
     ],
 )

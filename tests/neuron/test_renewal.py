@@ -198,6 +198,7 @@ def test_relay_networks_hand_on_the_latents_they_receive():
     assert np.corrcoef(x, y)[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_heterogeneous_populations_are_their_neurons_one_by_one():
     rate = jnp.asarray([5.0, 10.0, 20.0])
     amplitude = jnp.asarray([1.0, 3.0, 5.0])

@@ -62,6 +62,7 @@ def test_keys_and_latents_are_independent():
     assert not np.allclose(wiener(3, 0).increments(grid), wiener(3, 1).increments(grid))
 
 
+@pytest.mark.slow
 def test_a_path_a_drive_and_their_increments_are_the_same_input():
     grid = rl.TimeGrid(1e-3, 50)
     network = rl.relay_network(

@@ -30,9 +30,8 @@ def mixed(num_neurons, key):
     )
 
 
-@pytest.mark.parametrize(
-    "make_network", [pytest.param(relay, marks=pytest.mark.slow), mixed]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make_network", [relay, mixed])
 def test_errors_are_those_of_the_networks_simulated_one_by_one(make_network):
     """Sizes that fill their tiles, that do not, and of less than one tile, in two runs.
 
@@ -131,6 +130,7 @@ def test_one_program_serves_all_sizes_and_cells_are_handed_out():
     assert [cell.first_trial for cell in cells if cell.size == 64] == [0, 4]
 
 
+@pytest.mark.slow
 def test_trials_do_not_depend_on_the_other_sizes():
     arguments = dict(
         num_trials=1,
@@ -159,6 +159,7 @@ def test_cells_make_the_same_curves_in_any_order():
         np.testing.assert_array_equal(curve.values[1], [64, 64, 66, 66])
 
 
+@pytest.mark.slow
 def test_enough_trials_are_the_first_ones():
     arguments = dict(num_trials=3, key=jax.random.key(3))
     five = rl.study.Execution(enough_trials=5)

@@ -76,6 +76,7 @@ def test_nothing_but_the_last_decoder_changes_and_the_outputs_come_closest():
         assert cost(decoder) < cost(nearby)
 
 
+@pytest.mark.slow
 def test_conventional_rates_are_decoded_alike():
     dynamics = rl.ConventionalRate()
     solved = solve(dynamics=dynamics)

@@ -1,0 +1,130 @@
+"""Several draws of a loss in one step of a fit: their mean, whoever runs them."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import ratelike as rl
+from ratelike._population import _host_threads
+from ratelike._training import _descent as descents
+from tests.training.test_fit import CENTRE, KEY, NETWORK, Quadratic, quick
+
+pytestmark = pytest.mark.usefixtures("any_ranks")
+
+SIZE = 5
+NOISY = Quadratic(CENTRE, 1.0)
+
+
+def keys_of(step):
+    return jax.random.split(jax.random.fold_in(KEY, step), SIZE)
+
+
+def test_a_step_is_by_the_mean_over_its_keys():
+    """Gradient descent by hand, in NumPy: the gradient of a quadratic loss is 2 (x - centre - mean noise)."""
+    network, history = quick(loss=NOISY, batch_size=SIZE, num_steps=4)
+    x = np.asarray(NETWORK.layers[0].encoder)
+    for step in range(4):
+        noise = np.stack(
+            [jax.random.normal(k, x.shape, x.dtype) for k in keys_of(step)]
+        )
+        distances = x - np.asarray(CENTRE) - noise
+        np.testing.assert_allclose(
+            history[step], (distances**2).sum((1, 2)).mean(), rtol=1e-12
+        )
+        x = x - 0.1 * 2.0 * distances.mean(axis=0)
+    np.testing.assert_allclose(network.layers[0].encoder, x, rtol=1e-12)
+
+
+def spikes_and_rate(network, key):
+    """A loss with a loop, spikes and a density in it."""
+    grid = rl.TimeGrid(1e-3, 12)
+    drive_key, spike_key = jax.random.split(key)
+    increments = rl.WienerDrive(2, key=drive_key).increments(grid)
+    rate = rl.simulate(network, increments, grid, rl.GeneralisedRate()).outputs
+    dynamics = rl.Spiking(rl.train.StraightThrough())
+    spikes = rl.simulate(network, increments, grid, dynamics, key=spike_key).outputs
+    return jnp.mean((spikes - rate - 0.1) ** 2)
+
+
+def batched(optimiser=None, loss=spikes_and_rate):
+    optimiser = optax.adam(0.1) if optimiser is None else optimiser
+    return quick(loss=loss, batch_size=SIZE, optimiser=optimiser, num_steps=3)
+
+
+def test_the_number_of_cores_changes_no_bit(monkeypatch):
+    fits, used = [], []
+    inner = descents.map_in_threads
+
+    def watched(run_chunk, count, threads, *arrays):
+        used.append((count, threads.number))
+        return inner(run_chunk, count, threads, *arrays)
+
+    monkeypatch.setattr(descents, "map_in_threads", watched)
+    for cores in (1, 3, 64):
+        monkeypatch.setattr(_host_threads, "num_cores", lambda cores=cores: cores)
+        fits.append(batched())
+    assert used == [(SIZE, cores) for cores in (1, 3, 64) for _ in range(3)]
+    for fit in fits[1:]:
+        np.testing.assert_array_equal(fit.history, fits[0].history)
+        assert eqx.tree_equal(fit.network, fits[0].network)
+
+
+def test_threads_and_one_program_agree(monkeypatch):
+    """As on an accelerator, or where the caller has made devices of the cores."""
+    in_threads = batched()
+    monkeypatch.setattr(descents, "host_threads", lambda arguments: None)
+    in_one = batched()
+    np.testing.assert_allclose(in_one.history, in_threads.history, rtol=1e-9)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    jax.clear_caches()
+    side_by_side = batched()
+    np.testing.assert_allclose(side_by_side.history, in_threads.history, rtol=1e-9)
+
+
+def test_a_line_search_sees_the_mean_too():
+    """It finds the minimum of a fixed quadratic in a step or two, which a value of one draw would keep it from."""
+
+    def loss(network, key):
+        # The same draws in each step: the minimum is the centre plus their mean noise.
+        del key
+        return NOISY(network, jax.random.key(7))
+
+    network, history = batched(optax.lbfgs(), loss)
+    noise = jax.random.normal(jax.random.key(7), CENTRE.shape, CENTRE.dtype)
+    np.testing.assert_allclose(network.layers[0].encoder, CENTRE + noise, atol=1e-6)
+    assert history[-1] < 1e-8 * history[0]
+
+
+def test_one_bad_draw_of_a_batch_is_an_error_of_its_step():
+    def loss(network, key):
+        # One of the keys of step 2.
+        bad = jnp.all(jax.random.key_data(key) == jax.random.key_data(keys_of(2)[3]))
+        return jnp.where(bad, jnp.nan, network.layers[0].encoder[0, 0])
+
+    with pytest.raises(
+        rl.train.FitError, match="step 2: not finite: the loss"
+    ) as caught:
+        quick(loss=loss, batch_size=SIZE)
+    start = float(NETWORK.layers[0].encoder[0, 0])
+    last = float(caught.value.network.layers[0].encoder[0, 0])
+    np.testing.assert_allclose(last, start - 0.1, rtol=1e-12)
+
+
+def test_a_batch_goes_on_from_its_checkpoint_and_refuses_that_of_another_size(tmp_path):
+    arguments = dict(loss=NOISY, batch_size=SIZE, checkpoint=tmp_path / "fit")
+    through = quick(loss=NOISY, batch_size=SIZE, num_steps=6)
+    quick(num_steps=4, **arguments)
+    resumed = quick(num_steps=6, **arguments)
+    np.testing.assert_array_equal(resumed.history, through.history)
+    assert eqx.tree_equal(resumed.network, through.network)
+    with pytest.raises(ValueError, match="checkpoint must belong to the same"):
+        quick(num_steps=6, **arguments | dict(batch_size=SIZE + 1))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "3", None])
+def test_a_batch_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="batch_size must be"):
+        quick(batch_size=wrong)
