@@ -27,12 +27,10 @@ from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
 from ratelike._population._all_cores import default_mesh
 from ratelike._population._host_threads import (
-    HostThreads,
-    call_compiled,
     host_threads,
 )
 from ratelike._population._record import Recorded
-from ratelike._population._sums import Workers
+from ratelike._population._sums import Workers, caller
 from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
@@ -198,10 +196,7 @@ def _simulate(
         layer.parts if isinstance(layer, Layer) else () for layer in network.layers
     )
     of_runs = runs, network.output_tau_m, grid, start, parts
-    if isinstance(workers, HostThreads):
-        trajectory = call_compiled(trajectory_of, *of_runs)
-    else:
-        trajectory = trajectory_of(*of_runs)
+    trajectory = caller(workers)(trajectory_of, *of_runs)
     return dataclasses.replace(trajectory, spikes=spikes)
 
 

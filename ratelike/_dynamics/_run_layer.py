@@ -14,7 +14,7 @@ from ratelike._dynamics._incoming import Incoming, Piece
 from ratelike._dynamics._second_run import is_many, second_run
 from ratelike._network._stage import AbstractStage
 from ratelike._numerics._tile_random import TILE
-from ratelike._population._host_threads import HostThreads, call_compiled
+from ratelike._population._host_threads import HostThreads
 from ratelike._population._layer_state import (
     AbstractLayerState,
     first_neurons,
@@ -24,7 +24,7 @@ from ratelike._population._output import LayerOutput, Recording
 from ratelike._population._population import Decoded
 from ratelike._population._record import Recorded
 from ratelike._population._spike_trains import SpikeTrains
-from ratelike._population._sums import SideBySide, Workers
+from ratelike._population._sums import SideBySide, Workers, caller
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._synapse import through_synapse
 from ratelike._types import PyTree
@@ -69,8 +69,7 @@ def run_layer(
     recorded = Recorded() if recorded is None else recorded
     # A second run would keep as much of many neurons, and take its time.
     many = recorded.every == 1 and is_many(recorded.neurons, stage.num_neurons)
-    # Threads run programs: here nothing is traced.
-    call = call_compiled if isinstance(workers, HostThreads) else _call
+    call = caller(workers)
     before = None if piece is None else piece.synapse
     synapse = None
     if stage.synapse is not None:
@@ -95,10 +94,6 @@ def run_layer(
     mean = call(_mean, stage, decoded)
     final = call(_final, states[0], stage.num_neurons) if states else None
     return LayerRun(mean, recording, spikes, None, succeeded, final, synapse)
-
-
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
 
 
 def _run(

@@ -2,7 +2,6 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,10 +11,11 @@ from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
 )
+from ratelike._fluctuations._network import OutputFluctuations
 from ratelike._fluctuations._response import Response
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._population._all_cores import default_mesh
+from ratelike._population._sums import Workers, caller, run_with
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
@@ -91,18 +91,18 @@ def expected_error(
         mesh=mesh,
         response=response,
     )
-    return _expected_error(network, inputs, grid, mesh or default_mesh())
+    workers = inputs.workers(network, grid, mesh)
+    return run_with(workers, _expected_error, network, inputs, grid)
 
 
-@eqx.filter_jit
 def _expected_error(
-    network: Network,
-    inputs: FluctuationInputs,
-    grid: TimeGrid,
-    mesh: jax.sharding.Mesh | None,
+    network: Network, inputs: FluctuationInputs, grid: TimeGrid, workers: Workers
 ) -> Float[Array, ""]:
-    burn_in = inputs.burn_in
-    outputs = inputs.fluctuations(network, grid, mesh)
+    outputs = inputs.fluctuations(network, grid, workers)
+    return caller(workers)(_mean_error, outputs, inputs.burn_in)
+
+
+def _mean_error(outputs: OutputFluctuations, burn_in: int) -> Float[Array, ""]:
     own, passed_on = outputs.own[burn_in:], outputs.passed_on
     own = own if own.ndim == 3 else own[:, None]
     if passed_on is None:

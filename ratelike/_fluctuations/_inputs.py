@@ -19,6 +19,8 @@ from ratelike._fluctuations._response import (
 from ratelike._inputs import checked_inputs
 from ratelike._network import AbstractLayer, Network, check_population
 from ratelike._neuron import check_renewal
+from ratelike._population._all_cores import default_mesh, workers_for
+from ratelike._population._sums import Workers
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
@@ -33,8 +35,16 @@ class FluctuationInputs(NamedTuple):
     age_meshes: tuple[AgeMesh, ...]  # of each layer
     response: Response
 
-    def fluctuations(
+    def workers(
         self, network: Network, grid: TimeGrid, mesh: jax.sharding.Mesh | None
+    ) -> Workers:
+        """Threads at top level, but not for runs side by side, which are one program."""
+        if isinstance(self.response, NonlinearResponse):
+            return mesh or default_mesh()
+        return workers_for(mesh, (network, self, grid))
+
+    def fluctuations(
+        self, network: Network, grid: TimeGrid, workers: Workers
     ) -> OutputFluctuations:
         return self.response.fluctuations(
             network,
@@ -43,7 +53,7 @@ class FluctuationInputs(NamedTuple):
             self.key,
             self.num_probes,
             self.age_meshes,
-            mesh,
+            workers,
         )
 
 

@@ -23,7 +23,7 @@ from ratelike._fluctuations._cohorts import Aging, aging, merge_schedule
 from ratelike._network import Layer
 from ratelike._neuron._hazards import shared_factors
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
-from ratelike._population._sums import KEPT_SUMS, sum_over_chunks
+from ratelike._population._sums import KEPT_SUMS, Workers, caller, sum_over_chunks
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
@@ -52,55 +52,86 @@ def layer_fluctuations(
     noise: Noise | None,
     readout: Readout | None,
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Fluctuations:
     """What the neurons of `layer` hand on, divided by their number.
 
-    No density is stored over time, and none of more than `NEURONS_AT_ONCE` neurons exists at a time (on each device of
-    `mesh`). Neighbouring blocks are added one after the other to `KEPT_SUMS` sums or fewer, and these in a binary tree:
-    so the devices may be of any number, and the derivative by the connections takes a time that is linear in that of
-    the neurons.
+    No density is stored over time, and none of more than `NEURONS_AT_ONCE` neurons exists at a time (on each device of a
+    mesh, or in each thread). Neighbouring blocks are added one after the other to `KEPT_SUMS` sums or fewer, and these in
+    a binary tree: so the devices may be of any number, and the derivative by the connections takes a time that is linear
+    in that of the neurons.
     """
-    increments, incoming, layer = received(layer, increments, incoming, grid)
+    call = caller(workers)
     schedule = merge_schedule(age_mesh, layer.neuron, grid.dt)
     fast = None
     if incoming is None and noise is None and shared_factors(layer.neuron) is not None:
         fast = schedule
-    blocks, shared = _blocks(layer, noise, readout, fast is not None)
-    num_probes, num_steps = number_of_probes(incoming, noise), len(increments)
-    nothing = _no_output(layer, readout, num_steps, num_probes)
+    of_layer = layer, increments, incoming, grid, noise, readout, schedule
+    blocks, others = call(_prepared, *of_layer, fast is not None)
+    num_probes = number_of_probes(incoming, noise)
+    run_chunk = eqx.Partial(_run_chunk, grid, num_probes, fast)
+    num_chunks = len(blocks.layer.encoder)
+    sums = sum_over_chunks(run_chunk, num_chunks, workers, blocks, *others)
+    return call(_divided, sums, layer.num_neurons)
+
+
+def _prepared(
+    layer: Layer,
+    increments: Float[Array, "time latents"],
+    incoming: Float[Array, "time probes latents"] | None,
+    grid: TimeGrid,
+    noise: Noise | None,
+    readout: Readout | None,
+    schedule: MergeSchedule | None,
+    fast: bool,
+) -> tuple[Block, tuple[PyTree, ...]]:
+    """Blocks of neurons, and what they share: a part of themselves, the input, and how cohorts age."""
+    increments, incoming, layer = received(layer, increments, incoming, grid)
+    blocks, shared = _blocks(layer, noise, readout, fast)
+    agings = None
+    if schedule is not None and not fast:
+        steps = jnp.arange(len(increments), dtype=jnp.int32)
+        agings = aging(schedule, steps, layer.dtype)
+    return blocks, (shared, increments, incoming, agings)
+
+
+def _run_chunk(
+    grid: TimeGrid,
+    num_probes: int,
+    fast: MergeSchedule | None,
+    index: Int[Array, ""],
+    blocks: Block,
+    shared: Block,
+    increments: Float[Array, "time latents"],
+    incoming: Float[Array, "time probes latents"] | None,
+    agings: Aging | None,
+) -> Fluctuations:
+    """Blocks one after the other."""
 
     def add_block(
         total: Fluctuations,
-        own: PyTree[Array],
-        shared: PyTree[Array],
+        own: Block,
+        shared: Block,
         increments: Float[Array, "time latents"],
         incoming: Float[Array, "time probes latents"] | None,
         agings: Aging | None,
     ) -> Fluctuations:
-        block: Block = eqx.combine(own, shared)
-        inputs = increments, incoming
-        own = _run(block, inputs, grid, num_probes, agings, fast)
-        return jax.tree.map(jnp.add, total, own)
+        inputs, block = (increments, incoming), eqx.combine(own, shared)
+        of_block = _run(block, inputs, grid, num_probes, agings, fast)
+        return jax.tree.map(jnp.add, total, of_block)
 
     if fast is None or math.prod(blocks.layer.encoder.shape[:2]) > FEW:
         add_block = jax.checkpoint(add_block, prevent_cse=False)
-    agings = None
-    if schedule is not None and fast is None:
-        agings = aging(schedule, jnp.arange(num_steps, dtype=jnp.int32), layer.dtype)
+    others = shared, increments, incoming, agings
+    nothing = _no_output(blocks, len(increments), num_probes)
+    of_chunk = jax.tree.map(lambda leaf: leaf[index], blocks)
+    return jax.lax.scan(
+        lambda total, own: (add_block(total, own, *others), None), nothing, of_chunk
+    )[0]
 
-    def run_chunk(
-        index: Int[Array, ""], blocks: PyTree[Array], *others: PyTree[Array]
-    ) -> Fluctuations:
-        of_chunk = jax.tree.map(lambda leaf: leaf[index], blocks)
-        return jax.lax.scan(
-            lambda total, own: (add_block(total, own, *others), None), nothing, of_chunk
-        )[0]
 
-    arrays = blocks, shared, increments, incoming, agings
-    num_chunks = len(blocks.layer.encoder)
-    rate, perturbed, variance = sum_over_chunks(run_chunk, num_chunks, mesh, *arrays)
-    size = layer.num_neurons
+def _divided(sums: Fluctuations, size: int) -> Fluctuations:
+    rate, perturbed, variance = sums
     perturbed = None if perturbed is None else perturbed / size
     return Fluctuations(
         rate / size, perturbed, None if variance is None else variance / size**2
@@ -182,10 +213,9 @@ def _blocks(
     return blocks, shared
 
 
-def _no_output(
-    layer: Layer, readout: Readout | None, num_steps: int, num_probes: int
-) -> Fluctuations:
-    latents, dtype = layer.num_latents_out, layer.decoder.dtype
+def _no_output(blocks: Block, num_steps: int, num_probes: int) -> Fluctuations:
+    decoder, readout = blocks.layer.decoder, blocks.readout
+    latents, dtype = decoder.shape[-1], decoder.dtype
     probes = variance = None
     if num_probes:
         probes = jnp.zeros((num_steps, num_probes, latents), dtype)

@@ -38,7 +38,6 @@ def loop_fluctuations(
     increments: Float[Array, "time latents"],
     incoming: Float[Array, "time probes latents"] | None,
     grid: TimeGrid,
-    *,
     noise: Noise,
     age_mesh: AgeMesh,
 ) -> Fluctuations:

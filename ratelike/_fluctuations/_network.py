@@ -14,6 +14,7 @@ from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._fluctuations._loop_probes import loop_fluctuations
 from ratelike._network import Network
 from ratelike._numerics._casting import cast_to
+from ratelike._population._sums import Workers, caller
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
@@ -37,17 +38,16 @@ def output_fluctuations(
     key: Array | None,
     num_probes: int,
     age_meshes: Sequence[AgeMesh],
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> OutputFluctuations:
     """One pass through the layers: the rate, and `num_probes` realisations of linear noise around it.
 
     Where the last layer has no feedback its own variance is known exactly, and it adds no noise to them: a network of one
     such layer needs no key.
     """
-    network = network.stored()
-    dtype = network.layers[0].dtype
-    network = cast_to(network, dtype)
-    increments, probes = grid_increments(path, grid, dtype), None
+    call = caller(workers)
+    network, increments = call(prepared, network, path, grid)
+    probes = None
     tau_m, variance = network.output_tau_m, None
     for index, layer in enumerate(network.layers):
         inputs = layer, increments, probes, grid
@@ -58,12 +58,35 @@ def output_fluctuations(
             noise = Noise(jax.random.fold_in(cast(Array, key), index), num_probes)
         own_mesh = age_meshes[index]
         if noise is not None and layer.feedback is not None:
-            of_layer = loop_fluctuations(*inputs, noise=noise, age_mesh=own_mesh)
+            of_layer = call(loop_fluctuations, *inputs, noise, own_mesh)
         else:
             of_layer = layer_fluctuations(
-                *inputs, noise=noise, readout=readout, age_mesh=own_mesh, mesh=mesh
+                *inputs,
+                noise=noise,
+                readout=readout,
+                age_mesh=own_mesh,
+                workers=workers,
             )
         increments, probes, variance = of_layer
+    return call(_outputs, increments, probes, variance, tau_m, grid)
+
+
+def prepared(
+    network: Network, path: diffrax.AbstractPath, grid: TimeGrid
+) -> tuple[Network, Float[Array, "time latents"]]:
+    """All connections, in one type of number, and the input."""
+    network = network.stored()
+    dtype = network.layers[0].dtype
+    return cast_to(network, dtype), grid_increments(path, grid, dtype)
+
+
+def _outputs(
+    increments: Float[Array, "time latents"],
+    probes: Float[Array, "time probes latents"] | None,
+    variance: Float[Array, "time latents"] | None,
+    tau_m: Float[Array, ""],
+    grid: TimeGrid,
+) -> OutputFluctuations:
     return OutputFluctuations(
         outputs=membrane_traces(increments, tau_m, grid.dt),
         own=jnp.zeros_like(increments) if variance is None else variance,

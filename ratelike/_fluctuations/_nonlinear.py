@@ -16,6 +16,7 @@ from ratelike._fluctuations._layer import layer_fluctuations
 from ratelike._fluctuations._network import OutputFluctuations, output_fluctuations
 from ratelike._network import Layer, Network
 from ratelike._numerics._casting import cast_to
+from ratelike._population._sums import Workers
 from ratelike._signal._drive import grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._signal._membrane import membrane_traces
@@ -28,12 +29,12 @@ def nonlinear_fluctuations(
     key: Array | None,
     num_probes: int,
     age_meshes: Sequence[AgeMesh],
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> OutputFluctuations:
     """Paths run through the layers side by side: first that of the rate network, then one for each probe."""
     if network.depth == 1:
         return output_fluctuations(
-            network, path, grid, key, num_probes, age_meshes, mesh
+            network, path, grid, key, num_probes, age_meshes, workers
         )
     network = network.stored()
     dtype = network.layers[0].dtype
@@ -46,7 +47,7 @@ def nonlinear_fluctuations(
     for index, layer in enumerate(network.layers[:-1]):
         of_layer = jax.random.fold_in(cast(Array, key), index)
         keys = jax.random.split(of_layer, -(-num_probes // 2))
-        answer = functools.partial(_answer, layer, grid, age_meshes[index], mesh)
+        answer = functools.partial(_answer, layer, grid, age_meshes[index], workers)
         if paths is None:
             # All have one input, and so one density, which is not computed anew for each.
             rates, noises = jax.vmap(answer, (None, 0))(increments, keys)
@@ -55,7 +56,7 @@ def nonlinear_fluctuations(
             rates, noises = jax.vmap(answer)(paths, keys[pairs])
         paths = rates + signs * noises
     layer, tau_m = network.layers[-1], network.output_tau_m
-    read = functools.partial(_read, layer, tau_m, grid, age_meshes[-1], mesh)
+    read = functools.partial(_read, layer, tau_m, grid, age_meshes[-1], workers)
     outputs, variances = jax.vmap(read)(cast(Array, paths))
     passed_on = jnp.moveaxis(outputs[1:] - outputs[0], 0, 1)
     own = jnp.moveaxis(variances[1:], 0, 1)
@@ -66,7 +67,7 @@ def _answer(
     layer: Layer,
     grid: TimeGrid,
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
     increments: Float[Array, "time latents"],
     key: Array,
 ) -> tuple[Float[Array, "time latents_out"], Float[Array, "time latents_out"]]:
@@ -79,7 +80,7 @@ def _answer(
         noise=Noise(key, 1),
         readout=None,
         age_mesh=age_mesh,
-        mesh=mesh,
+        workers=workers,
     )
     return rate, cast(Array, probes)[:, 0]
 
@@ -89,7 +90,7 @@ def _read(
     tau_m: Float[Array, ""],
     grid: TimeGrid,
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
     increments: Float[Array, "time latents"],
 ) -> tuple[Float[Array, "time latents_out"], Float[Array, "time latents_out"]]:
     """The output membranes under the rate of the last layer, and their variance given the input."""
@@ -101,6 +102,6 @@ def _read(
         noise=None,
         readout=Readout(tau_m, layer.decoder**2),
         age_mesh=age_mesh,
-        mesh=mesh,
+        workers=workers,
     )
     return membrane_traces(rate, tau_m, grid.dt), cast(Array, variance)

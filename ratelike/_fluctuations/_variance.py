@@ -3,7 +3,6 @@
 from typing import cast
 
 import diffrax
-import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float
 
@@ -14,12 +13,14 @@ from ratelike._fluctuations._block import Readout
 from ratelike._fluctuations._default_mesh import age_mesh_of
 from ratelike._fluctuations._inputs import check_layer_fluctuations
 from ratelike._fluctuations._layer import layer_fluctuations
+from ratelike._fluctuations._network import prepared
 from ratelike._inputs import checked_inputs
 from ratelike._network import Layer, Network
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
-from ratelike._population._all_cores import default_mesh
-from ratelike._signal._drive import Input, grid_increments
+from ratelike._population._all_cores import workers_for
+from ratelike._population._sums import Workers, caller, run_with
+from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 
 
@@ -54,7 +55,8 @@ def readout_variance(
     """
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
     ages = age_mesh_of(age_mesh, layer.neuron, grid.dt)
-    return _variance(network, path, grid, ages, mesh or default_mesh())
+    workers = workers_for(mesh, (network, path, grid))
+    return run_with(workers, _variance, network, path, grid, ages)
 
 
 @broadcasts
@@ -70,34 +72,33 @@ def readout_covariance(
     r"""Cov(y_k, y_l) = (1/N^2) sum_j D_jk D_jl Var_j: as `readout_variance`, which is its diagonal."""
     network, path = _checked_layer(layer, increments, grid, tau_m, mesh)
     ages = age_mesh_of(age_mesh, layer.neuron, grid.dt)
-    return _covariance(network, path, grid, ages, mesh or default_mesh())
+    workers = workers_for(mesh, (network, path, grid))
+    return run_with(workers, _covariance, network, path, grid, ages)
 
 
-@eqx.filter_jit
 def _variance(
     network: Network,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Float[Array, "time latents"]:
     decoder = network.layers[0].decoder
-    return _sum_over_neurons(network, path, grid, decoder**2, age_mesh, mesh)
+    return _sum_over_neurons(network, path, grid, decoder**2, age_mesh, workers)
 
 
-@eqx.filter_jit
 def _covariance(
     network: Network,
     path: diffrax.AbstractPath,
     grid: TimeGrid,
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Float[Array, "time latents latents"]:
     decoder = network.layers[0].decoder
     latents = decoder.shape[-1]
     products = decoder[:, :, None] * decoder[:, None, :]
     products = products.reshape(-1, latents**2)
-    columns = _sum_over_neurons(network, path, grid, products, age_mesh, mesh)
+    columns = _sum_over_neurons(network, path, grid, products, age_mesh, workers)
     return columns.reshape(-1, latents, latents)
 
 
@@ -107,20 +108,20 @@ def _sum_over_neurons(
     grid: TimeGrid,
     decoder_products: Float[Array, "neurons columns"],
     age_mesh: AgeMesh,
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Float[Array, "time columns"]:
     """(1/N^2) sum_j D_jk D_jl Var_j."""
-    dtype = network.layers[0].encoder.dtype
-    network, decoder_products = cast_to((network, decoder_products), dtype)
+    network, increments = caller(workers)(prepared, network, path, grid)
+    decoder_products = cast_to(decoder_products, increments.dtype)
     fluctuations = layer_fluctuations(
         network.layers[0],
-        grid_increments(path, grid, dtype),
+        increments,
         None,
         grid,
         noise=None,
         readout=Readout(network.output_tau_m, decoder_products),
         age_mesh=age_mesh,
-        mesh=mesh,
+        workers=workers,
     )
     return cast(Array, fluctuations.variance)
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,6 +29,28 @@ class SideBySide(eqx.Module):
 
 # What chunks are shared out among: devices, or threads; None for neither.
 Workers = Mesh | HostThreads | None
+
+
+def caller(workers: Workers) -> Callable[..., Any]:
+    """`call(function, *arguments)` for what surrounds a sum: among threads nothing is traced, and it is a program."""
+    return call_compiled if isinstance(workers, HostThreads) else _call
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def run_with(workers: Workers, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments, workers)`: as one program, or with threads as it stands, since it calls programs itself."""
+    if isinstance(workers, HostThreads):
+        return function(*arguments, workers)
+    return _as_one_program(function, *arguments, workers)
+
+
+@eqx.filter_jit
+def _as_one_program(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
 
 # Sums that are kept side by side before they are added; a power of two, so that the tree stays the same.
 KEPT_SUMS = 64

@@ -1,6 +1,5 @@
 """What a network is trained for: squared errors of its outputs, of the rate and of the spikes expected."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
@@ -12,11 +11,12 @@ from ratelike._fluctuations._inputs import (
     FluctuationInputs,
     checked_fluctuation_inputs,
 )
+from ratelike._fluctuations._network import OutputFluctuations
 from ratelike._fluctuations._response import Response
 from ratelike._inputs import checked_inputs
 from ratelike._network import Network
 from ratelike._numerics._broadcasting import broadcasts
-from ratelike._population._all_cores import default_mesh
+from ratelike._population._sums import Workers, caller, run_with
 from ratelike._signal._drive import Input
 from ratelike._signal._grid import TimeGrid
 from ratelike._simulate import simulate
@@ -89,19 +89,26 @@ def expected_spiking_loss(
         response=response,
     )
     target = _checked_target(target, network, grid)
-    return _expected_spiking_loss(network, inputs, grid, target, mesh or default_mesh())
+    workers = inputs.workers(network, grid, mesh)
+    return run_with(workers, _expected_spiking_loss, network, inputs, grid, target)
 
 
-@eqx.filter_jit
 def _expected_spiking_loss(
     network: Network,
     inputs: FluctuationInputs,
     grid: TimeGrid,
     target: Float[Array, "time latents"],
-    mesh: jax.sharding.Mesh | None,
+    workers: Workers,
 ) -> Float[Array, ""]:
-    burn_in = inputs.burn_in
-    fluctuations = inputs.fluctuations(network, grid, mesh)
+    fluctuations = inputs.fluctuations(network, grid, workers)
+    return caller(workers)(_mean_loss, fluctuations, target, inputs.burn_in)
+
+
+def _mean_loss(
+    fluctuations: OutputFluctuations,
+    target: Float[Array, "time latents"],
+    burn_in: int,
+) -> Float[Array, ""]:
     outputs, shift = fluctuations.outputs, fluctuations.shift
     loss = _mean_square(outputs, target, burn_in)
     loss = loss + jnp.mean(fluctuations.own[burn_in:])

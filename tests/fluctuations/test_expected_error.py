@@ -105,7 +105,7 @@ def test_the_answer_to_a_fluctuation_is_the_derivative_of_the_rate(neuron):
         grid,
         noise=None,
         readout=None,
-        mesh=None,
+        workers=None,
         age_mesh=EXACT,
     )
 
@@ -157,7 +157,14 @@ def test_noise_of_steps_probes_and_neurons_is_independent():
     noise = Noise(jax.random.key(0), 2)
     zeros = jnp.zeros((num_steps, 1))
     run = layer_fluctuations(
-        layer, zeros, None, grid, noise=noise, readout=None, mesh=None, age_mesh=EXACT
+        layer,
+        zeros,
+        None,
+        grid,
+        noise=noise,
+        readout=None,
+        workers=None,
+        age_mesh=EXACT,
     )
     p = -np.expm1(-dt * 40.0 * np.exp(1.0))
     signs = np.asarray(run.probes) * num_neurons / np.sqrt(p * (1.0 - p))
@@ -189,7 +196,7 @@ def test_noise_of_layers_is_independent():
             grid,
             noise=noise,
             readout=None,
-            mesh=None,
+            workers=None,
             age_mesh=EXACT,
         )
         return rate, probes

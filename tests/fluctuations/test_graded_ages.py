@@ -104,7 +104,7 @@ def test_probes_answer_as_with_exact_ages():
     grid, increments = rl.TimeGrid(1e-3, 200), white_noise(200)
     probes = 0.01 * jax.random.normal(jax.random.key(2), (200, 2, 4))
     mesh = age_mesh_of(None, layer.neuron, grid.dt)
-    options = dict(noise=None, readout=None, mesh=None)
+    options = dict(noise=None, readout=None, workers=None)
     arguments = layer, increments, probes, grid
     ours = layer_fluctuations(*arguments, age_mesh=mesh, **options)
     exact = layer_fluctuations(*arguments, age_mesh=EXACT, **options)

@@ -85,10 +85,21 @@ def test_threads_and_one_program_agree(monkeypatch):
 
 
 def test_a_line_search_sees_the_mean_too():
-    """It finds the minimum of a fixed quadratic in a step or two, which a value of one draw would keep it from."""
+    """An optimiser that moves by the difference of the two values that it is given stays where it is."""
 
+    def update(gradient, state, x, *, value, value_fn, **others):
+        return jax.tree.map(lambda leaf: 0.0 * leaf + value_fn(x) - value, x), state
+
+    by_values = optax.GradientTransformationExtraArgs(lambda x: (), update)
+    network, history = batched(by_values, NOISY)
+    assert len(set(history)) == 3
+    moved = network.layers[0].encoder - NETWORK.layers[0].encoder
+    np.testing.assert_allclose(moved, 0.0, atol=1e-12)
+
+
+def test_a_line_search_finds_the_minimum_of_a_batch():
     def loss(network, key):
-        # The same draws in each step: the minimum is the centre plus their mean noise.
+        # The same draw in each step: the minimum is the centre plus its noise.
         del key
         return NOISY(network, jax.random.key(7))
 
