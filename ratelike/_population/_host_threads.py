@@ -95,9 +95,12 @@ def map_in_threads(
             running = number
         take(running)
 
-    with ThreadPoolExecutor(min(threads.number, count)) as pool:
-        futures = [pool.submit(work) for _ in range(min(threads.number, count))]
+    # The caller's thread is one of them: to start one takes half a millisecond.
+    others = min(threads.number, count) - 1
+    with ThreadPoolExecutor(max(others, 1)) as pool:
+        futures = [pool.submit(work) for _ in range(others)]
         try:
+            work()
             for future in futures:
                 future.result()
         finally:
