@@ -21,19 +21,20 @@ from ratelike._dynamics._state import State, check_goes_on, checked_grid
 from ratelike._dynamics._stationary_state import StationaryState, settled_state
 from ratelike._dynamics._trajectory import Trajectory, trajectory_of
 from ratelike._inputs import checked_inputs
-from ratelike._network import Layer, Network
+from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
 from ratelike._population._all_cores import default_mesh
-from ratelike._population._host_threads import (
-    host_threads,
-)
+from ratelike._population._host_threads import call_compiled, host_threads
 from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers, caller
 from ratelike._signal._drive import GridPath, Input, grid_increments
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
+
+# Steps of `neurons_at_once` neurons, of a layer: in one program they take some milliseconds.
+FEW_BLOCKS = 500.0
 
 
 @broadcasts
@@ -102,10 +103,12 @@ def simulate(
     own_grid, path = _from_zero(path, grid, network.layers[0].dtype)
     arguments = (network, path, own_grid, dynamics, key, recorded, pieces, start)
     threads = None if mesh is not None else host_threads(arguments)
-    if threads is not None:
-        trajectory = _simulate(*arguments, threads)
-    else:
+    if threads is None:
         trajectory = _simulate_within_jit(*arguments, mesh or default_mesh())
+    elif _is_short(network, grid, dynamics):
+        trajectory = call_compiled(_simulate_unfolded, *arguments, None)
+    else:
+        trajectory = _simulate(*arguments, threads)
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))
@@ -152,8 +155,17 @@ def _with_final(
     return dataclasses.replace(trajectory, grid=grid, final=final, spikes=trains)
 
 
-@eqx.filter_jit
-def _simulate_within_jit(
+def _is_short(network: Network, grid: TimeGrid, dynamics: AbstractDynamics) -> bool:
+    """Whether threads, and programs of their own for each layer, would take more time than they save."""
+
+    def blocks(layer: AbstractLayer) -> float:
+        size = dynamics.neurons_at_once(layer.neuron, grid) or layer.num_neurons
+        return grid.num_steps * max(layer.num_neurons / size, 0.25)
+
+    return max(map(blocks, network.layers)) < FEW_BLOCKS
+
+
+def _simulate_unfolded(
     network: Network,
     path: diffrax.AbstractPath[Any],
     *arguments: Any,
@@ -162,6 +174,9 @@ def _simulate_within_jit(
     # at run time, and a last bit would move a spike: the barrier keeps a simulation bitwise the same, jit or not.
     network, path = _unfolded((network, path))
     return _simulate(network, path, *arguments)
+
+
+_simulate_within_jit = eqx.filter_jit(_simulate_unfolded)
 
 
 def _simulate(

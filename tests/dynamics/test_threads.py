@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ratelike as rl
+from ratelike._population import _host_threads, _sums
 from ratelike._population._host_threads import HostThreads, host_threads
 from ratelike._population._sums import map_over_chunks
 
@@ -30,6 +32,27 @@ def test_threads_devices_and_jit_agree_to_the_last_bit():
     for name in ("Spiking", "GeneralisedRate"):
         assert f"{name} 3 devices within jit" in lines
         assert f"{name} differs:" in lines
+
+
+def test_short_runs_start_no_threads(monkeypatch):
+    asked = []
+    inner = _sums.map_in_threads
+
+    def watched(run_chunk, count, *others, **options):
+        asked.append(count)
+        return inner(run_chunk, count, *others, **options)
+
+    monkeypatch.setattr(_sums, "map_in_threads", watched)
+    monkeypatch.setattr(_host_threads, "num_cores", lambda: 2)
+    neuron = rl.SRM0(refractory=rl.ExponentialRefractory(memory=5e-3))
+    network = rl.relay_network(
+        neuron, num_neurons=600, num_latents=2, depth=1, key=jax.random.key(0)
+    )
+    for num_steps, is_short in ((20, True), (2100, False)):
+        grid = rl.TimeGrid(1e-3, num_steps)
+        silence = np.zeros((num_steps, 2))
+        rl.simulate(network, silence, grid, rl.Spiking(), key=jax.random.key(1))
+        assert (not asked) == is_short
 
 
 def _square_or_fail(index, failing):

@@ -1,4 +1,4 @@
-"""A layer's chunks in 1, 2, 3 and 8 threads, within `jit`, and on all cores as devices: prints what differs in a bit.
+"""A layer's chunks in 1, 2, 3 and 8 threads, in one program, in `jit`, and on all cores as devices: prints what differs.
 
 Run with two virtual devices by `use_all_cores`.
 """
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ratelike as rl
+from ratelike import _simulate
 
 os.sched_getaffinity = lambda _: range(3)
 rl.use_all_cores()
@@ -45,7 +46,9 @@ def main() -> None:
         print(name, len(within_jit.outputs.devices()), "devices within jit")
         mesh = jax.make_mesh((1,), ("neurons",), devices=[here])
         expected = digest(run(dynamics, mesh=mesh))
-        found = {"jit": digest(within_jit)}
+        found = {"jit": digest(within_jit), "short": digest(run(dynamics))}
+        # So that it is not short.
+        _simulate.FEW_BLOCKS, few_blocks = 0.0, _simulate.FEW_BLOCKS
         for count in (1, 2, 3, 8):
             os.sched_getaffinity = lambda _, count=count: range(count)
             trajectory = run(dynamics)
@@ -54,6 +57,7 @@ def main() -> None:
         with ThreadPoolExecutor(2) as pool:
             own = [pool.submit(run, dynamics) for _ in range(2)]
             found["threads of the caller"] = digest(own[0].result())
+        _simulate.FEW_BLOCKS = few_blocks
         wrong = [way for way, value in found.items() if value != expected]
         print(name, "differs:", *wrong)
     # A gradient and a batch on all devices, beside an array that is on one of them.
