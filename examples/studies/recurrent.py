@@ -77,7 +77,7 @@ def inhibited(num_neurons: int, key: jax.Array) -> rl.Network:
 
 
 def cue_and_pulse(strength: float) -> jax.Array:
-    """Increments: a cue for the first pattern and half the second, a pulse from first to second."""
+    """Increments: a cue for pattern 1 and half of 2, then a pulse from 1 to 2."""
     signal = np.zeros((GRID.num_steps, PATTERNS))
     signal[50:54] = strength, 0.5 * strength, 0.0
     signal[250:260] = -1.0, 2.0, 0.0
