@@ -1,24 +1,18 @@
 """Networks that converge sooner: connectivity fitted so that spikes stay close to the rate.
 
-At fixed N, a spiking network of random connectivity stays at some distance from its own
-generalised rate network. `ratelike.expected_error` predicts it without a spike, and is
-differentiable: here encoders and decoders are trained to make it small. A network that
-hands nothing on would be perfect, and one that fires more is more exact. So two things are
-held by a penalty: what the rate network makes of an input (up to 2% of its variance), and
-the mean rate.
+`ratelike.expected_error` predicts without a spike how far a spiking network stays from its
+own generalised rate network. Here encoders and decoders are trained to make this small. A
+network that hands nothing on would be perfect, and one that fires more is more exact: a
+penalty holds what the rate network makes of an input (up to 2% of its variance), and the
+mean rate.
 
-Beside the fitted network stand other random ones, also with larger gain: their longer
-encoders and shorter decoders make the error small as well, at the price of more spikes.
-
-    python examples/studies/fit_convergence.py              # some minutes
-    python examples/studies/fit_convergence.py --quick      # for a first look
-
-Errors are of an input not seen in training, predicted and measured from spikes. Writes
-fit_convergence.png, fit_convergence.pdf and fit_convergence.csv.
+Other random networks are there to compare with, also of larger gain: their longer encoders
+and shorter decoders make the error small as well, at the price of more spikes. Errors are
+of an input not seen in training. Takes some minutes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import _script
 import equinox as eqx
@@ -34,10 +28,10 @@ import ratelike as rl
 QUICK = dict(neurons=64, duration=0.1, steps=5, trials=4, networks=2, gains=[2.0])
 DT = 1e-3  # s
 BURN_IN = 100  # steps
-LATENTS, DEPTH = 2, 2  # of two latents each neuron is an arrow
-PROBES = 2
+LATENTS = 2  # so that each neuron is an arrow
 ALLOWED = 0.02  # change of the rate network's outputs, mean square / variance
 WEIGHT = 5.0  # of the penalty
+KINDS = {"spiking": rl.Spiking(), "generalised rate": rl.GeneralisedRate()}
 RANDOM, FITTED, OTHER = "0.45", "#0072B2", "#E69F00"
 
 
@@ -58,13 +52,12 @@ class Task(eqx.Module):
         return run.outputs[BURN_IN:], jnp.mean(run.rates[:, BURN_IN:])
 
     def expected_error(self, network: rl.Network, key: jax.Array) -> jax.Array:
-        increments = self.draw(key)
         return rl.expected_error(
             network,
-            increments,
+            self.draw(key),
             self.grid,
             burn_in=BURN_IN,
-            num_probes=PROBES,
+            num_probes=2,
             key=jax.random.key(0),  # the same probes in every step
         )
 
@@ -78,26 +71,23 @@ class HeldError(eqx.Module):
     def __call__(self, network: rl.Network, key: jax.Array) -> jax.Array:
         before, rate_before = self.task.rate(self.first, key)
         outputs, rate = self.task.rate(network, key)
-        change = jnp.mean((outputs - before) ** 2) / jnp.var(before)
-        excess = [change - ALLOWED, rate / rate_before - 1.0]
+        excess = [change(outputs, before) - ALLOWED, rate / rate_before - 1.0]
         penalty = WEIGHT * sum(map(jax.nn.relu, excess))
         return self.task.expected_error(network, key) / jnp.std(before) + penalty
 
 
-@dataclass
-class Row:
-    """A network, or the mean over several."""
+def change(outputs: jax.Array, before: jax.Array) -> jax.Array:
+    return jnp.mean((outputs - before) ** 2) / jnp.var(before)
 
-    name: str
-    color: str
-    predicted: float  # error without a spike / s.d. of the rate network's output
+
+class Row(NamedTuple):
+    """Of a network, or means over several; errors in s.d. of the rate network's output."""
+
+    predicted: float
     measured: float
     standard_error: float
-    change: float  # of the rate network's output, from the first one's, / its variance
+    change: float
     mean_rate: float  # Hz
-
-
-MEASURES = ["predicted", "measured", "standard_error", "change", "mean_rate"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -108,95 +98,85 @@ def main(arguments: Sequence[str] | None = None) -> None:
         output="fit_convergence",
         quick=QUICK,
         neurons=(count, 128, "N per layer"),
-        duration=(
-            _script.seconds,
-            0.5,
-            "length in s of the input of a step of training, a quarter of that of the test",
-        ),
+        duration=(_script.seconds, 0.5, "s of input in a step, 1/4 of the test's"),
         steps=(count, 400, "steps of training"),
         trials=(count, 10, "trials of spikes of each network in the test"),
         networks=(count, 6, "other random networks to compare with"),
         gains=(_script.number(float, 0.01, 100), [2.0, 4.0], "gains of further ones"),
     )
     keys = jax.random.split(jax.random.key(options.seed), 4)
-    tau_m = rl.SRM0().tau_m
     task, test = (
-        Task(tau_m, rl.TimeGrid(DT, BURN_IN + round(times * options.duration / DT)))
-        for times in (1, 4)
-    )
-    first = random_network(options.neurons, 1.0, keys[0])
-    fitted, history = train(first, task, options.steps, keys[1])
-
-    def look_at(name: str, color: str, networks: list[rl.Network]) -> Row:
-        return look(name, color, networks, first, test, options.trials, keys[2])
-
-    rows = [look_at("random, fitted from", RANDOM, [first])]
-    rows.append(look_at("fitted", FITTED, [fitted]))
-    others = jax.random.split(keys[3], options.networks)
-    for gain in [1.0, *options.gains]:
-        networks = [random_network(options.neurons, gain, key) for key in others]
-        name = f"{len(networks)} random, gain {gain:g}"
-        rows.append(look_at(name, OTHER, networks))
-    print_rows(rows)
-    values = [[row.name, *(getattr(row, name) for name in MEASURES)] for row in rows]
-    _script.write_table(options, ["network", *MEASURES], values)
-    titles = {
-        "A": "Output of the random network (above) and the fitted one (below)",
-        "B": "Training",
-        "C": "Random: encoders of the first layer",
-        "D": "Fitted: encoders of the first layer",
-        "E": "Error on a new input",
-        "F": "Random: weights, neurons by direction",
-        "G": "Fitted: weights, neurons by direction",
-        "H": "Who carries the signal",
-    }
-    layout = dict(width_ratios=[1, 1, 1.05])
-    with _script.picture(options, "AAB;CDE;FGH", titles, (11, 8.6), **layout) as axes:
-        draw_outputs(axes["A"], first, fitted, test, keys[2])
-        axes["B"].plot(history, color=FITTED)
-        text = "error / s.d. of output + penalty"
-        axes["B"].set(xlabel="step", ylabel=text, ylim=(0, None))
-        limit = 1.1 * max(np.abs(n.layers[0].encoder).max() for n in (first, fitted))
-        for letters, network in (("CF", first), ("DG", fitted)):
-            draw_encoders(axes[letters[0]], network.layers[0], limit)
-            draw_weights(axes[letters[1]], network)
-        draw_errors(axes["E"], rows)
-        draw_lengths(axes["H"], first, fitted)
-
-
-def random_network(size: int, gain: float, key: jax.Array) -> rl.Network:
-    return rl.relay_network(
-        rl.SRM0(),
-        num_neurons=size,
-        num_latents=LATENTS,
-        depth=DEPTH,
-        key=key,
-        gain=gain,
+        Task(rl.SRM0().tau_m, rl.TimeGrid(DT, BURN_IN + round(duration / DT)))
+        for duration in (options.duration, 4 * options.duration)
     )
 
+    def random_network(gain: float, key: jax.Array) -> rl.Network:
+        size = dict(num_neurons=options.neurons, num_latents=LATENTS, depth=2)
+        return rl.relay_network(rl.SRM0(), **size, key=key, gain=gain)
 
-def train(
-    first: rl.Network, task: Task, num_steps: int, key: jax.Array
-) -> rl.train.Fit:
-    # Adam in steps relative to the size of each array: decoders are smaller than encoders.
-    optimiser = optax.lamb(optax.cosine_decay_schedule(0.03, num_steps))
-    return rl.fit(
+    first = random_network(1.0, keys[0])
+    fitted, history = rl.fit(
         first,
         HeldError(task, first),
-        where=lambda network: [
-            (layer.encoder, layer.decoder) for layer in network.layers
-        ],
-        optimiser=optimiser,
-        num_steps=num_steps,
-        key=key,
-        # disable=None: no bar where nobody watches.
+        where=lambda network: [(each.encoder, each.decoder) for each in network.layers],
+        # Steps relative to the size of each array: decoders are smaller than encoders.
+        optimiser=optax.lamb(optax.cosine_decay_schedule(0.03, options.steps)),
+        num_steps=options.steps,
+        key=keys[1],
         progress=lambda steps: tqdm(steps, desc="fit", unit="step", disable=None),
     )
+    compared = {"random, fitted from": [first], "fitted": [fitted]}
+    others = jax.random.split(keys[3], options.networks)
+    for gain in [1.0, *options.gains]:
+        name = f"{len(others)} random, gain {gain:g}"
+        compared[name] = [random_network(gain, key) for key in others]
+    drive_key, spike_key = jax.random.split(keys[2])
+    trial_keys = jax.random.split(spike_key, options.trials)
+    rows = {
+        name: look(networks, first, test, drive_key, trial_keys)
+        for name, networks in compared.items()
+    }
+    print_rows(rows)
+    values = [[name, *row] for name, row in rows.items()]
+    _script.write_table(options, ["network", *Row._fields], values)
+    titles = {
+        "A": "Random: output",
+        "B": "Fitted: output",
+        "C": "Training",
+        "D": "Random: encoders of the first layer",
+        "E": "Fitted: encoders of the first layer",
+        "F": "Error on a new input",
+        "G": "Random: weights, neurons by direction",
+        "H": "Fitted: weights, neurons by direction",
+        "I": "Who carries the signal",
+    }
+    layout = dict(width_ratios=[1, 1, 1.05])
+    with _script.picture(options, "ABC;DEF;GHI", titles, (11, 8.6), **layout) as axes:
+        for fitted_panel, random_panel in ("BA", "ED"):
+            axes[fitted_panel].sharex(axes[random_panel])
+            axes[fitted_panel].sharey(axes[random_panel])
+        drive = test.draw(drive_key)
+        for letters, network in (("ADG", first), ("BEH", fitted)):
+            output, encoders, weights = (axes[letter] for letter in letters)
+            runs = {
+                name: rl.simulate(network, drive, test.grid, kind, key=spike_key)
+                for name, kind in KINDS.items()
+            }
+            rl.plot.traces(runs, start=BURN_IN * DT, ax=output)
+            output.set_xlim(100, 500)
+            output.margins(y=0.2)
+            output.lines[0].set_linewidth(1)
+            output.legend(ncols=2, loc="upper right", fontsize=8.5, handlelength=1)
+            draw_encoders(encoders, network.layers[0])
+            rl.plot.weights(by_direction(network), 0, ax=weights)
+        axes["C"].plot(history, color=FITTED)
+        label = "error / s.d. of output + penalty"
+        axes["C"].set(xlabel="step", ylabel=label, ylim=(0, None))
+        draw_errors(axes["F"], rows)
+        draw_lengths(axes["I"], first.layers[0], fitted.layers[0])
 
 
-def look(name: str, color: str, networks, first, test: Task, trials: int, key) -> Row:
-    drive_key, spike_key = jax.random.split(key)
-    keys = jax.random.split(spike_key, trials)
+def look(networks: Sequence[rl.Network], first, test: Task, drive_key, keys) -> Row:
     before, _ = test.rate(first, drive_key)
     predicted, measured, changes, rates = [], [], [], []
     for network in networks:
@@ -205,13 +185,13 @@ def look(name: str, color: str, networks, first, test: Task, trials: int, key) -
         predicted.append(float(test.expected_error(network, drive_key)) / unit)
         errors = run_trials(network, outputs, test, drive_key, keys)
         measured.append(np.asarray(errors) / unit)
-        changes.append(float(jnp.mean((outputs - before) ** 2) / jnp.var(before)))
+        changes.append(float(change(outputs, before)))
         rates.append(float(rate))
     # Over networks where there are several, over trials of one.
     scatter = np.mean(measured, axis=1) if len(networks) > 1 else measured[0]
     spread = np.std(scatter, ddof=1) / np.sqrt(len(scatter))
     means = [predicted, measured, spread, changes, rates]
-    return Row(name, color, *(float(np.mean(each)) for each in means))
+    return Row(*(float(np.mean(each)) for each in means))
 
 
 @eqx.filter_jit
@@ -226,104 +206,67 @@ def run_trials(network: rl.Network, outputs, test: Task, drive_key, keys) -> jax
     return jax.lax.map(trial, keys, batch_size=10)
 
 
-def print_rows(rows: Sequence[Row]) -> None:
-    print(
-        "error to the own rate network / s.d. of its output; change of its output from"
-    )
-    print("the first network's, mean square / variance")
+def print_rows(rows: Mapping[str, Row]) -> None:
+    print("error to own rate network / s.d. of output; change: mean square / variance")
     print("network                predicted  measured (s.e.)   change  rate (Hz)")
-    for row in rows:
+    for name, row in rows.items():
         print(
-            f"{row.name:22} {row.predicted:9.4f}  {row.measured:.4f} "
+            f"{name:22} {row.predicted:9.4f}  {row.measured:.4f} "
             f"({row.standard_error:.4f}) {row.change:8.4f} {row.mean_rate:10.1f}"
         )
-    less = 1.0 - rows[1].measured / rows[0].measured
-    print(f"fitting takes {round(100 * less)}% of the measured error away")
+    before, after, *_ = (row.measured for row in rows.values())
+    print(f"fitting takes {1 - after / before:.0%} of the measured error away")
 
 
-# The figure
-
-
-def draw_outputs(ax: Axes, first, fitted, test: Task, key: jax.Array) -> None:
-    drive_key, spike_key = jax.random.split(key)
-    increments = test.draw(drive_key)
-    shown = slice(BURN_IN, BURN_IN + 400)
-    kinds = {"spiking": rl.Spiking(), "generalised rate": rl.GeneralisedRate()}
-    for network, height in ((first, 0.0), (fitted, -5.0)):
-        for (name, kind), color in zip(kinds.items(), ("0.6", FITTED), strict=True):
-            run = rl.simulate(network, increments, test.grid, kind, key=spike_key)
-            label = name if height == 0.0 else None
-            values = run.outputs[shown, 0] + height
-            ax.plot(1e3 * run.times[shown], values, color=color, lw=1, label=label)
-    ax.margins(x=0.01)
-    ax.set_yticks([-5, 0], ["0", "0"])
-    ax.set(xlabel="time (ms)", ylabel="membrane $y_1$ (ticks: 0)")
-    ax.set_ylim(top=ax.get_ylim()[1] + 1.5)  # room for the legend
-    ax.legend(ncols=2, loc="upper right")
-
-
-def draw_encoders(ax: Axes, layer: rl.Layer, limit: float) -> None:
+def draw_encoders(ax: Axes, layer: rl.Layer) -> None:
     """Colour: how well the decoder points where the encoder does."""
     encoder, decoder = np.asarray(layer.encoder), np.asarray(layer.decoder)
     lengths = np.linalg.norm(encoder, axis=1) * np.linalg.norm(decoder, axis=1)
     cosine = np.sum(encoder * decoder, axis=1) / lengths
-    points = ax.scatter(
-        *encoder.T,
-        c=cosine,
-        s=16,
-        cmap="viridis",
-        vmin=-1,
-        vmax=1,
-        edgecolor="0.5",
-        linewidth=0.3,
-    )
-    bar = ax.figure.colorbar(points, ax=ax)
-    bar.set_label("cosine, encoder to decoder")
-    ax.set(aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
+    points = ax.scatter(*encoder.T, c=cosine, s=16, vmin=-1, vmax=1)
+    ax.figure.colorbar(points, ax=ax, label="cosine, encoder to decoder")
     unit = r"(escape widths $\Delta u$)"
-    ax.set(xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
+    ax.set(aspect="equal", xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
 
 
-def draw_weights(ax: Axes, network: rl.Network) -> None:
+def by_direction(network: rl.Network) -> rl.Network:
     """Neurons of either layer in the order of the direction of their decoder and encoder."""
-    before, after = network.layers
-    senders, receivers = (
-        np.argsort(np.arctan2(rows[:, 1], rows[:, 0]))
-        for rows in (np.asarray(before.decoder), np.asarray(after.encoder))
-    )
-    ordered = eqx.tree_at(
-        lambda n: [n.layers[0].decoder, n.layers[1].encoder],
-        network,
-        [before.decoder[senders], after.encoder[receivers]],
-    )
-    rl.plot.weights(ordered, 0, ax=ax)
+
+    def read(network: rl.Network) -> list[jax.Array]:
+        before, after = network.layers
+        return [before.decoder, after.encoder]
+
+    ordered = [
+        rows[np.argsort(np.arctan2(rows[:, 1], rows[:, 0]))] for rows in read(network)
+    ]
+    return eqx.tree_at(read, network, ordered)
 
 
-def draw_errors(ax: Axes, rows: Sequence[Row]) -> None:
-    for index, row in enumerate(rows):
-        ax.barh(index, row.measured, color=row.color, alpha=0.6, height=0.5)
-        width = 2 * row.standard_error
-        ax.errorbar(row.measured, index, xerr=width, color="black", capsize=2)
-        ax.plot(row.predicted, index, "D", color="black", markersize=4)
-        text = f"{row.name}: {row.mean_rate:.1f} Hz, change {row.change:.2f}"
-        ax.text(0, index - 0.28, text, va="bottom", fontsize=8.5)
-    ax.plot([], [], "D", color="black", markersize=4, label="predicted without spikes")
-    ax.errorbar([], [], xerr=[], color="black", label="measured, ± 2 standard errors")
+def draw_errors(ax: Axes, rows: Mapping[str, Row]) -> None:
+    places = range(len(rows))
+    predicted, measured, spread, _, _ = np.transpose(list(rows.values()))
+    colors = [RANDOM, FITTED, *[OTHER] * (len(rows) - 2)]
+    ax.barh(places, measured, color=colors, alpha=0.6, height=0.5)
+    label = "predicted without spikes"
+    ax.plot(predicted, places, "D", color="black", markersize=4, label=label)
+    label = "measured, ± 2 standard errors"
+    bars: dict[str, Any] = dict(fmt="none", ecolor="black", capsize=2)
+    ax.errorbar(measured, places, xerr=2 * spread, **bars, label=label)
+    for place, (name, row) in enumerate(rows.items()):
+        text = f"{name}: {row.mean_rate:.1f} Hz, change {row.change:.2f}"
+        ax.text(0, place - 0.28, text, va="bottom", fontsize=8)
     ax.set(yticks=[], xlabel="error to own rate network / s.d. of output")
     ax.set_ylim(len(rows) - 0.5, -1.9)
     ax.legend(loc="upper right", fontsize=8.5)
 
 
-def draw_lengths(ax: Axes, first: rl.Network, fitted: rl.Network) -> None:
-    for network, color, name in ((first, RANDOM, "random"), (fitted, FITTED, "fitted")):
-        layer = network.layers[0]
-        lengths = [
-            np.linalg.norm(rows, axis=1) for rows in (layer.encoder, layer.decoder)
-        ]
+def draw_lengths(ax: Axes, first: rl.Layer, fitted: rl.Layer) -> None:
+    for name, layer, color in (("random", first, RANDOM), ("fitted", fitted, FITTED)):
+        arrows = layer.encoder, layer.decoder
+        lengths = [np.linalg.norm(each, axis=1) for each in arrows]
         ax.plot(*lengths, ".", color=color, label=name)
-    ax.set_xlim(left=0)
-    ax.set_ylim(bottom=0)
     ax.set(xlabel=r"encoder $|E_i|$ ($\Delta u$)", ylabel="decoder $|D_i|$ (s)")
+    ax.set(xlim=(0, None), ylim=(0, None))
     ax.legend()
 
 
