@@ -110,7 +110,9 @@ def test_central_differences(name):
 
 
 # Of the batch: all inputs at once; and two at once, the last of five alone.
-@pytest.mark.parametrize("at_once", [4096, 2 * NEURONS])
+@pytest.mark.parametrize(
+    "at_once", [pytest.param(4096, marks=pytest.mark.slow), 2 * NEURONS]
+)
 @pytest.mark.parametrize("mesh", ["graded", "exact"])
 def test_several_inputs_side_by_side(monkeypatch, at_once, mesh):
     monkeypatch.setattr(_grid_scheme, "chunk_size", lambda *_: at_once)

@@ -116,9 +116,8 @@ def assert_whole(network, dynamics, cuts=CUTS, **options):
 SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in DYNAMICS}
 
 
-@pytest.mark.parametrize(
-    "name", ["exact", *(SLOW[name] for name in ("spiking", "graded", "conventional"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spiking", "exact", "graded", "conventional"])
 def test_pieces_are_the_whole_run(name):
     assert_whole(feedforward(depth=2 if name == "spiking" else 1), DYNAMICS[name])
 

@@ -27,7 +27,7 @@ def network(encoder, is_recurrent):
     [
         (rl.Spiking(), True),
         (rl.GeneralisedRate(), False),
-        (rl.ConventionalRate(), False),
+        pytest.param(rl.ConventionalRate(), False, marks=pytest.mark.slow),
     ],
     ids=["spiking", "generalised", "conventional"],
 )
