@@ -34,7 +34,7 @@ from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
 # Steps of `neurons_at_once` neurons, of a layer: in one program they take some milliseconds.
-FEW_BLOCKS = 500.0
+FEW_BLOCKS = 250.0
 
 
 @broadcasts
