@@ -25,8 +25,8 @@ from ratelike._network import AbstractLayer, Layer, Network
 from ratelike._network._stage import LayerStage
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._numerics._casting import cast_to
-from ratelike._population._all_cores import default_mesh
-from ratelike._population._host_threads import call_compiled, host_threads
+from ratelike._population._all_cores import workers_for
+from ratelike._population._host_threads import HostThreads, call_compiled
 from ratelike._population._record import Recorded
 from ratelike._population._sums import Workers, caller
 from ratelike._signal._drive import GridPath, Input, grid_increments
@@ -102,13 +102,13 @@ def simulate(
     # Within a run steps count from 0.
     own_grid, path = _from_zero(path, grid, network.layers[0].dtype)
     arguments = (network, path, own_grid, dynamics, key, recorded, pieces, start)
-    threads = None if mesh is not None else host_threads(arguments)
-    if threads is None:
-        trajectory = _simulate_within_jit(*arguments, mesh or default_mesh())
+    workers = workers_for(mesh, arguments)
+    if not isinstance(workers, HostThreads):
+        trajectory = _simulate_within_jit(*arguments, workers)
     elif _is_short(network, grid, dynamics):
         trajectory = call_compiled(_simulate_unfolded, *arguments, None)
     else:
-        trajectory = _simulate(*arguments, threads)
+        trajectory = _simulate(*arguments, workers)
     succeeded = trajectory.succeeded
     if validation.is_concrete(succeeded) and not bool(succeeded.all()):
         layer = int(np.argmin(np.asarray(succeeded)))

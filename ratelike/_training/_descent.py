@@ -33,11 +33,9 @@ class Descent(eqx.Module):
     def keys_of(self, step: Integer[Array, ""]) -> Array:
         """One key for each draw of the loss in this step."""
         key = jax.random.fold_in(self.key, step)
-        return (
-            key[None]
-            if self.batch_size == 1
-            else jax.random.split(key, self.batch_size)
-        )
+        if self.batch_size == 1:
+            return key[None]
+        return jax.random.split(key, self.batch_size)
 
 
 class State(eqx.Module):
@@ -70,8 +68,10 @@ def descend(
 
     From the first step on in which one was not, the state stays as it is: the caller may look at it late.
     """
-    threads = host_threads((descent, state)) if jax.device_count() == 1 else None
-    if descent.batch_size == 1 or threads is None:
+    # Programs of several devices must not run beside each other.
+    alone = descent.batch_size == 1 or jax.device_count() > 1
+    threads = None if alone else host_threads((descent, state))
+    if threads is None:
         return descend_in_one(descent, state, step)
     keys = descent.keys_of(step)
     of_draw = eqx.Partial(_slope_of_draw, descent)
