@@ -186,7 +186,7 @@ def part_gradient(options: argparse.Namespace, clock: Clock, pool: ThreadPoolExe
     jobs = {
         (name, *size): pool.submit(timed, gradient, name, *size)
         for size in sizes
-        for name in ("exact", "graded", "variance")
+        for name in options.losses
         if not (name == "variance" and size[0] > 4096)
     }
     wait(jobs.values())
@@ -253,6 +253,8 @@ def main() -> None:
     parser.add_argument("--neurons", type=int, nargs="*", default=NEURONS)
     names = ["spiking", "exact", "graded", "conventional"]
     parser.add_argument("--dynamics", nargs="*", choices=names, default=names)
+    losses = ["exact", "graded", "variance"]
+    parser.add_argument("--losses", nargs="*", choices=losses, default=losses)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=540.0, help="for all of it")

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._fluctuations._cohort_steps import (
-    AT_ONCE,
     UNROLL,
     Columns,
     Moving,
     Rows,
     Shared,
+    at_once,
     one_step,
     probabilities,
     variances,
@@ -106,7 +106,7 @@ def _block_derivatives(
 
 
 # Under `vmap` a batch becomes more neurons.
-block_derivatives = fold_batch(_block_derivatives, AT_ONCE)
+block_derivatives = fold_batch(_block_derivatives, at_once)
 
 
 def _solved_again(

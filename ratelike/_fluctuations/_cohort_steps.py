@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ratelike._fluctuations._cohorts import Aging, Nodes, Row, write
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._exponential import one_minus_exp_by_doubling
 from ratelike._numerics._fold_batch import fold_batch
 from ratelike._numerics._products import matmul
@@ -25,8 +26,9 @@ AgeFactor = Float[Array, "block nodes"]
 Shared = tuple[AgeFactor, Aging]
 Moving = tuple[Nodes, Nodes]  # masses and covariances
 
-# Neurons, of all members of a batch, whose states stay in cache.
-AT_ONCE = 512
+# Neurons, of all members of a batch, whose states stay in a core's cache; and so many that on a GPU a step takes as long as
+# it takes to launch.
+IN_CACHE, ON_GPU = 512, 2**14
 # Steps of a loop over rows in one turn.
 UNROLL = 4
 
@@ -51,6 +53,11 @@ class BlockSums(NamedTuple):
     covariance: Float[Array, "nodes neurons"]
 
 
+def at_once() -> int:
+    """Neurons that advance together."""
+    return ON_GPU if platform.has_gpu() else IN_CACHE
+
+
 def _block_sums(columns: Columns, shared: Shared, members: int) -> BlockSums:
     def step(carry: Moving, inputs: tuple[Nodes, Aging]) -> tuple[Moving, tuple]:
         carry, sums, _ = one_step(columns, carry, *inputs)
@@ -64,7 +71,7 @@ def _block_sums(columns: Columns, shared: Shared, members: int) -> BlockSums:
 
 
 # Under `vmap` a batch becomes more neurons.
-block_sums = fold_batch(_block_sums, AT_ONCE)
+block_sums = fold_batch(_block_sums, at_once)
 
 
 def probabilities(

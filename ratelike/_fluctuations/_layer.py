@@ -18,17 +18,19 @@ from ratelike._fluctuations._block import (
     run_block,
 )
 from ratelike._fluctuations._cohort_blocks import run_cohorts
-from ratelike._fluctuations._cohort_steps import AT_ONCE
+from ratelike._fluctuations._cohort_steps import at_once
 from ratelike._fluctuations._cohorts import Aging, aging, merge_schedule
 from ratelike._network import Layer
 from ratelike._neuron._hazards import shared_factors
+from ratelike._numerics import _platform as platform
 from ratelike._numerics._tile_random import TILE, num_tiles, tile_keys
 from ratelike._population._sums import KEPT_SUMS, Workers, caller, sum_over_chunks
 from ratelike._signal._grid import TimeGrid
 from ratelike._types import PyTree
 
-# Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache.
-NEURONS_AT_ONCE = 4 * TILE
+# Neurons that advance together: their densities, one for each probe, have to stay in the processor's cache; on a GPU so
+# many that a step takes longer than its launches, with 200 ages in a memory of 2 GB.
+NEURONS_IN_CACHE, NEURONS_ON_GPU = 4 * TILE, 2**13
 # Neurons in one vector of a processor: with a few left over, a loop over them takes a tenth longer.
 TOGETHER = 8
 # Blocks of neurons whose states between blocks of steps are kept in reverse mode; of more they are computed once again.
@@ -56,7 +58,7 @@ def layer_fluctuations(
 ) -> Fluctuations:
     """What the neurons of `layer` hand on, divided by their number.
 
-    No density is stored over time, and none of more than `NEURONS_AT_ONCE` neurons exists at a time (on each device of a
+    No density is stored over time, and none of more than some thousand neurons exists at a time (on each device of a
     mesh, or in each thread). Neighbouring blocks are added one after the other to `KEPT_SUMS` sums or fewer, and these in
     a binary tree: so the devices may be of any number, and the derivative by the connections takes a time that is linear
     in that of the neurons.
@@ -184,7 +186,8 @@ def _blocks(
 ) -> tuple[Block, Block]:
     """Arrays (chunks, blocks of a chunk, neurons of a block, ...), and beside them what all blocks share."""
     num_neurons = layer.num_neurons
-    num_blocks = -(-num_neurons // (AT_ONCE if fast else NEURONS_AT_ONCE))
+    largest = NEURONS_ON_GPU if platform.has_gpu() else NEURONS_IN_CACHE
+    num_blocks = -(-num_neurons // (at_once() if fast else largest))
     size = TOGETHER * -(-num_neurons // TOGETHER) if fast else num_neurons
     if num_blocks > 1:
         size = TILE * -(-num_tiles(num_neurons) // num_blocks)

@@ -11,12 +11,14 @@ from ratelike._types import PyTree
 
 
 def fold_batch(
-    function: Callable[[PyTree, PyTree, int], PyTree], largest: int, members: int = 1
+    function: Callable[[PyTree, PyTree, int], PyTree],
+    largest: Callable[[], int],
+    members: int = 1,
 ) -> Callable[[PyTree, PyTree], PyTree]:
     """`function(columns, shared, members)`, of arrays `columns` whose last axis is that of `members` times the neurons.
 
     The last axis of each result is a multiple of `members` as well. Under `vmap` members are added as long as there are
-    no more than `largest` columns; the rest of the batch follows, part by part.
+    no more than `largest()` columns; the rest of the batch follows, part by part.
     """
     # JAX may trace it when the caller's own scope has ended.
     function = broadcasts(function)
@@ -41,7 +43,7 @@ def fold_batch(
             results = jax.lax.map(lambda each: call(*each), (columns, shared))
         else:
             width = jax.tree.leaves(columns)[0].shape[-1]
-            part = _largest_divisor(axis_size, largest // width)
+            part = _largest_divisor(axis_size, largest() // width)
             folded = fold_batch(function, largest, members * part)
             parts = jax.tree.map(lambda x: _fold(x, part), columns)
             if part == axis_size:

@@ -138,21 +138,27 @@ def b1(
     return jax.grad(loss) if of_gradient else run, arguments
 
 
-def with_variance(neurons: int, steps: int):
-    """The gradient of the expected loss of spikes, of one layer."""
+def with_variance(neurons: int, steps: int, inputs: int = 1):
+    """The gradient of the expected loss of spikes, of one layer, its mean over inputs."""
     grid = rl.TimeGrid(1e-3, steps)
     network = rl.relay_network(
         rl.SRM0(), num_neurons=neurons, num_latents=4, depth=1, key=jax.random.key(0)
     )
-    increments = rl.WienerDrive(4, key=jax.random.key(1)).increments(grid)
+    drives = [rl.WienerDrive(4, key=jax.random.key(1 + n)) for n in range(inputs)]
+    increments = jnp.stack([drive.increments(grid) for drive in drives])
 
-    def loss(network):
+    def loss(network, increments):
         key, target = jax.random.key(3), jnp.zeros((steps, 4))
         return rl.expected_spiking_loss(
             network, increments, grid, target, num_probes=2, key=key
         )
 
-    return jax.grad(loss), (network,)
+    def mean(network):
+        if inputs == 1:
+            return loss(network, increments[0])
+        return jnp.mean(jax.vmap(loss, (None, 0))(network, increments))
+
+    return jax.grad(mean), (network,)
 
 
 def convergence_cell(count: int, neurons: int, steps: int):
@@ -190,6 +196,7 @@ PROGRAMS |= {
 PROGRAMS |= {
     "streamed spiking 1000000": lambda: b1("spiking", 1_000_000, is_streamed=True),
     "gradient with variance 1024": lambda: with_variance(1024, 500),
+    "gradient with variance 1024, 8 inputs": lambda: with_variance(1024, 500, 8),
     "convergence 4 x 1024": lambda: convergence_cell(4, 1024, 400),
 }
 
