@@ -1,6 +1,7 @@
 """Meshes of age: which neurons share an age bin, and when two bins merge."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -58,10 +59,12 @@ class AgeMesh(eqx.Module):
         if neuron.memory == 0.0:
             return cls.uniform()
         bound = np.sqrt(20.0 * tolerance)
-        if neuron.expected.mark(jnp.zeros(())) is not None:
-            bound = min(bound, 50.0 * tolerance)
-        steep = steepness(neuron, np.asarray([potential]))
-        widths = limited_widths(neuron, steep, bound)
+        # All is known: in a caller's `jit` as well nothing is traced.
+        with jax.ensure_compile_time_eval():
+            if neuron.expected.mark(jnp.zeros(())) is not None:
+                bound = min(bound, 50.0 * tolerance)
+            steep = steepness(neuron, np.asarray([potential]))
+            widths = limited_widths(neuron, steep, bound)
         return cls(tuple(float(width) for width in widths))
 
     def schedule_of(self, neuron: AbstractNeuronModel, dt: float) -> MergeSchedule:

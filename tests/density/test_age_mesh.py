@@ -244,3 +244,10 @@ def test_bad_tolerance(tolerance):
 def test_a_neuron_that_is_being_traced_has_no_mesh():
     with pytest.raises(ValueError, match=r"AgeMesh\.neuron must be concrete"):
         jax.jit(lambda tau_m: AgeMesh.graded(rl.SRM0(tau_m)) and tau_m)(1e-2)
+
+
+@pytest.mark.parametrize("neuron", [rl.SRM0, rl.LIF])
+def test_within_jit_a_mesh_of_known_numbers_is_the_one_of_outside(neuron):
+    outside, inside = AgeMesh.graded(neuron(), 1e-2), []
+    jax.jit(lambda x: inside.append(AgeMesh.graded(neuron(), 1e-2)) or x)(1.0)
+    assert inside == [outside]
