@@ -40,9 +40,8 @@ ALLOWED = 0.02  # change of the rate network's outputs, mean square / variance
 WEIGHT = 5.0  # of the penalty
 TRAINING = rl.TimeGrid(DT, BURN_IN + round(options.duration / DT))
 TEST = rl.TimeGrid(DT, BURN_IN + round(4 * options.duration / DT))
-first_key, fit_key, test_key, others_key = jax.random.split(
-    jax.random.key(options.seed), 4
-)
+key = jax.random.key(options.seed)
+first_key, fit_key, test_key, others_key = jax.random.split(key, 4)
 drive_key, spike_key = jax.random.split(test_key)
 TEST_DRIVE = rl.WienerDrive(LATENTS, key=drive_key)
 
@@ -93,11 +92,10 @@ fitted, history = rl.fit(
     progress=tqdm,
 )
 compared = {"random, fitted from": [first], "fitted": [fitted]}
+others = jax.random.split(others_key, options.networks)
 for gain in [1.0, *options.gains]:
-    compared[f"{options.networks} random, gain {gain:g}"] = [
-        random_network(gain, key)
-        for key in jax.random.split(others_key, options.networks)
-    ]
+    name = f"{len(others)} random, gain {gain:g}"
+    compared[name] = [random_network(gain, key) for key in others]
 
 
 def spiking(network, key):
@@ -107,7 +105,7 @@ def spiking(network, key):
 def measure(networks):
     """Means over networks; errors in s.d. of the rate network's output, their standard error over networks or trials."""
     before, _ = rate_network(first, TEST_DRIVE, TEST)
-    errors, others = [], []
+    errors, values = [], []
     for network in networks:
         outputs, rate = rate_network(network, TEST_DRIVE, TEST)
         unit = float(jnp.std(outputs))
@@ -115,10 +113,10 @@ def measure(networks):
         runs = [spiking(network, key).outputs[BURN_IN:] for key in keys]
         errors.append([rl.mean_absolute_error(run, outputs) / unit for run in runs])
         predicted = float(expected_error(network, TEST_DRIVE, TEST)) / unit
-        others.append([predicted, change(outputs, before), rate])
+        values.append([predicted, change(outputs, before), rate])
     scatter = np.mean(errors, axis=1) if len(networks) > 1 else errors[0]
     spread = np.std(scatter, ddof=1) / np.sqrt(len(scatter))
-    predicted, changed, rate = np.mean(others, axis=0)
+    predicted, changed, rate = np.mean(values, axis=0)
     return [predicted, np.mean(errors), spread, changed, rate]
 
 
@@ -139,23 +137,21 @@ def by_direction(vectors):
 
 def draw_encoders(ax, layer):
     """Colour: how well the decoder points where the encoder does."""
-    encoder, decoder = layer.encoder, layer.decoder
-    cosine = optax.cosine_similarity(encoder, decoder)
-    points = ax.scatter(*encoder.T, c=cosine, s=16, vmin=-1, vmax=1)
+    cosine = optax.cosine_similarity(layer.encoder, layer.decoder)
+    points = ax.scatter(*layer.encoder.T, c=cosine, s=16, vmin=-1, vmax=1)
     ax.figure.colorbar(points, ax=ax, label="cosine, encoder to decoder")
     unit = r"(escape widths $\Delta u$)"
     ax.set(aspect="equal", xlabel=f"$E_{{i1}}$ {unit}", ylabel=f"$E_{{i2}}$ {unit}")
 
 
 def draw_errors(ax):
-    names, *values = zip(*rows, strict=True)
-    predicted, measured, spread, changes, rates = np.array(values)
+    predicted, measured, spread = np.transpose([row[1:4] for row in rows])
     places = range(len(rows))
     ax.errorbar(measured, places, xerr=2 * spread, fmt="o", label="measured, ± 2 s.e.")
     ax.plot(predicted, places, "D", label="predicted without spikes")
     texts = [
         f"{name}\n{rate:.1f} Hz, change {changed:.2f}"
-        for name, rate, changed in zip(names, rates, changes, strict=True)
+        for name, *_, changed, rate in rows
     ]
     ax.set_yticks(places, texts, fontsize=8)
     ax.set(xlabel="error / s.d. of output", xlim=(0, None), ylim=(len(rows), -2))
@@ -175,26 +171,25 @@ titles = {
 }
 with _script.picture(options, "ABC;DEF;GHI", titles, (12, 8.6)) as axes:
     axes["B"].sharey(axes["A"])
-    for name, network, (output, encoders, weights) in (
-        ("random", first, "ADG"),
-        ("fitted", fitted, "BEH"),
-    ):
+    panels = {"random": (first, "ADG"), "fitted": (fitted, "BEH")}
+    for name, (network, letters) in panels.items():
+        output, encoders, weights = (axes[letter] for letter in letters)
         rate = rl.simulate(network, TEST_DRIVE, TEST, rl.GeneralisedRate())
         runs = {"spiking": spiking(network, spike_key), "generalised rate": rate}
-        rl.plot.traces(runs, start=BURN_IN * DT, ax=axes[output])
-        axes[output].set_xlim(100, 500)
-        axes[output].margins(y=0.3)
-        axes[output].legend(loc="upper right")
-        draw_encoders(axes[encoders], network.layers[0])
+        rl.plot.traces(runs, start=BURN_IN * DT, ax=output)
+        output.set_xlim(100, 500)
+        output.margins(y=0.3)
+        output.legend(loc="upper right")
+        layer = network.layers[0]
+        draw_encoders(encoders, layer)
+        lengths = [jnp.linalg.norm(a, axis=1) for a in (layer.encoder, layer.decoder)]
+        axes["I"].plot(*lengths, ".", label=name)
         ordered = eqx.tree_at(
             lambda each: (each.layers[0].decoder, each.layers[1].encoder),
             network,
             replace_fn=by_direction,
         )
-        rl.plot.weights(ordered, 0, ax=axes[weights])
-        layer = network.layers[0]
-        lengths = [jnp.linalg.norm(a, axis=1) for a in (layer.encoder, layer.decoder)]
-        axes["I"].plot(*lengths, ".", label=name)
+        rl.plot.weights(ordered, 0, ax=weights)
     axes["C"].plot(history)
     axes["C"].set(xlabel="step", ylabel="error / s.d. of output + penalty")
     draw_errors(axes["F"])
