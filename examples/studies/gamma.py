@@ -7,29 +7,19 @@ oscillations, of some 40 Hz (Whittington et al. 2000; Brunel and Wang 2003):
     python examples/studies/gamma.py            # N = 500, 2000 and 8000
     python examples/studies/gamma.py --quick    # N = 100, 400 and 1600, for a first look
 
-A-C  mean rate of the excitatory neurons, spiking and as its generalised rate, for each N
-D    spikes of some neurons of the largest network, by population
-E    distance of amplitude and frequency between both, against N, with 95% intervals
-F    by how much their phases differ, against time
-
-Both networks begin at rest, and so in phase. Fluctuations of finite networks shift the
-phase, which nothing restores. Amplitude and frequency stay those of the limit, but for
+Spiking and rate network begin at rest, and so in phase. Fluctuations of finite networks shift
+the phase, which nothing restores. Amplitude and frequency stay those of the limit, but for
 N^(-1/2). Writes gamma.png, gamma.pdf and gamma.csv (a row for each trial).
 """
-
-from collections.abc import Mapping, Sequence
 
 import _script
 import jax
 import numpy as np
-from matplotlib.axes import Axes
 
 import ratelike as rl
 
-QUICK = dict(min_size=100, trials=4)
 GRID = rl.TimeGrid(0.5e-3, 2400)
 EDGE = 200  # steps
-RHYTHM = ("amplitude", "frequency")
 
 # Membrane time constant, mean bias, sign, and decay of the synapses that the spikes reach.
 POPULATIONS = {"exc": (10e-3, 4.3, +1, 2e-3), "inh": (5e-3, -1.0, -1, 3e-3)}
@@ -40,6 +30,16 @@ WEIGHTS = {
     ("inh", "exc"): -3.0,
     ("inh", "inh"): -2.5,
 }
+
+options = _script.options(
+    "Draws how an oscillating spiking network approaches its rate network.",
+    None,
+    output="gamma",
+    quick=dict(min_size=100, trials=4),
+    min_size=(_script.number(int, 50, 2**24), 500, "number N, then 4 N and 16 N"),
+    trials=(_script.count, 12, "networks of each size"),
+)
+sizes = [options.min_size * 4**k for k in range(3)]
 
 
 def gamma_network(num_neurons: int, key: jax.Array) -> rl.Network:
@@ -62,16 +62,16 @@ def gamma_network(num_neurons: int, key: jax.Array) -> rl.Network:
     return rl.Network([rl.population_layer(neurons, connections)])
 
 
-def run(size: int, key: jax.Array) -> tuple[rl.Trajectory, rl.Trajectory]:
-    """A network spiking, and as its generalised rate."""
+def run(size: int, key: jax.Array) -> dict[str, rl.Trajectory]:
     network_key, spike_key = jax.random.split(key)
     network = gamma_network(size, network_key)
     populations = network.layers[0].populations
     shown = {0: rl.Spikes([*populations["exc"][:64], *populations["inh"][:16]])}
-    return (
-        rl.simulate(network, None, GRID, rl.Spiking(), key=spike_key, record=shown),
-        rl.simulate(network, None, GRID, rl.GeneralisedRate()),
-    )
+    given = network, None, GRID
+    return {
+        "spiking": rl.simulate(*given, rl.Spiking(), key=spike_key, record=shown),
+        "generalised rate": rl.simulate(*given, rl.GeneralisedRate()),
+    }
 
 
 def analytic_signal(trajectory: rl.Trajectory) -> np.ndarray:
@@ -92,84 +92,51 @@ def amplitude_and_frequency(signal: np.ndarray) -> tuple[float, float]:
     return np.abs(signal).mean(), np.polyfit(times, cycles, 1)[0]
 
 
-def draw_rates(axes: Sequence[Axes], runs: Sequence[tuple]) -> None:
-    """With room for all peaks but that of the beginning, where no neuron has fired yet."""
-    for ax, (spiking, generalised) in zip(axes, runs, strict=True):
-        both = {"spiking": spiking, "generalised rate": generalised}
-        rl.plot.rates(both, populations=["exc"], bin=2e-3, ax=ax)
+keys = jax.random.split(jax.random.key(options.seed))
+names = [
+    f"{what}_hz_{kind}"
+    for kind in ("spiking", "generalised")
+    for what in ("amplitude", "frequency")
+]
+print(f"{'N':>7}", *(f"{name:>24}" for name in names))
+rows, distances, phases = [], [], []  # the last two of each size: (trials, ...)
+for size in sizes:
+    key = jax.random.fold_in(keys[0], size)
+    pairs = (run(size, jax.random.fold_in(key, k)) for k in range(options.trials))
+    signals = np.array([[*map(analytic_signal, pair.values())] for pair in pairs])
+    rhythms = np.apply_along_axis(amplitude_and_frequency, -1, signals)
+    print(f"{size:7}", *(f"{mean:24.1f}" for mean in rhythms.mean(axis=0).flat))
+    rows += [[size, trial, *values.flat] for trial, values in enumerate(rhythms)]
+    distances.append(100.0 * abs(rhythms[:, 0] / rhythms[:, 1] - 1.0))
+    turns = np.angle(signals[:, 0] * np.conj(signals[:, 1]))
+    phases.append(np.unwrap(turns) / (2.0 * np.pi))
+_script.write_table(options, ["size", "trial", *names], rows)
+
+runs = [run(size, keys[1]) for size in sizes]
+titles = {
+    "A": f"$N$ = {sizes[0]}: fluctuations shift the phase",
+    "B": f"$N$ = {sizes[1]}",
+    "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
+    "D": f"Excitation, then inhibition ($N$ = {sizes[2]})",
+    "E": "How far amplitude and frequency are from the limit",
+    "F": "Larger networks keep in phase with it for longer",
+}
+layout = dict(width_ratios=[1.6, 1])
+with _script.picture(options, "AD;BE;CF", titles, (11, 7.5), **layout) as axes:
+    for letter, both in zip("ABC", runs, strict=True):
+        ax = rl.plot.rates(both, populations=["exc"], bin=2e-3, ax=axes[letter])
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-    peaks = [
-        np.max(np.asarray(line.get_ydata())[40:200]) for ax in axes for line in ax.lines
-    ]
-    for ax in axes:
-        ax.set(ylabel="excitatory rate (Hz)", xlim=(0, 400), ylim=(0, 1.1 * max(peaks)))
-
-
-def draw_phases(ax: Axes, signals: Mapping[int, np.ndarray]) -> None:
-    """Root mean square of the phase by which both networks differ, over trials."""
-    times = 1e3 * GRID.times[1:][2 * EDGE : -EDGE]
-    for (size, each), color in zip(signals.items(), ("0.7", "0.45", "0"), strict=True):
-        turns = np.angle(each[:, 0] * np.conj(each[:, 1]))
-        shifts = np.unwrap(turns) / (2.0 * np.pi)
-        spread = np.sqrt(np.mean(shifts**2, axis=0))
-        ax.plot(times, spread, color=color, label=f"$N$ = {size}")
-    ax.set(xlabel="time (ms)", ylabel="phase shift (cycles)", xlim=(0, times[-1]))
-    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])
-    ax.legend(loc="upper left", ncols=3, handlelength=1.2, columnspacing=1.2)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = _script.options(
-        "Draws how an oscillating spiking network approaches its rate network.",
-        arguments,
-        output="gamma",
-        quick=QUICK,
-        min_size=(_script.number(int, 50, 2**24), 500, "number N, then 4 N and 16 N"),
-        trials=(_script.count, 12, "networks of each size"),
-    )
-    sizes = [options.min_size * 4**k for k in range(3)]
-    keys = jax.random.split(jax.random.key(options.seed))
-    signals, rhythms = {}, {}  # of each size: (trials, spiking or generalised, ...)
-    for size in sizes:
-        key = jax.random.fold_in(keys[0], size)
-        pairs = (run(size, jax.random.fold_in(key, k)) for k in range(options.trials))
-        signals[size] = np.array([[*map(analytic_signal, pair)] for pair in pairs])
-        rhythms[size] = np.apply_along_axis(amplitude_and_frequency, -1, signals[size])
-    names = [f"{what}_hz_{of}" for of in ("spiking", "generalised") for what in RHYTHM]
-    rows = [
-        [size, trial, *values.flat]
-        for size, trials in rhythms.items()
-        for trial, values in enumerate(trials)
-    ]
-    _script.write_table(options, ["size", "trial", *names], rows)
-    print(f"{'N':>7}", *(f"{name:>24}" for name in names))
-    for size, trials in rhythms.items():
-        print(f"{size:7}", *(f"{mean:24.1f}" for mean in trials.mean(axis=0).flat))
-    distances = [
-        100.0 * abs(each[:, 0] / each[:, 1] - 1.0) for each in rhythms.values()
-    ]
+        ax.set(ylabel="excitatory rate (Hz)", xlim=(0, 400), ylim=(0, 120))
+    rl.plot.raster(runs[-1]["spiking"], 0, ax=axes["D"]).set_xlim(200, 400)
     curves = {
         f"of the {what}": rl.study.SizeCurve(sizes, [each[:, k] for each in distances])
-        for k, what in enumerate(RHYTHM)
+        for k, what in enumerate(("amplitude", "frequency"))
     }
-    titles = {
-        "A": f"$N$ = {sizes[0]}: fluctuations shift the phase",
-        "B": f"$N$ = {sizes[1]}",
-        "C": f"$N$ = {sizes[2]}: in step with the limit for longer",
-        "D": f"Excitation, then inhibition ($N$ = {sizes[2]})",
-        "E": "How far amplitude and frequency are from the limit",
-        "F": "Larger networks keep in phase with it for longer",
-    }
-    runs = [run(size, keys[1]) for size in sizes]
-    layout = dict(width_ratios=[1.6, 1])
-    with _script.picture(options, "AD;BE;CF", titles, (11, 7.5), **layout) as axes:
-        draw_rates([axes[letter] for letter in "ABC"], runs)
-        rl.plot.raster(runs[-1][0], 0, ax=axes["D"])
-        axes["D"].set(xlim=(200, 400), ylabel="neurons")
-        rl.plot.convergence(curves, ax=axes["E"])
-        axes["E"].set(xlabel="neurons $N$", ylabel="distance (%)")
-        draw_phases(axes["F"], signals)
-
-
-if __name__ == "__main__":
-    main()
+    ax = rl.plot.convergence(curves, ax=axes["E"])
+    ax.set(xlabel="neurons $N$", ylabel="distance (%)")
+    times = 1e3 * GRID.times[1:][2 * EDGE : -EDGE]
+    for size, shifts, color in zip(sizes, phases, ("0.7", "0.45", "0"), strict=True):
+        spread = np.sqrt(np.mean(shifts**2, axis=0))
+        axes["F"].plot(times, spread, color=color, label=f"$N$ = {size}")
+    axes["F"].set(xlabel="time (ms)", ylabel="phase shift, r.m.s. (cycles)", ylim=0)
+    axes["F"].legend()

@@ -1,22 +1,15 @@
 """Recurrent networks of spiking neurons follow their generalised rate, as fast as their kind allows.
 
-Two networks: one stores random patterns (Schmutz, Brea and Gerstner 2025) between neurons
-that are refractory for 8 ms, the other inhibits itself:
-
     python examples/studies/recurrent.py            # N from 512 to 8192
     python examples/studies/recurrent.py --quick    # N from 128 to 512, for a first look
 
-A  overlaps with two stored patterns. A weak cue is completed, and a pulse switches to the
-   other pattern. The cue lies between the thresholds of both rate networks: neurons that
-   have not fired for a while answer more strongly than their stationary rate says
-B  the same, magnified: refractory neurons that were excited together fire together again
-C  error against N of the stable inhibitory loop under white noise, away from any threshold
-D  trials of the network with patterns after a weaker cue, at the threshold of the generalised
-   rate. Where only spikes or only their rate keep the pattern, the error does not depend on
-   N: such trials dominate the mean, and its slope is not that of fluctuations
+One network stores patterns (Schmutz, Brea and Gerstner 2025). A weak cue (A, B) lies between
+the thresholds of both rate networks: neurons that have long been silent answer more strongly
+than their stationary rate says. At the threshold of the generalised rate (D), spikes and rate
+part in some trials, with an error that does not depend on N and dominates the mean. The other
+network inhibits itself, away from any threshold (C).
 
-Writes recurrent.png, recurrent.pdf, recurrent.csv (the loop, a row for each trial as it
-finishes) and recurrent_patterns.csv.
+Writes recurrent.png, recurrent.pdf, recurrent.csv (the loop) and recurrent_patterns.csv.
 """
 
 from pathlib import Path
@@ -32,6 +25,7 @@ import ratelike as rl
 
 GRID = rl.TimeGrid(1e-3, 500)
 PATTERNS = LATENTS = 3
+CUE, PULSE = slice(50, 54), slice(250, 260)  # steps, or ms
 BURN_IN = 100  # steps, of the inhibitory loop
 PARTED = 0.1  # a larger error: either spikes or rate have forgotten the pattern
 
@@ -51,26 +45,19 @@ keys = jax.random.split(jax.random.key(options.seed), 4)
 
 def memory(num_neurons: int, key: jax.Array) -> rl.Network:
     """Silent at a few hertz, or within a pattern at about 30 Hz."""
-    refractory = rl.ExponentialRefractory(
-        amplitude=4.0, tau=10e-3, dead_time=8e-3, memory=40e-3
-    )
+    refractory = rl.ExponentialRefractory(4.0, tau=10e-3, dead_time=8e-3, memory=40e-3)
+    neuron = rl.SRM0(refractory=refractory)
+    constants = dict(gain=8.0, bias=-1.0, delay=1e-3)
     return rl.attractor_network(
-        rl.SRM0(refractory=refractory),
-        num_neurons=num_neurons,
-        num_patterns=PATTERNS,
-        key=key,
-        gain=8.0,
-        bias=-1.0,
-        delay=1e-3,
+        neuron, num_neurons=num_neurons, num_patterns=PATTERNS, key=key, **constants
     )
 
 
 def inhibited(num_neurons: int, key: jax.Array) -> rl.Network:
     """What comes in is subtracted from itself, 2 ms later, as the neurons hand it on."""
-    relay = rl.relay_network(
+    layer = rl.relay_network(
         rl.SRM0(), num_neurons=num_neurons, num_latents=LATENTS, depth=1, key=key
-    )
-    layer = relay.layers[0]
+    ).layers[0]
     feedback = rl.Feedback(layer.encoder, -layer.decoder, 2e-3)
     layer = rl.Layer(layer.neuron, layer.encoder, layer.decoder, layer.bias, feedback)
     return rl.Network([layer])
@@ -79,18 +66,9 @@ def inhibited(num_neurons: int, key: jax.Array) -> rl.Network:
 def cue_and_pulse(strength: float) -> jax.Array:
     """Increments: a cue for pattern 1 and half of 2, then a pulse from 1 to 2."""
     signal = np.zeros((GRID.num_steps, PATTERNS))
-    signal[50:54] = strength, 0.5 * strength, 0.0
-    signal[250:260] = -1.0, 2.0, 0.0
+    signal[CUE] = strength, 0.5 * strength, 0.0
+    signal[PULSE] = -1.0, 2.0, 0.0
     return jnp.asarray(signal * GRID.dt)
-
-
-def predicted_error(size: int, key: jax.Array) -> float:
-    """Of an inhibitory loop, without a spike."""
-    keys = jax.random.split(key, 3)
-    network = inhibited(size, keys[0])
-    drive = rl.WienerDrive(LATENTS, tau_m=network.output_tau_m, key=keys[1])
-    error = rl.expected_error(network, drive, GRID, burn_in=BURN_IN, key=keys[2])
-    return float(error)
 
 
 def study(make_network: Any, path: Path, **more: Any) -> rl.study.Convergence:
@@ -98,40 +76,39 @@ def study(make_network: Any, path: Path, **more: Any) -> rl.study.Convergence:
         execution = rl.study.Execution(
             progress=rl.study.Progress(path.stem), on_cell=_study.cell_writer(file)
         )
-        more = dict(num_trials=options.trials, key=keys[2], execution=execution, **more)
-        return rl.convergence(make_network, sizes, GRID, **more)
+        how = dict(num_trials=options.trials, key=keys[2], execution=execution)
+        return rl.convergence(make_network, sizes, GRID, **how, **more)
 
 
 table = _script.files(options)[2]
 stable = study(inhibited, table, burn_in=BURN_IN)
 _study.print_table(stable, min(sizes), digits=3)
-prediction = []
+expected = []
 for size in sizes:
-    errors = [predicted_error(size, key) for key in jax.random.split(keys[3], 4)]
-    prediction.append(np.mean(errors))
-    print(f"N = {size}: error to generalised predicted {prediction[-1]:.4f}")
+    errors = []
+    for key in jax.random.split(keys[3], 4):
+        network_key, drive_key, key = jax.random.split(key, 3)
+        network = inhibited(size, network_key)
+        drive = rl.WienerDrive(LATENTS, tau_m=network.output_tau_m, key=drive_key)
+        given = network, drive, GRID
+        errors.append(float(rl.expected_error(*given, burn_in=BURN_IN, key=key)))
+    expected.append(np.mean(errors))
+    print(f"N = {size}: error to generalised predicted {expected[-1]:.4f}")
 
 # Thresholds depend on the patterns: of the generalised rate 0.5 to 0.6 (2048 neurons), of the conventional above 0.85.
-bistable = study(
-    memory,
-    table.with_stem(f"{table.stem}_patterns"),
-    make_drive=lambda network, key: cue_and_pulse(0.55),
-).generalised
+patterns = table.with_stem(f"{table.stem}_patterns")
+recall = study(memory, patterns, make_drive=lambda *_: cue_and_pulse(0.55)).generalised
 print(f"     N  trials  mean error  above {PARTED}  median of the others")
-for size, errors in zip(sizes, bistable.values, strict=True):
+for size, errors in zip(sizes, recall.values, strict=True):
     parted = errors > PARTED
     print(f"{size:6}  {len(errors):6}  {errors.mean():10.4f}", end="")
     print(f"  {parted.sum():9}  {np.median(errors[~parted]):20.4f}")
 
-network = memory(options.shown_size, keys[0])
-dynamics = {
-    "spiking": rl.Spiking(),
-    "generalised rate": rl.GeneralisedRate(),
-    "conventional rate": rl.ConventionalRate(),
-}
+given = memory(options.shown_size, keys[0]), cue_and_pulse(0.75), GRID
 traces = {
-    name: rl.simulate(network, cue_and_pulse(0.75), GRID, each, key=keys[1])
-    for name, each in dynamics.items()
+    "spiking": rl.simulate(*given, rl.Spiking(), key=keys[1]),
+    "generalised rate": rl.simulate(*given, rl.GeneralisedRate()),
+    "conventional rate": rl.simulate(*given, rl.ConventionalRate()),
 }
 
 titles = {
@@ -146,8 +123,8 @@ with _script.picture(options, panels, titles, (11, 7.4), height_ratios=ratios) a
     rl.plot.traces(traces, latent=0, ax=whole)
     for ax in (whole, magnified):
         rl.plot.traces(traces, latent=1, ax=ax)
-        ax.axvspan(50, 54, color=rl.plot.COLORS["latent"], alpha=0.25, linewidth=0)
-        ax.axvspan(250, 260, color=rl.plot.COLORS["latent"], alpha=0.25, linewidth=0)
+        for span in (CUE, PULSE):
+            ax.axvspan(span.start, span.stop, color="0.9")
     texts = {48: "cue", 185: "with pattern 1", 248: "pulse", 430: "with pattern 2"}
     for right, text in texts.items():
         whole.text(right, 1.25, text, ha="right")
@@ -157,22 +134,15 @@ with _script.picture(options, panels, titles, (11, 7.4), height_ratios=ratios) a
     magnified.legend().remove()
 
     rl.plot.convergence(stable, unit="s.d. of input", ax=loop)
-    loop.plot(
-        sizes, prediction, "kD", ms=8, mfc="none", label="predicted without a spike"
-    )
-    loop.set_xlabel("neurons $N$")
+    loop.plot(sizes, expected, "kD", mfc="none", ms=8, label="predicted, no spikes")
     loop.legend(loc="lower left")
 
-    every_size = np.repeat(sizes, [len(errors) for errors in bistable.values])
-    every_error = np.concatenate(bistable.values)
-    beside = np.exp(np.random.default_rng(0).uniform(-0.15, 0.15, len(every_size)))
-    trials.loglog(every_size * beside, every_error, ".", alpha=0.6)
-    trials.loglog(sizes, bistable.mean(), "k_-", markersize=16, label="mean")
-    text = "above: spikes and rate part at the threshold"
-    trials.axhline(PARTED, color="0.5", linestyle="--", label=text)
-    trials.set_xticks(sizes, [f"{size}" for size in sizes])
-    trials.set_xticks([], minor=True)
-    trials.set_xlabel("neurons $N$")
-    trials.set_ylabel(r"$|m_{\mathrm{spiking}} - m_{\mathrm{rate}}|$ of each trial")
+    trials.sharex(loop)
+    every_size = np.repeat(sizes, [len(errors) for errors in recall.values])
+    every_error = np.concatenate(recall.values)
+    trials.semilogy(every_size, every_error, "k.", alpha=0.4)
+    trials.plot(sizes, recall.mean(), "k", label="mean")
+    trials.axhline(PARTED, color="0.5", ls="--", label="above: spikes and rate part")
+    trials.set(xlabel="neurons $N$", ylabel="mean error of overlaps in each trial")
     trials.set_ylim(bottom=0.3 * every_error.min())
     trials.legend(loc="lower left")
