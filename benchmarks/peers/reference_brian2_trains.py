@@ -14,7 +14,7 @@ from pathlib import Path
 import brian2 as b2
 import numpy as np
 
-FILE = Path(__file__).parents[2] / "examples" / "fit_neuron_brian2.npz"
+FILE = Path(__file__).parents[2] / "examples/studies/fit_neuron_brian2.npz"
 DT, SAMPLE, DURATION, SEED = 0.05e-3, 1e-3, 100.0, 20_262
 PARAMETERS = dict(
     threshold=np.array([0.5, 1.0, 1.5, 0.0]),

@@ -13,6 +13,7 @@ Writes fit_encoders.png, fit_encoders.pdf and fit_encoders.csv.
 
 import time
 from functools import partial
+from typing import NamedTuple
 
 import _script
 import equinox as eqx
@@ -94,20 +95,28 @@ def straight_through(network: rl.Network, key: jax.Array) -> jax.Array:
     return run_spikes(network, increments, TRAINING, target, dynamics, key)[0]
 
 
+class Trained(NamedTuple):
+    network: rl.Network
+    losses: np.ndarray  # before each step
+    inputs: int  # of a step
+    seconds: float  # for a step
+
+
 def connections(network: rl.Network) -> list[jax.Array]:
     layer = network.layers[0]
     return [layer.encoder, layer.decoder, layer.bias]
 
 
-def train(start: rl.Network, loss, key: jax.Array, inputs: int = options.inputs):
-    """The network, its loss before each step, and the inputs and seconds of a step."""
+def train(
+    start: rl.Network, loss, key: jax.Array, inputs: int = options.inputs
+) -> Trained:
     how = dict(where=connections, optimiser=OPTIMISER, key=key, batch_size=inputs)
     fit = partial(rl.fit, start, loss, **how)
     fit(num_steps=1)  # compiles
     began = time.perf_counter()
     network, losses = fit(num_steps=options.steps)
     seconds = (time.perf_counter() - began) / options.steps
-    return network, losses, inputs, seconds
+    return Trained(network, losses, inputs, seconds)
 
 
 def test(network: rl.Network, increments, target, key) -> dict[str, float]:
@@ -132,12 +141,12 @@ for seed in range(options.seed, options.seed + options.seeds):
     trial = *draw_input(NEURON, test_key, TEST), spike_key
     start, key = make_start(keys[0], keys[1]), keys[2]
     results = {
-        UNTRAINED: (start, [], 0, np.nan),
+        UNTRAINED: Trained(start, np.zeros(0), 0, np.nan),
         WITH_VARIANCE: train(start, partial(exact, rl.expected_spiking_loss), key),
         RATE_ONLY: train(start, partial(exact, rl.rate_loss), key),
         EQUAL_STEPS: train(start, straight_through, key),
     }
-    ratio = results[WITH_VARIANCE][3] / results[EQUAL_STEPS][3]  # of seconds for a step
+    ratio = results[WITH_VARIANCE].seconds / results[EQUAL_STEPS].seconds
     more = max(1, round(options.inputs * ratio))
     results[EQUAL_TIME] = train(start, straight_through, key, more)
     shown.append((results, trial))
@@ -157,7 +166,7 @@ titles = {
     "E": "Squared error of the spikes",
 }
 results, (increments, target, key) = shown[0]
-trained = results[WITH_VARIANCE][0]
+trained = results[WITH_VARIANCE].network
 num_steps = TRAINING.num_steps
 given = trained, increments[:num_steps], TRAINING
 runs = {
@@ -173,12 +182,12 @@ with _script.picture(options, "AAB;CDE", titles, (11, 6.6)) as axes:
     window = max(1, options.steps // 15)
     middles = np.arange(options.steps - window + 1) + window / 2
     for name in list(COLORS)[1:]:
-        _, losses, _, seconds = results[name]
+        losses, seconds = results[name].losses, results[name].seconds
         smooth = np.convolve(losses, np.ones(window) / window, "valid")
         axes["B"].loglog(seconds * middles, smooth, color=COLORS[name])
     axes["B"].set(xlabel="time (s)", ylabel="loss in training, running mean")
 
-    for letter, network in (("C", results[UNTRAINED][0]), ("D", trained)):
+    for letter, network in (("C", results[UNTRAINED].network), ("D", trained)):
         ax, layer = axes[letter], network.layers[0]
         style = dict(cmap="RdBu_r", norm=CenteredNorm(), edgecolor="0.5", lw=0.5)
         points = ax.scatter(*layer.encoder.T, s=22, c=layer.decoder[:, 0], **style)

@@ -60,6 +60,7 @@ curves = {
 }
 titles = {"A": "To the generalised rate", "B": "To the conventional rate"}
 with _script.picture(options, "AB", titles, (9, 3.6)) as axes:
+    axes["B"].sharey(axes["A"])
     for letter, of_latents in curves.items():
         rl.plot.convergence(of_latents, unit="s.d. of input", ax=axes[letter])
 result.dataset().to_netcdf(options.output + ".nc")  # needs xarray
