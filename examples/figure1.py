@@ -22,7 +22,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -84,14 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         file = table.open("w", newline="")
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    rate = generalised(options)
     with file, ThreadPoolExecutor(2) as beside:
         # Most of it is compiling, which takes one core.
-        of_rate = beside.submit(generalised, options, keys)
-        traces = beside.submit(simulate_traces, options, of_rate, keys[:3])
+        traces = beside.submit(simulate_traces, options, rate, keys[:3])
         # A weight matrix joins two layers, whatever the depth of the rest.
         shown = (options.latents, 2, max(64, 4 * options.latents), keys[0])
         pictured = beside.submit(relay, *shown)
-        rate = of_rate.result()
         study = run_study(options, rate, keys[3], file)
         traces, pictured = traces.result(), pictured.result()
     with mpl.rc_context(STYLE):
@@ -157,10 +156,9 @@ def time_grid(options: argparse.Namespace, longest: float) -> tuple[rl.TimeGrid,
 
 def simulate_traces(
     options: argparse.Namespace,
-    of_rate: Future[rl.GeneralisedRate],
+    rate: rl.GeneralisedRate,
     keys: jax.Array,
 ) -> Traces:
-    """What needs no generalised rate is simulated first, while its ages are fitted."""
     grid, burn_in = time_grid(options, longest=0.3)
     sizes = options.sizes
     small = max((size for size in sizes[:-1] if size <= 256), default=sizes[0])
@@ -182,11 +180,8 @@ def simulate_traces(
         size: relay(options.latents, options.depth, size, keys[0])
         for size in (small, large)
     }
-    others = (rl.Spiking(), rl.ConventionalRate())
-    runs = {size: [run(networks[size], each) for each in others] for size in networks}
-    for size, (spiking, conventional) in runs.items():
-        generalised_rate = run(networks[size], of_rate.result())
-        runs[size] = [spiking, generalised_rate, conventional]
+    dynamics = (rl.Spiking(), rate, rl.ConventionalRate())
+    runs = {size: [run(networks[size], each) for each in dynamics] for size in networks}
     latents = rl.membrane_traces(increments, rl.SRM0().tau_m, grid.dt)
     return Traces(
         start=burn_in * grid.dt,
@@ -198,14 +193,11 @@ def simulate_traces(
     )
 
 
-def generalised(options: argparse.Namespace, keys: jax.Array) -> rl.GeneralisedRate:
-    """With bins as wide at high ages as 10^-3 of the outputs permits, unless every step of age is to be told apart."""
+def generalised(options: argparse.Namespace) -> rl.GeneralisedRate:
+    """With bins that are wide at high ages: 3 10^-4 of the outputs, unless every step of age is to be told apart."""
     if options.exact:
         return rl.GeneralisedRate()
-    network = relay(options.latents, options.depth, options.sizes[-1], keys[0])
-    drive = rl.WienerDrive(options.latents, key=keys[1])
-    grid, _ = time_grid(options, longest=0.3)
-    return rl.GeneralisedRate(rl.AgeShift(rl.fitted_age_mesh(network, drive, grid)))
+    return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(rl.SRM0())))
 
 
 def run_study(

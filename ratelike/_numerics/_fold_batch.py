@@ -9,6 +9,9 @@ from jaxtyping import Array
 from ratelike._numerics._broadcasting import broadcasts
 from ratelike._types import PyTree
 
+# Members that are put side by side one by one.
+FEW = 16
+
 
 def fold_batch(
     function: Callable[[PyTree, PyTree, int], PyTree],
@@ -63,6 +66,9 @@ def _largest_divisor(number: int, at_most: int) -> int:
 def _fold(batch: Array, part: int) -> Array:
     """(members, ..., neurons) as (parts, ..., neurons of all members of a part)."""
     parts = batch.reshape(-1, part, *batch.shape[1:])
+    # What is transposed XLA computes in its old order, entry by entry; what is put side by side, in vectors.
+    if part <= FEW:
+        return jnp.concatenate([parts[:, i] for i in range(part)], axis=-1)
     moved = jnp.moveaxis(parts, 1, -2)
     return moved.reshape(*moved.shape[:-2], -1)
 
