@@ -106,8 +106,13 @@ def outputs(network, increments, grid, mesh=None):
     "neuron",
     [
         NEURON,
-        rl.SRM0(
-            refractory=rl.ExponentialRefractory(2.0, 20e-3, dead_time=8e-3, memory=0.1)
+        pytest.param(
+            rl.SRM0(
+                refractory=rl.ExponentialRefractory(
+                    2.0, 20e-3, dead_time=8e-3, memory=0.1
+                )
+            ),
+            marks=pytest.mark.slow,
         ),
         rl.LIF(),
     ],
@@ -183,7 +188,11 @@ def test_a_graded_mesh_conserves_probability_and_gives_gradients():
     np.testing.assert_allclose(jax.grad(loss)(one), difference, rtol=1e-6)
 
 
-@pytest.mark.parametrize("neuron", [NEURON, rl.LIF()], ids=["SRM0", "LIF"])
+@pytest.mark.parametrize(
+    "neuron",
+    [pytest.param(NEURON, marks=pytest.mark.slow), rl.LIF()],
+    ids=["SRM0", "LIF"],
+)
 def test_gradients_stay_finite_where_no_mass_is_left(neuron):
     """Means over the mass of a cohort, of which hardly any is left for some neurons, in a batch and alone."""
     dynamics = rl.GeneralisedRate(rl.AgeShift(AgeMesh.graded(neuron, 1e-2)))

@@ -122,6 +122,7 @@ def test_pieces_are_the_whole_run(name):
     assert_whole(feedforward(depth=2 if name == "spiking" else 1), DYNAMICS[name])
 
 
+@pytest.mark.slow
 def test_pieces_of_one_step_and_of_a_block():
     assert_whole(feedforward(depth=1), rl.Spiking(), cuts=(1, 2, 50))
 
