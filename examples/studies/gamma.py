@@ -138,5 +138,6 @@ with _script.picture(options, "AD;BE;CF", titles, (11, 7.5), **layout) as axes:
     for size, shifts, color in zip(sizes, phases, ("0.7", "0.45", "0"), strict=True):
         spread = np.sqrt(np.mean(shifts**2, axis=0))
         axes["F"].plot(times, spread, color=color, label=f"$N$ = {size}")
+    axes["F"].margins(y=0.35)  # for the legend
     axes["F"].set(xlabel="time (ms)", ylabel="phase shift, r.m.s. (cycles)", ylim=0)
-    axes["F"].legend()
+    axes["F"].legend(loc="upper left", ncols=3)
