@@ -194,7 +194,7 @@ def simulate_traces(
 
 
 def generalised(options: argparse.Namespace) -> rl.GeneralisedRate:
-    """With bins that are wide at high ages: 3 10^-4 of the outputs, unless every step of age is to be told apart."""
+    """With bins that are wide at high ages: 4 10^-4 of the outputs, unless every step of age is to be told apart."""
     if options.exact:
         return rl.GeneralisedRate()
     return rl.GeneralisedRate(rl.AgeShift(rl.AgeMesh.graded(rl.SRM0())))

@@ -58,7 +58,7 @@ def layer_fluctuations(
 ) -> Fluctuations:
     """What the neurons of `layer` hand on, divided by their number.
 
-    No density is stored over time, and none of more than some thousand neurons exists at a time (on each device of a
+    No density is stored over time, and none of more neurons than advance together exists at a time (on each device of a
     mesh, or in each thread). Neighbouring blocks are added one after the other to `KEPT_SUMS` sums or fewer, and these in
     a binary tree: so the devices may be of any number, and the derivative by the connections takes a time that is linear
     in that of the neurons.
@@ -181,13 +181,16 @@ def _run(
     return run_block(block.layer, *inputs, grid, noise, block.readout, agings)
 
 
+def _neurons_at_once() -> int:
+    return NEURONS_ON_GPU if platform.has_gpu() else NEURONS_IN_CACHE
+
+
 def _blocks(
     layer: Layer, noise: Noise | None, readout: Readout | None, fast: bool
 ) -> tuple[Block, Block]:
     """Arrays (chunks, blocks of a chunk, neurons of a block, ...), and beside them what all blocks share."""
     num_neurons = layer.num_neurons
-    largest = NEURONS_ON_GPU if platform.has_gpu() else NEURONS_IN_CACHE
-    num_blocks = -(-num_neurons // (at_once() if fast else largest))
+    num_blocks = -(-num_neurons // (at_once() if fast else _neurons_at_once()))
     size = TOGETHER * -(-num_neurons // TOGETHER) if fast else num_neurons
     if num_blocks > 1:
         size = TILE * -(-num_tiles(num_neurons) // num_blocks)
